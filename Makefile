@@ -1,0 +1,69 @@
+# Chores. `make help` lists them.
+
+# Everything that is given to the demo, e.g. make demo DEMO_ARGS='--regions 5 --keep --dir /tmp/demo'
+DEMO_ARGS ?=
+# Everything that is given to the load comparison
+BENCH_ARGS ?=
+# Seconds for each fuzz target: a moment in `make test`, ten minutes in `make fuzz`
+FUZZ_SMOKE_SECONDS ?= 15
+FUZZ_SECONDS ?= 600
+
+CARGO ?= cargo
+# Where cargo puts its output, for running the binary without cargo: a Ctrl-C is then the demo's alone.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.DELETE_ON_ERROR:
+.PHONY: help demo build test test-long format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+
+help: ## list the chores
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## three regions behind port 5432, on this machine, until Ctrl-C
+	@scripts/need postgres
+	$(CARGO) build --release -p proxy
+	@exec $(TARGET_DIR)/release/pgherd demo $(DEMO_ARGS)
+
+build: ## the release binary, target/release/pgherd
+	$(CARGO) build --release -p proxy
+
+test: format clippy doc unit bench-build fuzz-smoke ## all that a change has to pass
+
+format: ## check the formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## lints, warnings denied
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc: ## documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+unit: ## all tests, those against real PostgreSQL too
+	@scripts/need postgres
+	$(CARGO) build -p proxy
+	$(CARGO) test --workspace
+
+test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk
+	@scripts/need postgres
+	$(CARGO) build -p proxy
+	$(CARGO) test -p e2e -- --ignored
+
+fuzz-smoke: ## each fuzz target for a moment
+	@scripts/need fuzz
+	scripts/fuzz $(FUZZ_SMOKE_SECONDS)
+
+fuzz: ## each fuzz target for ten minutes
+	@scripts/need fuzz
+	scripts/fuzz $(FUZZ_SECONDS)
+
+bench-build: ## compile the benchmarks, so that they do not rot
+	$(CARGO) bench -p benches --no-run
+
+bench: ## criterion groups, then direct, PgBouncer, HAProxy and pgherd under the same load
+	@scripts/need postgres load
+	$(CARGO) build --release -p proxy
+	$(CARGO) bench -p benches
+	$(CARGO) run --release -p benches --bin load -- $(BENCH_ARGS)
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf fuzz/target

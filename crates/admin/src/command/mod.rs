@@ -1,0 +1,123 @@
+//! Console text to [`Command`].
+
+mod lex;
+mod nearest;
+mod noun;
+mod parameter;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use lex::next_statement;
+pub(crate) use noun::Noun;
+pub(crate) use parameter::{PARAMETERS, Parameter};
+pub(crate) use parse::parse;
+
+use session::{ClientId, PauseScope};
+
+use crate::ShutdownMode;
+
+/// What one statement asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// `SHOW HELP`
+    Help,
+    /// `SHOW <noun>`
+    Show(Noun),
+    /// `SHOW EXTENDED <noun>`
+    ShowExtended(Noun),
+    /// `SHOW server_version` and what else drivers ask for while they set up.
+    ShowParameter(&'static Parameter),
+    /// `SELECT` of one constant.
+    Select(Constant),
+    /// Set-up noise that is accepted and does nothing; the tag to answer.
+    Ignore(&'static str),
+    /// `SET name = …`
+    Set(String),
+    /// `BEGIN`, `START TRANSACTION`
+    Begin,
+    /// `COMMIT`, `END`, `ROLLBACK`, `ABORT`; the tag to answer.
+    EndTransaction(&'static str),
+    /// `RELOAD`
+    Reload,
+    /// `PAUSE [db]`
+    Pause(PauseScope),
+    /// `RESUME [db]`
+    Resume(PauseScope),
+    /// `RECONNECT [db]`
+    Reconnect(PauseScope),
+    /// `KILL [db]`
+    Kill(PauseScope),
+    /// `KILL_CLIENT id`
+    KillClient(ClientId),
+    /// `SHUTDOWN [WAIT_FOR_CLIENTS | WAIT_FOR_SERVERS]`
+    Shutdown(ShutdownMode),
+    /// `EXPLAIN ROUTE [FOR db] sql`
+    ExplainRoute {
+        /// The database as clients call it.
+        database: Option<String>,
+        /// Everything behind it, several statements included.
+        sql: String,
+    },
+}
+
+/// A value that `SELECT` can give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Constant {
+    /// A number.
+    Int(u64),
+    /// A string.
+    Text(String),
+    /// `version()`
+    Version,
+    /// `current_database()`
+    Database,
+    /// `current_user`, `session_user`
+    User,
+    /// `pg_is_in_recovery()`: no; libpq asks it of hosts that must be writable.
+    InRecovery,
+}
+
+impl Command {
+    /// Whether a client that may only look may say it.
+    pub(crate) fn only_looks(&self) -> bool {
+        match self {
+            Self::Help
+            | Self::Show(_)
+            | Self::ShowExtended(_)
+            | Self::ShowParameter(_)
+            | Self::Select(_)
+            | Self::Ignore(_)
+            | Self::Set(_)
+            | Self::Begin
+            | Self::EndTransaction(_) => true,
+            Self::Reload
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Reconnect(_)
+            | Self::Kill(_)
+            | Self::KillClient(_)
+            | Self::Shutdown(_)
+            | Self::ExplainRoute { .. } => false,
+        }
+    }
+
+    /// Its first word, which is the command tag too.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Help | Self::Show(_) | Self::ShowExtended(_) | Self::ShowParameter(_) => "SHOW",
+            Self::Select(_) => "SELECT 1",
+            Self::Ignore(tag) | Self::EndTransaction(tag) => tag,
+            Self::Set(_) => "SET",
+            Self::Begin => "BEGIN",
+            Self::Reload => "RELOAD",
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
+            Self::Reconnect(_) => "RECONNECT",
+            Self::Kill(_) => "KILL",
+            Self::KillClient(_) => "KILL_CLIENT",
+            Self::Shutdown(_) => "SHUTDOWN",
+            Self::ExplainRoute { .. } => "EXPLAIN",
+        }
+    }
+}

@@ -1,0 +1,74 @@
+/// What can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Noun {
+    Clients,
+    Config,
+    Databases,
+    Epochs,
+    Events,
+    Lists,
+    Nodes,
+    Pools,
+    Regions,
+    Servers,
+    State,
+    Stats,
+    StatsAverages,
+    StatsTotals,
+    Topology,
+    Totals,
+    Users,
+    Version,
+}
+
+impl Noun {
+    /// All of them.
+    pub(crate) const ALL: [Self; 18] = [
+        Self::Clients,
+        Self::Config,
+        Self::Databases,
+        Self::Epochs,
+        Self::Events,
+        Self::Lists,
+        Self::Nodes,
+        Self::Pools,
+        Self::Regions,
+        Self::Servers,
+        Self::State,
+        Self::Stats,
+        Self::StatsAverages,
+        Self::StatsTotals,
+        Self::Topology,
+        Self::Totals,
+        Self::Users,
+        Self::Version,
+    ];
+
+    /// The word after SHOW.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Clients => "CLIENTS",
+            Self::Config => "CONFIG",
+            Self::Databases => "DATABASES",
+            Self::Epochs => "EPOCHS",
+            Self::Events => "EVENTS",
+            Self::Lists => "LISTS",
+            Self::Nodes => "NODES",
+            Self::Pools => "POOLS",
+            Self::Regions => "REGIONS",
+            Self::Servers => "SERVERS",
+            Self::State => "STATE",
+            Self::Stats => "STATS",
+            Self::StatsAverages => "STATS_AVERAGES",
+            Self::StatsTotals => "STATS_TOTALS",
+            Self::Topology => "TOPOLOGY",
+            Self::Totals => "TOTALS",
+            Self::Users => "USERS",
+            Self::Version => "VERSION",
+        }
+    }
+
+    pub(crate) fn find(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|noun| noun.word().eq_ignore_ascii_case(word))
+    }
+}

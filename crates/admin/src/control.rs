@@ -1,0 +1,82 @@
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
+
+use session::World;
+use topology::Event;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the console needs of the rest of the proxy, beside its workers.
+pub trait Control: Send + Sync {
+    /// The configuration in force.
+    fn world(&self) -> Arc<World>;
+
+    /// Every setting, for `SHOW CONFIG`. Secrets are masked by whoever implements this.
+    fn settings(&self) -> Vec<Setting>;
+
+    /// The roles that are configured to log in, for `SHOW USERS`.
+    fn users(&self) -> Vec<Box<str>>;
+
+    /// What happened to a cluster (an index into [`World::clusters`]), oldest first.
+    fn events(&self, cluster: usize) -> Vec<LoggedEvent>;
+
+    /// Reads the configuration anew and applies it as a whole; what changed, a line each.
+    ///
+    /// # Errors
+    /// [`ReloadRefused`]: nothing was changed.
+    fn reload(&self) -> BoxFuture<'_, Result<Vec<String>, ReloadRefused>>;
+
+    /// Begins to shut down, and returns at once.
+    fn shutdown(&self, mode: ShutdownMode);
+}
+
+/// A row of `SHOW CONFIG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name, as in `section.key`.
+    pub key: String,
+    /// Its value now.
+    pub value: String,
+    /// Its value when nothing is configured.
+    pub default: String,
+    /// A reload can change it; otherwise only a restart.
+    pub changeable: bool,
+}
+
+/// Something that happened to a cluster, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub event: Event,
+}
+
+/// Why a new configuration was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration was refused")]
+pub struct ReloadRefused {
+    /// All that is wrong with it, a line each.
+    pub mistakes: Vec<String>,
+}
+
+/// How the proxy stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ShutdownMode {
+    /// Now.
+    Immediate,
+    /// Takes no new clients; idle clients leave, the others at the end of their transactions.
+    WaitForServers,
+    /// Takes no new clients and waits until the last one has left.
+    WaitForClients,
+}
+
+impl fmt::Display for ShutdownMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Immediate => "at once",
+            Self::WaitForServers => "when transactions have ended",
+            Self::WaitForClients => "when clients have left",
+        })
+    }
+}

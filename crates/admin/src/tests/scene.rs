@@ -1,0 +1,349 @@
+//! A cluster of three nodes in three regions, two databases, some clients; and a console over it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use pool::{Counts, PoolState};
+use routing::{ReadOnlyFallback, ReadYourWrites};
+use session::{
+    ClientId, ClientReport, ClientState, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow,
+    PoolReport, ServerReport, StatsReport, WorkerId, WorkerReport, World,
+};
+use sql::NoFunctions;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use topology::{Epoch, Event, Health, Named, NodeId, NodeView, PrimaryWal, Role, Snapshot, Writable};
+use wire::{
+    Lsn, TimelineId,
+    frame::{Direction, MESSAGE_LIMIT, Peek, peek},
+    message::{
+        backend::read_data_row,
+        error::ErrorView,
+        frontend::{header, query},
+    },
+};
+
+use crate::{
+    BoxFuture, Console, ConsoleClient, ConsoleRole, Control, LoggedEvent, ReloadRefused, Setting,
+    ShutdownMode, serve,
+};
+
+/// The rest of the proxy.
+pub(crate) struct Fake {
+    pub(crate) world: Arc<World>,
+    pub(crate) reload: Result<Vec<String>, ReloadRefused>,
+    pub(crate) shut_down: Mutex<Option<ShutdownMode>>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        let reload = Ok(vec!["pool.size: 20 -> 30".to_owned()]);
+        Self { world: Arc::new(world()), reload, shut_down: Mutex::default() }
+    }
+}
+
+impl Control for Fake {
+    fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        let [key, value, default] = ["pool.size", "30", "20"].map(str::to_owned);
+        vec![Setting { key, value, default, changeable: true }]
+    }
+
+    fn users(&self) -> Vec<Box<str>> {
+        vec!["app".into(), "idler".into()]
+    }
+
+    fn events(&self, _cluster: usize) -> Vec<LoggedEvent> {
+        let node = |id: u16, name: &str| Named { id: NodeId(id), name: name.into() };
+        let found = Event::PrimaryFound { node: node(1, "us-1"), timeline: TimelineId(2), epoch: Epoch(1) };
+        let promoted = Event::Promoted {
+            node: node(0, "eu-1"),
+            from: Some(node(1, "us-1")),
+            timeline: TimelineId(3),
+            epoch: Epoch(3),
+            switch_lsn: None,
+            lost_bytes: None,
+            gap: Duration::from_millis(1500),
+        };
+        let up = Event::NodeUp { node: node(2, "ap-1"), role: Role::Standby };
+        [found, up, promoted]
+            .into_iter()
+            .zip(0..)
+            .map(|(event, at)| LoggedEvent { at: UNIX_EPOCH + Duration::from_secs(at), event })
+            .collect()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<Vec<String>, ReloadRefused>> {
+        Box::pin(async { self.reload.clone() })
+    }
+
+    fn shutdown(&self, mode: ShutdownMode) {
+        *self.shut_down.lock().unwrap() = Some(mode);
+    }
+}
+
+#[derive(Debug)]
+struct NoCatalog;
+
+impl FunctionSource for NoCatalog {
+    fn functions(&self, _database: &str) -> FunctionsNow {
+        (1, Arc::new(NoFunctions))
+    }
+}
+
+fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
+    NodeView {
+        id: NodeId(id),
+        name: name.into(),
+        host: format!("10.0.{id}.1").into(),
+        port: 5432,
+        region: name.split('-').next().unwrap().into(),
+        zone: None,
+        role,
+        health: Health::Up,
+        timeline: TimelineId(3),
+        wal_lsn: Lsn(0x2_0000_0060),
+        replay_lsn: Lsn(0x2_0000_0060 - u64::from(id)),
+        lag_bytes: Some(u64::from(id)),
+        lag: Some(Duration::from_millis(u64::from(id) * 10)),
+        rtt: Some(Duration::from_micros(250 + u64::from(id) * 80_000)),
+        sampled_at: Some(now),
+        streaming: role == Role::Standby,
+        server_version: 150_020,
+    }
+}
+
+/// eu-1 is the primary, us-1 and ap-1 follow it. The proxy stands in us.
+#[expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
+fn world() -> World {
+    let now = Instant::now();
+    let nodes = [
+        node(0, "eu-1", Role::Primary, now),
+        node(1, "us-1", Role::Standby, now),
+        node(2, "ap-1", Role::Standby, now),
+    ];
+    let snapshot = Snapshot {
+        epoch: Epoch(3),
+        writable: Writable::Primary(NodeId(0)),
+        timeline: Some(TimelineId(3)),
+        nodes: nodes.into(),
+        primary_wal: PrimaryWal::default(),
+        built_at: now,
+    };
+    let cluster = ClusterHandle {
+        name: "main".into(),
+        snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
+        changes: watch::channel(0).1,
+        reports: mpsc::channel(1).0,
+        tls: Arc::new(conn::ServerTlsConfig::disabled()),
+        functions: Arc::new(NoCatalog),
+    };
+    let database = |name: &str, server_name: Option<&str>| DatabaseSettings {
+        name: name.to_owned(),
+        server_name: server_name.map(str::to_owned),
+        cluster: 0,
+        policy: None,
+        pool: pool::Settings::default(),
+    };
+    World {
+        session: session::Settings::default(),
+        routing: routing::Settings {
+            region: "us".to_owned(),
+            zone: None,
+            max_lag_bytes: 1000,
+            max_lag: Duration::from_secs(60),
+            max_sample_age: Duration::from_secs(600),
+            read_your_writes: ReadYourWrites::Session,
+            read_only_fallback: ReadOnlyFallback::Primary,
+        },
+        databases: vec![database("shop", Some("shop_v2")), database("*", None)],
+        clusters: vec![cluster],
+    }
+}
+
+/// Two workers with the same counters: two clients of `shop` each, one of them active on us-1, and one of a
+/// database that is configured by `*`, held.
+pub(crate) fn reports() -> Vec<WorkerReport> {
+    (0..2).map(report).collect()
+}
+
+fn report(worker: usize) -> WorkerReport {
+    let id = |n: u64| ClientId(worker as u64 * 10 + n);
+    let client = |n: u64, database: &str, state, node: Option<u16>| ClientReport {
+        id: id(n),
+        database: database.into(),
+        user: "app".into(),
+        address: Some("192.0.2.7:4000".parse().unwrap()),
+        state,
+        connected_for: Duration::from_secs(60),
+        requested_ago: Duration::from_micros(3_000_250),
+        node: node.map(NodeId),
+        server_process: 4711,
+        pinned: node.map(|_| "temporary table"),
+        tls: true,
+        statements: 2,
+    };
+    let pool = |node: u16, counts| PoolReport {
+        database: "shop".into(),
+        user: "app".into(),
+        node: NodeId(node),
+        cluster: 0,
+        counts,
+        longest_wait: Duration::from_micros(1_000_500 * (worker as u64 + 1)),
+        state: PoolState::Open,
+    };
+    let server = |node: u16, client: Option<ClientId>| ServerReport {
+        database: "shop".into(),
+        user: "app".into(),
+        node: NodeId(node),
+        cluster: 0,
+        process: 4711 + u32::from(node),
+        client,
+        connected_for: Duration::from_secs(9),
+        used_ago: Duration::from_secs(1),
+        tls: false,
+        statements: 1,
+    };
+    WorkerReport {
+        worker: WorkerId(worker),
+        clients: vec![
+            client(1, "shop", ClientState::Active, Some(1)),
+            client(2, "shop", ClientState::Idle, None),
+            client(3, "lab", ClientState::Held, None),
+        ],
+        servers: vec![server(1, Some(id(1))), server(0, None)],
+        pools: vec![
+            pool(0, Counts { live: 2, idle: 1, dialing: 1, waiting: 0 }),
+            pool(1, Counts { live: 1, idle: 0, dialing: 0, waiting: 1 }),
+        ],
+        stats: vec![stats("shop", 2), stats("lab", 1)],
+    }
+}
+
+fn stats(database: &str, clients: u32) -> StatsReport {
+    StatsReport {
+        database: database.into(),
+        user: "app".into(),
+        settings: DatabaseSettings {
+            name: database.to_owned(),
+            server_name: None,
+            cluster: 0,
+            policy: None,
+            pool: pool::Settings::default(),
+        },
+        clients,
+        server_assignments: 10,
+        transactions: 20,
+        queries: 30,
+        received: 40,
+        sent: 50,
+        transaction_time: Duration::from_millis(60),
+        query_time: Duration::from_millis(70),
+        wait_time: Duration::from_millis(80),
+        client_parses: 90,
+        server_parses: 100,
+        binds: 110,
+        logins: 120,
+        reruns: 130,
+        held: 140,
+        routed: vec![(NodeId(0), 1, 2), (NodeId(1), 30, 0)],
+        statement_bytes: 4096,
+    }
+}
+
+/// A client of a console over the scene.
+pub(super) struct Client {
+    stream: DuplexStream,
+    input: Vec<u8>,
+    served: JoinHandle<()>,
+}
+
+impl Client {
+    pub(super) fn new(role: ConsoleRole, console: Arc<Console>) -> Self {
+        let (stream, far) = tokio::io::duplex(1 << 16);
+        let client = ConsoleClient { id: 7, user: "root".into(), role };
+        let served = tokio::spawn(serve(far, client, console));
+        Self { stream, input: Vec::new(), served }
+    }
+
+    /// One that has been welcomed.
+    pub(super) async fn welcomed(role: ConsoleRole, console: Arc<Console>) -> Self {
+        let mut client = Self::new(role, console);
+        client.answers().await;
+        client
+    }
+
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Says goodbye and waits until it was heard.
+    pub(super) async fn leave(mut self) {
+        self.send(&message(b'X', b"")).await;
+        self.served.await.unwrap();
+    }
+
+    /// What a Query is answered with, up to ReadyForQuery.
+    pub(super) async fn query(&mut self, text: &str) -> Vec<String> {
+        let mut bytes = Vec::new();
+        query(text.as_bytes(), &mut bytes);
+        self.send(&bytes).await;
+        self.answers().await
+    }
+
+    /// What messages are answered with, up to ReadyForQuery: their tags and what stands in them.
+    pub(super) async fn answers(&mut self) -> Vec<String> {
+        let mut answers = Vec::new();
+        loop {
+            while let Peek::Whole { header, body } =
+                peek(&self.input, Direction::Backend, MESSAGE_LIMIT).unwrap()
+            {
+                answers.push(tell(header.tag, body));
+                let ready = header.tag == b'Z';
+                self.input.drain(..header.total_len());
+                if ready {
+                    return answers;
+                }
+            }
+            if self.stream.read_buf(&mut self.input).await.unwrap() == 0 {
+                answers.push("closed".to_owned());
+                return answers;
+            }
+        }
+    }
+}
+
+/// A message by its tag and a body.
+pub(super) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    header(tag, body.len(), &mut out);
+    out.extend_from_slice(body);
+    out
+}
+
+fn tell(tag: u8, body: &[u8]) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\0', " ").trim_end().to_owned();
+    match tag {
+        b'D' => {
+            let values = read_data_row(body).unwrap();
+            let values: Vec<_> = values.iter().map(|value| value.map_or("NULL".to_owned(), text)).collect();
+            format!("D {}", values.join("|"))
+        }
+        b'E' | b'N' => {
+            let view = ErrorView::read(body);
+            format!("{} {} {}", char::from(tag), view.code.unwrap(), text(view.message))
+        }
+        b'T' => format!("T {}", u16::from_be_bytes([body[0], body[1]])),
+        b'R' | b't' | b'K' => char::from(tag).to_string(),
+        _ => format!("{} {}", char::from(tag), text(body)).trim_end().to_owned(),
+    }
+}

@@ -1,0 +1,102 @@
+//! Clusters: their nodes, and how they are watched.
+
+use std::path::Path;
+
+use super::access::{self, Secrets};
+use crate::{
+    file::Content,
+    mistake::Mistake,
+    raw::{ClusterTls, Monitor, WholeCluster},
+    section::Context,
+    settings::ClusterSettings,
+    value::Value,
+};
+
+/// Builds all clusters.
+pub(super) fn build(
+    clusters: &[WholeCluster],
+    state_dir: Option<&Path>,
+    secrets: &mut Secrets,
+    context: &mut Context<'_>,
+) -> Vec<ClusterSettings> {
+    if clusters.is_empty() && context.mistakes.is_empty() {
+        context.mistakes.push(Mistake {
+            origin: context.source.clone(),
+            key: "cluster".to_owned(),
+            problem:
+                "there is no [[cluster]] with its nodes = [{ address = \"10.0.1.1:5432\", region = \"eu\" }]"
+                    .to_owned(),
+            suggestion: None,
+        });
+    }
+    let mut all = Vec::new();
+    for (position, cluster) in clusters.iter().enumerate() {
+        let name = &cluster.keys.name;
+        if clusters[..position].iter().any(|earlier| earlier.keys.name.value == name.value) {
+            context.mistakes.push(name.mistake(format!("{:?} is listed twice", name.value.0)));
+        }
+        all.push(ClusterSettings {
+            topology: topology::Settings {
+                cluster: name.value.0.clone(),
+                nodes: nodes(cluster, context),
+                down_after_probes: cluster.keys.down_after_probes.value.0,
+                crash_grace: cluster.keys.crash_grace.value.0,
+            },
+            health: health(cluster, state_dir, secrets, context),
+        });
+    }
+    all
+}
+
+fn nodes(cluster: &WholeCluster, context: &mut Context<'_>) -> Vec<topology::NodeSettings> {
+    let mut nodes: Vec<topology::NodeSettings> = Vec::new();
+    for node in &cluster.nodes {
+        let address = &node.address.value;
+        let name = node.name.value.as_ref().map_or_else(|| address.show(), |name| name.0.clone());
+        if nodes.iter().any(|earlier| earlier.host == address.host && earlier.port == address.port) {
+            context.mistakes.push(node.address.mistake(format!("{} is listed twice", address.show())));
+        } else if nodes.iter().any(|earlier| earlier.name == name) {
+            context.mistakes.push(node.name.mistake(format!("{name:?} is the name of two nodes")));
+        }
+        nodes.push(topology::NodeSettings {
+            name,
+            host: address.host.clone(),
+            port: address.port,
+            region: node.region.value.0.clone(),
+            zone: node.zone.value.clone().map(|zone| zone.0),
+        });
+    }
+    if nodes.is_empty() && context.mistakes.is_empty() {
+        context.mistakes.push(cluster.keys.name.mistake("the cluster has no nodes"));
+    }
+    nodes
+}
+
+fn health(
+    cluster: &WholeCluster,
+    state_dir: Option<&Path>,
+    secrets: &mut Secrets,
+    context: &mut Context<'_>,
+) -> health::Settings {
+    let Monitor { user, secret, database, interval, timeout } = &cluster.monitor;
+    let found = secret.value.as_ref().and_then(|source| access::resolve(source, secret, secrets, context));
+    if found.as_ref().is_some_and(|found| !found.opens_servers()) {
+        context
+            .mistakes
+            .push(secret.mistake("a SCRAM verifier does not log in to servers; the password is needed"));
+    }
+    health::Settings {
+        user: user.value.0.clone(),
+        secret: found,
+        database: database.value.0.clone(),
+        interval: interval.value.0,
+        timeout: timeout.value.0,
+        tls: server_tls(&cluster.tls, context),
+        state_file: state_dir.map(|folder| folder.join(format!("{}.state", cluster.keys.name.value.0))),
+    }
+}
+
+fn server_tls(tls: &ClusterTls, context: &mut Context<'_>) -> conn::ServerTls {
+    let root_certificate = context.check_file(&tls.root_certificate, Content::Public);
+    conn::ServerTls { mode: tls.mode.value.0, root_certificate }
+}

@@ -1,0 +1,204 @@
+//! From sections that are right by themselves to settings that are right together.
+
+mod access;
+mod cluster;
+mod database;
+
+use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+
+use crate::{
+    file::{self, Content},
+    mistake::{Mistake, Origin},
+    nearest::nearest,
+    raw::{Document, Listen, Pool, Proxy, Routing, Session, Tls},
+    section::{Context, Field},
+    settings::{FunctionLists, ListenSettings, LogSettings, ProxySettings, Settings},
+    tree::Table,
+    value::{FunctionName, Label, List, TlsMode},
+};
+
+impl Context<'_> {
+    /// A path of the configuration, which is relative to its file.
+    fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// Checks that a file is there for whoever reads it later.
+    fn check_file(&mut self, field: &Field<Option<PathBuf>>, content: Content) -> Option<PathBuf> {
+        let path = self.path(field.value.as_ref()?);
+        if let Err(error) = file::check(&path, content) {
+            self.mistakes.push(field.mistake(format_args!("{}: {error}", path.display())));
+        }
+        Some(path)
+    }
+
+    /// A warning for a configuration that everybody may read and that has secrets in it.
+    pub(crate) fn warn_of_public_secrets(&mut self, file: &Arc<str>, table: &Table) {
+        if access::has_inline_secret(table, file) {
+            self.warnings.push(Mistake {
+                origin: Origin::Whole(file.clone()),
+                key: String::new(),
+                problem: "there are secrets in it and everybody may read it; chmod o-rwx it, or use { file = \"…\" }"
+                    .to_owned(),
+                suggestion: None,
+            });
+        }
+    }
+}
+
+/// Checks what belongs together. `None` only together with a mistake in `context`.
+pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option<Settings> {
+    let mut secrets = BTreeMap::new();
+    let client_tls = client_tls(&document.tls, context);
+    let (auth, admin) = access::build(document, &mut secrets, context);
+    let state_dir = document.proxy.state_dir.value.as_ref().map(|path| context.path(path));
+    let clusters = cluster::build(&document.clusters, state_dir.as_deref(), &mut secrets, context);
+    let databases = database::build(&document.databases, &document.pool, &document.clusters, context);
+    check_pool(&document.pool, context);
+    let listeners = listeners(&document.listen, context);
+    let function_lists = function_lists(&document.routing, context);
+    warn_of_lonely_region(document, context);
+    let Proxy { name, region, zone, workers, state_dir: _ } = &document.proxy;
+    Some(Settings {
+        proxy: ProxySettings {
+            name: name.value.0.clone(),
+            region: region.value.0.clone(),
+            zone: zone.value.clone().map(|zone| zone.0),
+            workers: workers.value,
+            state_dir,
+        },
+        log: LogSettings { format: document.log.format.value.0, level: document.log.level.value.0.clone() },
+        listeners,
+        client_tls: client_tls?,
+        auth,
+        admin,
+        session: session_settings(&document.session),
+        routing: routing_settings(&document.routing, &document.proxy),
+        function_lists,
+        clusters,
+        databases,
+        warnings: Vec::new(),
+        rows: Vec::new(),
+        secrets,
+    })
+}
+
+fn client_tls(tls: &Tls, context: &mut Context<'_>) -> Option<conn::ClientTls> {
+    let certificate = context.check_file(&tls.certificate, Content::Public);
+    let key = context.check_file(&tls.key, Content::Secret);
+    let mode = tls.mode.value.0;
+    if mode == TlsMode::Off {
+        return Some(conn::ClientTls::Off);
+    }
+    let both = certificate.zip(key);
+    if both.is_none() {
+        context.mistakes.push(tls.mode.mistake("needs both tls.certificate and tls.key"));
+    }
+    let (certificate, key) = both?;
+    let certificate = conn::Certificate { certificate, key };
+    Some(match mode {
+        TlsMode::Off => conn::ClientTls::Off,
+        TlsMode::Allow => conn::ClientTls::Allow(certificate),
+        TlsMode::Require => conn::ClientTls::Require(certificate),
+    })
+}
+
+fn listeners(listen: &[Listen], context: &mut Context<'_>) -> Vec<ListenSettings> {
+    if listen.is_empty() && context.mistakes.is_empty() {
+        context.mistakes.push(Mistake {
+            origin: context.source.clone(),
+            key: "listen".to_owned(),
+            problem: "listen is empty: nobody could connect".to_owned(),
+            suggestion: None,
+        });
+    }
+    for (position, later) in listen.iter().enumerate() {
+        let taken = listen[..position].iter().any(|earlier| earlier.address.value == later.address.value);
+        if taken && later.address.value.port() != 0 {
+            let problem = format!("{} is listed twice", later.address.value);
+            context.mistakes.push(later.address.mistake(problem));
+        }
+    }
+    listen
+        .iter()
+        .map(|one| ListenSettings { address: one.address.value, policy: one.policy.value.0 })
+        .collect()
+}
+
+fn function_lists(routing: &Routing, context: &mut Context<'_>) -> FunctionLists {
+    let names =
+        |list: &Field<List<FunctionName>>| list.value.0.iter().map(|name| name.0.clone()).collect::<Vec<_>>();
+    let lists = FunctionLists {
+        primary: names(&routing.primary_functions),
+        replica: names(&routing.replica_functions),
+    };
+    for name in lists.replica.iter().filter(|name| lists.primary.contains(name)) {
+        let problem = format!("{name:?} is in primary_functions too");
+        context.mistakes.push(routing.replica_functions.mistake(problem));
+    }
+    lists
+}
+
+/// A region without a node is allowed (reads go to the nearest by round trip), but often a slip.
+fn warn_of_lonely_region(document: &Document, context: &mut Context<'_>) {
+    let region: &Field<Label> = &document.proxy.region;
+    let regions = || {
+        document.clusters.iter().flat_map(|cluster| &cluster.nodes).map(|node| node.region.value.0.as_str())
+    };
+    if region.written && !regions().any(|other| other == region.value.0) {
+        let mut warning = region.mistake(format!("no node stands in {:?}", region.value.0));
+        warning.suggestion = nearest(&region.value.0, regions()).map(str::to_owned);
+        context.warnings.push(warning);
+    }
+}
+
+fn session_settings(session: &Session) -> session::Settings {
+    session::Settings {
+        max_clients: session.max_clients.value.0,
+        login_timeout: session.login_timeout.value.0,
+        max_hold: session.max_hold.value.0,
+        max_held: session.max_held.value.0,
+        // its type bounds it to a gibibyte
+        input_limit: u32::try_from(session.input_limit.value.0).unwrap_or(u32::MAX),
+        drain_timeout: session.drain_timeout.value.0,
+        shutdown_timeout: session.shutdown_timeout.value.0,
+    }
+}
+
+fn routing_settings(routing: &Routing, proxy: &Proxy) -> routing::Settings {
+    routing::Settings {
+        region: proxy.region.value.0.clone(),
+        zone: proxy.zone.value.clone().map(|zone| zone.0),
+        max_lag_bytes: routing.max_lag_bytes.value.0,
+        max_lag: routing.max_lag.value.0,
+        max_sample_age: routing.max_sample_age.value.0,
+        read_your_writes: routing.read_your_writes.value.0,
+        read_only_fallback: routing.read_only_fallback.value.0,
+    }
+}
+
+fn check_pool(pool: &Pool, context: &mut Context<'_>) {
+    let Pool { size, min_size, .. } = pool;
+    if min_size.value.0 > size.value.0 {
+        let mut mistake = min_size
+            .mistake(format_args!("{} is more than {} = {}", min_size.value.0, size.key, size.value.0));
+        if !min_size.written {
+            mistake.origin = size.origin.clone();
+        }
+        context.mistakes.push(mistake);
+    }
+}
+
+fn pool_settings(pool: &Pool) -> pool::Settings {
+    pool::Settings {
+        mode: pool.mode.value.0,
+        size: pool.size.value.0,
+        min_size: pool.min_size.value.0,
+        wait_timeout: pool.wait_timeout.value.0,
+        max_waiting: pool.max_waiting.value.0,
+        server_lifetime: pool.server_lifetime.value.0,
+        server_idle_timeout: pool.server_idle_timeout.value.0,
+        connect_timeout: pool.connect_timeout.value.0,
+        max_prepared_statements: pool.max_prepared_statements.value.0,
+    }
+}

@@ -1,0 +1,127 @@
+//! Clusters and the databases in them.
+
+use std::path::PathBuf;
+
+use conn::ServerTlsMode;
+use routing::Policy;
+
+use super::Pool;
+use crate::{
+    section::{Preset::Required, Preset::Text, Preset::Unset, Reader, Section, section},
+    tree::Table,
+    value::{Count, HostPort, Label, Name, OneOf, SecretSource, Time},
+};
+
+section! {
+    /// A primary with its standbys. At least one is needed.
+    Cluster, "cluster", repeated: true {
+        /// Its name.
+        name: Label = Text("main"), Restart;
+        /// A node is down after this many probes in a row went unanswered.
+        down_after_probes: Count<1, 100> = Text("3"), Reload;
+        /// How long a crashed primary that answers 57P03 counts as recovering instead of down.
+        crash_grace: Time<0, 3_600_000> = Text("5s"), Reload;
+    }
+}
+
+section! {
+    /// A PostgreSQL server of the cluster. Its role is found, never configured. Also written as a list:
+    /// nodes = [{ address = "…", region = "…" }, …].
+    ClusterNode, "cluster.nodes", repeated: true {
+        /// Host and port; without a port, 5432.
+        address: HostPort = Required("\"10.0.1.1:5432\""), Reload;
+        /// The region it stands in.
+        region: Label = Text("local"), Reload;
+        /// The zone inside the region.
+        zone: Option<Label> = Unset("\"eu-1a\""), Reload;
+        /// A name for people, unique in the cluster. Unset: the address.
+        name: Option<Label> = Unset("\"pg-eu\""), Reload;
+    }
+}
+
+section! {
+    /// How the cluster's nodes are watched.
+    Monitor, "cluster.monitor", repeated: false {
+        /// The role that probes log in as. With pg_monitor and REPLICATION it sees everything; no superuser needed.
+        user: Name = Text("pgherd"), Reload;
+        /// Its secret: a password, or where it is: { file = "…" } or { env = "…" }. Unset: the servers ask for none.
+        secret: Option<SecretSource> = Unset("{ file = \"/run/secrets/pgherd\" }"), Reload;
+        /// The database that probes connect to.
+        database: Name = Text("postgres"), Reload;
+        /// Time between probes of a node.
+        interval: Time<10, 60_000> = Text("500ms"), Reload;
+        /// How long one probe may take.
+        timeout: Time<10, 60_000> = Text("500ms"), Reload;
+    }
+}
+
+section! {
+    /// TLS towards the cluster's servers.
+    ClusterTls, "cluster.tls", repeated: false {
+        /// As libpq's sslmode: "disable", "allow", "prefer", "require", "verify-ca" or "verify-full".
+        mode: OneOf<ServerTlsMode> = Text("prefer"), Reload;
+        /// PEM file of trusted authorities. Unset: the system's.
+        root_certificate: Option<PathBuf> = Unset("\"root.crt\""), Reload;
+    }
+}
+
+section! {
+    /// A database as clients name it; the first entry that fits wins. Without any, every name leads to the database
+    /// of that name in the one cluster.
+    Database, "database", repeated: true {
+        /// What clients ask for; "*" is every name.
+        name: Name = Text("*"), Reload;
+        /// Its name on the servers. Unset: the same.
+        server_name: Option<Name> = Unset("\"shop\""), Reload;
+        /// The name of its cluster. May be left out if there is only one.
+        cluster: Option<Label> = Unset("\"main\""), Reload;
+        /// What it may be used for, whatever the listener says: "smart", "read-write" or "read-only". Unset: what
+        /// the listener says.
+        policy: Option<OneOf<Policy>> = Unset("\"read-only\""), Reload;
+    }
+}
+
+/// `[pool]` for one database.
+pub(super) const DATABASE_POOL: Section = Section {
+    path: "database.pool",
+    docs: &[" The keys of [pool], for this database; what is not written is as in [pool]."],
+    ..Pool::SECTION
+};
+
+/// A cluster with its subsections.
+#[derive(Debug)]
+pub(crate) struct WholeCluster {
+    pub(crate) keys: Cluster,
+    pub(crate) nodes: Vec<ClusterNode>,
+    pub(crate) monitor: Monitor,
+    pub(crate) tls: ClusterTls,
+}
+
+impl WholeCluster {
+    pub(super) fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        let keys = Cluster::read(reader);
+        if reader.table.get("nodes").is_none() {
+            reader.lacks("nodes", "a list such as [{ address = \"10.0.1.1:5432\", region = \"eu\" }]");
+        }
+        let nodes = reader.children("nodes", ClusterNode::read);
+        let monitor = Monitor::read(&mut reader.child("monitor"));
+        let tls = ClusterTls::read(&mut reader.child("tls"));
+        Some(Self { keys: keys?, nodes, monitor: monitor?, tls: tls? })
+    }
+}
+
+/// A database with its pools.
+#[derive(Debug)]
+pub(crate) struct DatabaseEntry {
+    pub(crate) keys: Database,
+    pub(crate) pool: Pool,
+}
+
+impl DatabaseEntry {
+    /// `pools` is `[pool]`, whose values hold where `[database.pool]` has none.
+    pub(super) fn read(reader: &mut Reader<'_, '_>, pools: &Table) -> Option<Self> {
+        let keys = Database::read(reader);
+        let pool = Pool::read(&mut Reader { inherited: Some(pools), ..reader.child("pool") });
+        Some(Self { keys: keys?, pool: pool? })
+    }
+}

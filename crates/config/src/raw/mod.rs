@@ -1,0 +1,113 @@
+//! The file's sections as they are written. The doc comments are the reference: meaning, unit, and, by the table's
+//! other columns, default and whether a reload suffices.
+
+mod access;
+mod cluster;
+mod process;
+mod traffic;
+
+pub(crate) use access::{Admin, Auth, User};
+pub(crate) use cluster::{Cluster, ClusterTls, Database, DatabaseEntry, Monitor, WholeCluster};
+pub(crate) use process::{Listen, Log, Proxy, Tls};
+pub(crate) use traffic::{Pool, Routing, Session};
+
+use cluster::ClusterNode;
+
+use crate::{
+    section::{EMPTY, Reader, Section},
+    tree::{Node, Table},
+};
+
+/// Every section, in the order of the reference.
+pub(crate) static SECTIONS: [Section; 16] = [
+    Proxy::SECTION,
+    Log::SECTION,
+    Listen::SECTION,
+    Tls::SECTION,
+    Auth::SECTION,
+    User::SECTION,
+    Admin::SECTION,
+    Cluster::SECTION,
+    ClusterNode::SECTION,
+    Monitor::SECTION,
+    ClusterTls::SECTION,
+    Database::SECTION,
+    cluster::DATABASE_POOL,
+    Pool::SECTION,
+    Session::SECTION,
+    Routing::SECTION,
+];
+
+/// The file as a whole has no keys of its own.
+const ROOT: Section = Section { path: "", repeated: false, docs: &[], keys: &[] };
+
+/// The whole file, each value right by itself.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) proxy: Proxy,
+    pub(crate) log: Log,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) tls: Tls,
+    pub(crate) auth: Auth,
+    pub(crate) users: Vec<User>,
+    pub(crate) admin: Admin,
+    pub(crate) clusters: Vec<WholeCluster>,
+    pub(crate) databases: Vec<DatabaseEntry>,
+    pub(crate) pool: Pool,
+    pub(crate) session: Session,
+    pub(crate) routing: Routing,
+}
+
+impl Document {
+    /// Reads all of it; mistakes go to the reader's context. `None` only together with a mistake.
+    pub(crate) fn read(root: &mut Reader<'_, '_>) -> Option<Self> {
+        root.refuse_unknown(&ROOT);
+        let proxy = Proxy::read(&mut root.child("proxy"));
+        let log = Log::read(&mut root.child("log"));
+        let listen = at_least_one(root, "listen", Listen::read);
+        let tls = Tls::read(&mut root.child("tls"));
+        let auth = Auth::read(&mut root.child("auth"));
+        let users = root.children("user", User::read);
+        let admin = Admin::read(&mut root.child("admin"));
+        let clusters = root.children("cluster", WholeCluster::read);
+        let pools = match root.table.get("pool") {
+            Some(Node { kind: crate::tree::Kind::Table(table), .. }) => table,
+            _ => &*EMPTY,
+        };
+        let databases = at_least_one(root, "database", |reader| DatabaseEntry::read(reader, pools));
+        let pool = Pool::read(&mut root.child("pool"));
+        let session = Session::read(&mut root.child("session"));
+        let routing = Routing::read(&mut root.child("routing"));
+        Some(Self {
+            proxy: proxy?,
+            log: log?,
+            listen,
+            tls: tls?,
+            auth: auth?,
+            users,
+            admin: admin?,
+            clusters,
+            databases,
+            pool: pool?,
+            session: session?,
+            routing: routing?,
+        })
+    }
+}
+
+/// Reads a list whose absence means one entry of defaults.
+fn at_least_one<T>(
+    root: &mut Reader<'_, '_>,
+    name: &'static str,
+    mut read: impl FnMut(&mut Reader<'_, '_>) -> Option<T>,
+) -> Vec<T> {
+    if root.table.get(name).is_some() {
+        return root.children(name, read);
+    }
+    let table: &Table = &EMPTY;
+    let path = format!("{name}.0");
+    let origin = root.origin.clone();
+    read(&mut Reader { context: &mut *root.context, path, table, origin, inherited: None })
+        .into_iter()
+        .collect()
+}

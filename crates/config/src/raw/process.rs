@@ -1,0 +1,61 @@
+//! The process itself: who it is, what it logs, where it listens.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use routing::Policy;
+
+use crate::{
+    section::{Preset::Text, Preset::Unset, section},
+    settings::{LogFormat, Workers},
+    value::{Label, LogFilter, OneOf, TlsMode},
+};
+
+section! {
+    /// The proxy itself.
+    Proxy, "proxy", repeated: false {
+        /// A name for people, in logs and the console.
+        name: Label = Text("pgherd"), Reload;
+        /// The region this proxy stands in; reads prefer replicas of the same region.
+        region: Label = Text("local"), Reload;
+        /// The zone inside the region; its replicas come before the rest of the region.
+        zone: Option<Label> = Unset("\"eu-1a\""), Reload;
+        /// Threads that serve clients: a number from 1 to 64, or "auto": a quarter of the cores, from 1 to 4.
+        workers: Workers = Text("auto"), Restart;
+        /// The folder where each cluster's highest timeline is remembered over restarts, so that an old primary is
+        /// not believed after one. Unset: it is not remembered.
+        state_dir: Option<PathBuf> = Unset("\"/var/lib/pgherd\""), Restart;
+    }
+}
+
+section! {
+    /// What is logged, to standard error.
+    Log, "log", repeated: false {
+        /// "text" or "json"; one line an event in both.
+        format: OneOf<LogFormat> = Text("text"), Restart;
+        /// The least level: off, error, warn, info, debug or trace; also by module: "info,session=debug".
+        level: LogFilter = Text("info"), Reload;
+    }
+}
+
+section! {
+    /// An address that clients connect to. Without any there is one with the defaults.
+    Listen, "listen", repeated: true {
+        /// IP address and port.
+        address: SocketAddr = Text("127.0.0.1:6432"), Restart;
+        /// What clients of this address may do: "smart" (reads to replicas, the rest to the primary), "read-write"
+        /// (everything to the primary) or "read-only" (everything to replicas).
+        policy: OneOf<Policy> = Text("smart"), Restart;
+    }
+}
+
+section! {
+    /// TLS towards clients.
+    Tls, "tls", repeated: false {
+        /// "off", "allow" (clients choose) or "require" (clients without are refused).
+        mode: OneOf<TlsMode> = Text("off"), Reload;
+        /// PEM file with the certificate chain, leaf first.
+        certificate: Option<PathBuf> = Unset("\"server.crt\""), Reload;
+        /// PEM file with the leaf's private key. It must not be readable by everybody.
+        key: Option<PathBuf> = Unset("\"server.key\""), Reload;
+    }
+}

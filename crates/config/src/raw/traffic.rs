@@ -1,0 +1,79 @@
+//! Bounds and preferences for what passes through.
+
+use pool::PoolMode;
+use routing::{ReadOnlyFallback, ReadYourWrites};
+
+use crate::{
+    section::{Preset::Text, section},
+    value::{Count, FunctionName, List, OneOf, Size, Time},
+};
+
+/// A day in milliseconds.
+const DAY: u64 = 86_400_000;
+
+/// A gibibyte in bytes.
+const GIB: u64 = 1 << 30;
+
+section! {
+    /// Server connections. One pool is those of one database and user on one node.
+    Pool, "pool", repeated: false {
+        /// When a server connection goes back: "transaction" (at its end) or "session" (when the client leaves).
+        mode: OneOf<PoolMode> = Text("transaction"), Reload;
+        /// Most server connections of one pool.
+        size: Count<1, 100_000> = Text("20"), Reload;
+        /// Server connections of one pool that are kept even when idle.
+        min_size: Count<0, 100_000> = Text("0"), Reload;
+        /// How long a client waits for a server connection.
+        wait_timeout: Time<1, DAY> = Text("30s"), Reload;
+        /// Most clients that wait for one pool.
+        max_waiting: Count<0, 1_000_000> = Text("10000"), Reload;
+        /// A server connection is retired at this age.
+        server_lifetime: Time<1000, { 30 * DAY }> = Text("1h"), Reload;
+        /// An idle server connection beyond min_size is closed after this time.
+        server_idle_timeout: Time<1000, { 30 * DAY }> = Text("10min"), Reload;
+        /// How long dialing a server and logging in may take.
+        connect_timeout: Time<1, 600_000> = Text("5s"), Reload;
+        /// Most prepared statements that are kept on one server connection.
+        max_prepared_statements: Count<1, 100_000> = Text("200"), Reload;
+    }
+}
+
+section! {
+    /// Clients, and how long they are held.
+    Session, "session", repeated: false {
+        /// Most clients at a time; one more is refused with 53300.
+        max_clients: Count<1, 1_000_000> = Text("10000"), Reload;
+        /// From accept to the end of login.
+        login_timeout: Time<100, 600_000> = Text("15s"), Reload;
+        /// How long requests wait for a primary that is gone.
+        max_hold: Time<0, DAY> = Text("30s"), Reload;
+        /// Most clients that are held at a time; the newest is refused with 57P03.
+        max_held: Count<0, 1_000_000> = Text("10000"), Reload;
+        /// Most bytes that are kept of one client's unforwarded input.
+        input_limit: Size<16_384, GIB> = Text("1MB"), Reload;
+        /// How long in-flight statements may finish on a primary that was replaced.
+        drain_timeout: Time<0, DAY> = Text("3s"), Reload;
+        /// How long a shutdown waits for open transactions.
+        shutdown_timeout: Time<0, DAY> = Text("30s"), Reload;
+    }
+}
+
+section! {
+    /// How reads find their replica.
+    Routing, "routing", repeated: false {
+        /// A replica that is further behind, in bytes of WAL, is not read from.
+        max_lag_bytes: Size<0, { 1 << 50 }> = Text("16MB"), Reload;
+        /// A replica that is further behind, in time, is not read from.
+        max_lag: Time<0, { 30 * DAY }> = Text("10s"), Reload;
+        /// A replica whose last answer to a probe is older is not read from.
+        max_sample_age: Time<1, DAY> = Text("3s"), Reload;
+        /// "session" (a session's reads see its own writes) or "off" (they may miss them, within the lag bounds).
+        read_your_writes: OneOf<ReadYourWrites> = Text("session"), Reload;
+        /// Where reads under the policy "read-only" go when no replica is fit: "primary" or "refuse".
+        read_only_fallback: OneOf<ReadOnlyFallback> = Text("primary"), Reload;
+        /// Functions that write although they do not look it; statements that call them go to the primary.
+        primary_functions: List<FunctionName> = Text(""), Reload;
+        /// Functions that are safe on a replica although they are volatile.
+        replica_functions: List<FunctionName> = Text(""), Reload;
+    }
+}

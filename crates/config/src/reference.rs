@@ -1,0 +1,68 @@
+//! The reference: an example file made from the key table.
+
+use crate::{
+    raw,
+    section::{Effect, Key, Preset, Section},
+};
+
+const PREFACE: &str = "\
+# Every key of pgherd's configuration, with its meaning and default. Made from the source; a test keeps it so.
+# A key that is commented out shows its default, or a sample where there is none.
+# Durations have a unit: ms, s, min, h, d. Sizes too, in powers of 1024: B, kB, MB, GB, TB.
+# Relative paths are relative to this file. Any key can be set by the environment too, which wins:
+# PGHERD__POOL__SIZE=50, PGHERD__CLUSTER__0__NODES__1__ADDRESS=10.0.2.1:5432
+";
+
+/// An example file in which every key occurs, documented. It loads as it is, and with every key uncommented.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = PREFACE.to_owned();
+    for section in &raw::SECTIONS {
+        text.push('\n');
+        comment(&mut text, section.docs);
+        let optional = is_optional(section);
+        text.push_str(if optional { "#" } else { "" });
+        text.push_str(&section.heading());
+        text.push('\n');
+        // [database.pool] has the keys of [pool], which is explained on its own
+        let explained = !section.path.ends_with(".pool");
+        for key in section.keys {
+            entry(&mut text, key, explained, optional);
+        }
+    }
+    text
+}
+
+/// Whether the file is whole without the section although some of its keys are required.
+fn is_optional(section: &Section) -> bool {
+    section.keys.iter().any(|key| matches!(key.preset, Preset::Required(_)))
+        && !section.path.starts_with("cluster")
+}
+
+fn entry(text: &mut String, key: &Key, explained: bool, commented: bool) {
+    if explained {
+        comment(text, key.docs);
+        if key.effect == Effect::Restart {
+            text.push_str("# A change takes a restart.\n");
+        }
+    }
+    let (mark, value) = match key.preset {
+        Preset::Text("") => ("#", "[]".to_owned()),
+        Preset::Text(value) if is_bare(value) => ("#", value.to_owned()),
+        Preset::Text(value) => ("#", format!("{value:?}")),
+        Preset::Unset(sample) => ("#", sample.to_owned()),
+        Preset::Required(sample) => (if commented { "#" } else { "" }, sample.to_owned()),
+    };
+    text.push_str(&format!("{mark}{} = {value}\n", key.name));
+}
+
+fn comment(text: &mut String, lines: &[&str]) {
+    for line in lines {
+        text.push_str(&format!("#{line}\n"));
+    }
+}
+
+/// Numbers and truth values go without quotes.
+fn is_bare(value: &str) -> bool {
+    value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok()
+}

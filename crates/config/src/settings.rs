@@ -1,0 +1,166 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{change::Row, mistake::Mistake};
+
+/// A whole configuration. That it exists means that every value in it is valid.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The proxy itself.
+    pub proxy: ProxySettings,
+    /// What is logged.
+    pub log: LogSettings,
+    /// Where clients connect to; at least one.
+    pub listeners: Vec<ListenSettings>,
+    /// TLS towards clients.
+    pub client_tls: conn::ClientTls,
+    /// Who may log in.
+    pub auth: AuthSettings,
+    /// Who may use the console.
+    pub admin: AdminSettings,
+    /// Bounds on clients, and how long they are held.
+    pub session: session::Settings,
+    /// How reads find their replica.
+    pub routing: routing::Settings,
+    /// What the user knows better than the function catalog.
+    pub function_lists: FunctionLists,
+    /// The clusters; at least one.
+    pub clusters: Vec<ClusterSettings>,
+    /// The databases as clients name them; at least one.
+    pub databases: Vec<session::DatabaseSettings>,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Mistake>,
+    pub(crate) rows: Vec<Row>,
+    /// Every secret by its key, to tell that one changed.
+    pub(crate) secrets: BTreeMap<String, Arc<auth::Secret>>,
+}
+
+impl Settings {
+    /// Takes over what the secrets of `previous` have learned since they were loaded, so that a reload does not make
+    /// clients log in again before servers can be dialed.
+    pub fn adopt_secrets(&self, previous: &Self) {
+        for (user, secret) in &self.auth.users {
+            if let Some(previous) = previous.auth.users.get(user) {
+                secret.adopt(previous);
+            }
+        }
+    }
+}
+
+/// The proxy itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// A name for people.
+    pub name: String,
+    /// The region it stands in.
+    pub region: String,
+    /// The zone inside the region.
+    pub zone: Option<String>,
+    /// How many threads serve clients.
+    pub workers: Workers,
+    /// Where state is kept over restarts; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// How many threads serve clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Workers {
+    /// A quarter of the cores, from 1 to 4.
+    #[default]
+    Auto,
+    /// This many, from 1 to 64.
+    Count(u32),
+}
+
+impl Workers {
+    /// The number for a machine of this many cores.
+    #[must_use]
+    pub fn count(self, cores: usize) -> usize {
+        match self {
+            Self::Auto => (cores / 4).clamp(1, 4),
+            Self::Count(count) => count as usize,
+        }
+    }
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How an event is written.
+    pub format: LogFormat,
+    /// Which events: directives that `tracing_subscriber::EnvFilter` takes.
+    pub level: String,
+}
+
+/// How an event is written; one line in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object, for machines.
+    Json,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// IP address and port; port 0: any that is free.
+    pub address: SocketAddr,
+    /// What its clients may do.
+    pub policy: routing::Policy,
+}
+
+/// Who may log in.
+#[derive(Debug, Clone)]
+pub struct AuthSettings {
+    /// The secrets by role, from file and entries.
+    pub users: HashMap<String, Arc<auth::Secret>>,
+    /// How to find users who are not among them.
+    pub query: Option<AuthQuery>,
+}
+
+/// A query that finds a user's secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthQuery {
+    /// The SQL; `$1` stands for the role's name. Returns name and secret.
+    pub sql: String,
+    /// The database to run it in, as the monitor's role.
+    pub database: String,
+    /// How long an answer is remembered.
+    pub cache: Duration,
+    /// Whether logins go on with the known users when the monitor's role may not run it.
+    pub optional: bool,
+}
+
+/// Who may use the console.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AdminSettings {
+    /// Users who may do everything.
+    pub users: Vec<String>,
+    /// Users who may only look.
+    pub stats_users: Vec<String>,
+}
+
+/// What the user knows better than the function catalog. Names as PostgreSQL stores them, with or without schema.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FunctionLists {
+    /// Functions that belong on the primary.
+    pub primary: Vec<String>,
+    /// Functions that are safe on a replica.
+    pub replica: Vec<String>,
+}
+
+/// A cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterSettings {
+    /// Its nodes.
+    pub topology: topology::Settings,
+    /// How they are watched, and how all server connections to them are dialed (`health.tls`).
+    pub health: health::Settings,
+}

@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use routing::Policy;
+
+use super::{LEAST, row, valid};
+use crate::{LogFormat, Workers};
+
+#[test]
+fn what_is_not_written_is_as_the_other_crates_have_it() {
+    let settings = valid(LEAST);
+    assert_eq!(settings.session, session::Settings::default());
+    assert_eq!(settings.databases.len(), 1);
+    assert_eq!(settings.databases[0].name, "*");
+    assert_eq!(settings.databases[0].pool, pool::Settings::default());
+    assert_eq!(settings.listeners.len(), 1);
+    assert_eq!(settings.listeners[0].address.to_string(), "127.0.0.1:6432");
+    assert_eq!(settings.client_tls, conn::ClientTls::Off);
+    assert_eq!(settings.proxy.workers, Workers::Auto);
+    assert_eq!(settings.routing.max_lag_bytes, 16 << 20);
+    assert_eq!(settings.routing.max_lag, Duration::from_secs(10));
+    assert_eq!(settings.routing.max_sample_age, Duration::from_secs(3));
+    let cluster = &settings.clusters[0];
+    assert_eq!(cluster.topology.cluster, "main");
+    assert_eq!(cluster.topology.nodes[0].name, "a:5432");
+    assert_eq!(cluster.topology.down_after_probes, 3);
+    assert_eq!(cluster.health.tls.mode, conn::ServerTlsMode::Prefer);
+    assert_eq!((cluster.health.user.as_str(), cluster.health.database.as_str()), ("pgherd", "postgres"));
+}
+
+#[test]
+fn everything_written_arrives() {
+    let settings = valid(
+        r#"
+        proxy = { name = "px", region = "eu", zone = "eu-1", workers = 3, state_dir = "state" }
+        log = { format = "json", level = "info,session=debug" }
+        listen = [{ address = "[::]:5432", policy = "read-only" }]
+        auth = { query = "SELECT a, b FROM c WHERE d = $1", cache = "5m" }
+        admin = { users = ["root"], stats_users = ["watch"] }
+        pool = { size = 7, mode = "session" }
+        routing = { read_your_writes = "off", primary_functions = ["audit.log()"], replica_functions = ["noisy"] }
+        [session]
+        input_limit = "64kB"
+        max_hold = "1min"
+        [[cluster]]
+        name = "m"
+        nodes = [{ address = "[::1]", region = "eu", zone = "z", name = "first" }]
+        tls = { mode = "require" }
+        monitor = { user = "probe", secret = "pw", interval = "100ms" }
+        [[database]]
+        name = "shop"
+        server_name = "shop_v2"
+        cluster = "m"
+        policy = "read-write"
+        pool = { size = 3 }
+        [[database]]
+        "#,
+    );
+    assert_eq!(settings.proxy.workers.count(1), 3);
+    assert_eq!(settings.log.format, LogFormat::Json);
+    assert_eq!(settings.listeners[0].policy, Policy::ReadOnly);
+    assert_eq!(settings.auth.query.as_ref().unwrap().cache, Duration::from_secs(300));
+    assert_eq!(settings.function_lists.primary, ["audit.log"]);
+    assert_eq!(settings.routing.region, "eu");
+    assert_eq!(settings.session.input_limit, 65_536);
+    assert_eq!(settings.session.max_hold, Duration::from_secs(60));
+    let health = &settings.clusters[0].health;
+    assert!(health.secret.is_some());
+    assert_eq!(health.state_file.as_deref().unwrap().to_str(), Some("state/m.state"));
+    let node = &settings.clusters[0].topology.nodes[0];
+    assert_eq!((node.host.as_str(), node.port, node.name.as_str()), ("::1", 5432, "first"));
+    let [shop, any] = settings.databases.as_slice() else { panic!("two databases") };
+    assert_eq!(
+        (shop.pool.size, shop.pool.mode),
+        (3, pool::PoolMode::Session),
+        "[pool] holds where it says nothing"
+    );
+    assert_eq!((shop.server_name.as_deref(), shop.policy), (Some("shop_v2"), Some(Policy::ReadWrite)));
+    assert_eq!((any.name.as_str(), any.pool.size), ("*", 7));
+}
+
+#[test]
+fn workers_are_a_quarter_of_the_cores_from_one_to_four() {
+    let counts = [1, 3, 4, 8, 16, 128].map(|cores| Workers::Auto.count(cores));
+    assert_eq!(counts, [1, 1, 1, 2, 4, 4]);
+}
+
+#[test]
+fn show_config_has_every_key_and_no_secret() {
+    let settings = valid(&format!("{LEAST}monitor = {{ secret = \"hunter2\" }}\n[pool]\nsize = 5"));
+    assert_eq!(row(&settings, "pool.size"), "5");
+    assert_eq!(row(&settings, "pool.wait_timeout"), "30s");
+    assert_eq!(row(&settings, "cluster.0.nodes.0.address"), "a:5432");
+    assert_eq!(row(&settings, "cluster.0.monitor.secret"), "***");
+    assert_eq!(row(&settings, "listen.0.policy"), "smart");
+    assert_eq!(row(&settings, "database.0.pool.size"), "5");
+    assert!(!format!("{:?}", crate::rows(&settings)).contains("hunter2"));
+    let workers = crate::rows(&settings).iter().find(|row| row.key == "proxy.workers").unwrap();
+    assert_eq!((workers.default.as_str(), workers.changeable), ("auto", false));
+}
+
+#[test]
+fn a_region_without_a_node_is_a_warning() {
+    let settings =
+        valid("[proxy]\nregion = \"eu1\"\n[[cluster]]\nnodes = [{ address = \"a\", region = \"eu\" }]");
+    let warnings: Vec<String> = settings.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "p.toml: nobody can log in: there is no auth.file, no auth.query and no [[user]]",
+            "p.toml:2:10: proxy.region: no node stands in \"eu1\"; did you mean \"eu\"?",
+        ]
+    );
+}

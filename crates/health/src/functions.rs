@@ -1,0 +1,263 @@
+//! What is known of the functions of each database, for the classification of statements.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use conn::Row;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use crate::lookup::{LookupError, Lookups};
+
+/// Time between loads of one database's functions.
+const REFRESH_AFTER: Duration = Duration::from_secs(60);
+
+/// Time after a load that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Time after one that found no node to ask, as when the proxy has just started.
+const NO_NODE_RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// Databases whose functions are known; further ones keep to the built-in lists.
+const DATABASES_LIMIT: usize = 256;
+
+/// Requests to load that may wait.
+pub(crate) const WANTED_LIMIT: usize = 64;
+
+/// Every function by schema and name, and whether one of that name may write. An aggregate may if a function that it is
+/// made of may: its own volatility is always "immutable". Procedures cannot be called in a query.
+const SQL: &str = "\
+    SELECT n.nspname, p.proname, bool_or(p.provolatile = 'v' OR EXISTS (\
+        SELECT FROM pg_aggregate a JOIN pg_proc f \
+        ON f.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) \
+        WHERE a.aggfnoid = p.oid AND f.provolatile = 'v')) \
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+    WHERE p.prokind <> 'p' \
+    GROUP BY n.nspname, p.proname";
+
+/// The functions of one database. Harmless are those of which no overload is volatile; whatever is volatile and
+/// harmless all the same is in the built-in lists of `sql`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FunctionCatalog {
+    /// By name alone, over all schemas.
+    bare: HashMap<Box<[u8]>, Standing>,
+    /// The harmless ones by schema.
+    harmless: HashMap<Box<[u8]>, HashSet<Box<[u8]>>>,
+}
+
+/// What an unqualified name may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Nothing that may write.
+    Harmless,
+    /// A volatile function of `pg_catalog`.
+    VolatileBuiltIn,
+    /// A volatile function of another schema.
+    Volatile,
+}
+
+impl FunctionCatalog {
+    /// From rows of schema, name, and `t` if one of the functions is volatile. Rows of another shape are passed over.
+    fn of_rows(rows: &[Row]) -> Self {
+        let mut catalog = Self::default();
+        for row in rows {
+            let [Some(schema), Some(name), Some(volatile)] = row.as_slice() else { continue };
+            let standing = match (volatile == "t", schema == "pg_catalog") {
+                (false, _) => Standing::Harmless,
+                (true, true) => Standing::VolatileBuiltIn,
+                (true, false) => Standing::Volatile,
+            };
+            let known = catalog.bare.entry(name.as_bytes().into()).or_insert(standing);
+            *known = standing.max(*known);
+            if standing == Standing::Harmless {
+                catalog.harmless.entry(schema.as_bytes().into()).or_default().insert(name.as_bytes().into());
+            }
+        }
+        catalog
+    }
+}
+
+impl sql::Functions for FunctionCatalog {
+    fn is_harmless(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
+        match schema {
+            None => self.bare.get(name) == Some(&Standing::Harmless),
+            Some(schema) => self.harmless.get(schema).is_some_and(|names| names.contains(name)),
+        }
+    }
+
+    fn shadows(&self, name: &[u8]) -> bool {
+        self.bare.get(name) == Some(&Standing::Volatile)
+    }
+}
+
+/// A catalog and a version that grows with each change of it.
+pub(crate) type Versioned = (u64, Arc<FunctionCatalog>);
+
+/// A database to be loaded, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Nothing is known of it. It is asked for again and again until there is, so only the first one counts.
+    Unknown(Box<str>),
+    /// What is known may be outdated.
+    Refresh(Box<str>),
+}
+
+/// What is known by now, by database.
+#[derive(Debug)]
+pub(crate) struct Catalogs {
+    known: ArcSwap<HashMap<Box<str>, Versioned>>,
+    wanted: mpsc::Sender<Want>,
+    nothing: Arc<FunctionCatalog>,
+}
+
+impl Catalogs {
+    pub(crate) fn new(wanted: mpsc::Sender<Want>) -> Self {
+        Self { known: ArcSwap::default(), wanted, nothing: Arc::default() }
+    }
+
+    /// What is known of a database; version 0, and nothing, until its first load has ended. Never waits.
+    pub(crate) fn functions(&self, database: &str) -> Versioned {
+        self.known.load().get(database).cloned().unwrap_or_else(|| {
+            let _ = self.wanted.try_send(Want::Unknown(database.into()));
+            (0, Arc::clone(&self.nothing))
+        })
+    }
+
+    /// Has a database loaded soon. If too many wait already, it has to be asked for again.
+    pub(crate) fn refresh(&self, database: &str) {
+        let _ = self.wanted.try_send(Want::Refresh(database.into()));
+    }
+
+    fn publish(&self, database: &str, catalog: FunctionCatalog) {
+        let known = self.known.load();
+        let version = match known.get(database) {
+            Some((_, old)) if **old == catalog => return,
+            Some((version, _)) => version.saturating_add(1),
+            None => 1,
+        };
+        let mut next = HashMap::clone(&known);
+        next.insert(database.into(), (version, Arc::new(catalog)));
+        self.known.store(Arc::new(next));
+    }
+}
+
+/// Loads what is wanted, and again every minute. Runs until nobody can want anything any more.
+pub(crate) async fn load_all(
+    catalogs: std::sync::Weak<Catalogs>,
+    lookups: Arc<Lookups>,
+    mut wanted: mpsc::Receiver<Want>,
+) {
+    let mut schedule: BTreeMap<Box<str>, Instant> = BTreeMap::new();
+    loop {
+        let due = schedule.iter().min_by_key(|(_, at)| **at).map(|(name, at)| (name.clone(), *at));
+        let database = tokio::select! {
+            wanted = wanted.recv() => match wanted {
+                Some(Want::Unknown(database)) if schedule.contains_key(&database) => continue,
+                Some(Want::Refresh(database)) if schedule.contains_key(&database) => database,
+                Some(Want::Unknown(database) | Want::Refresh(database)) if schedule.len() < DATABASES_LIMIT => database,
+                Some(_) => continue,
+                None => return,
+            },
+            database = turn(due) => database,
+        };
+        let loaded = load(&lookups, &database).await;
+        let Some(catalogs) = catalogs.upgrade() else { return };
+        let again = match loaded {
+            Ok(catalog) => {
+                catalogs.publish(&database, catalog);
+                REFRESH_AFTER
+            }
+            Err(LookupError::NoNode) => NO_NODE_RETRY_AFTER,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(%database, error, "the functions could not be read");
+                RETRY_AFTER
+            }
+        };
+        schedule.insert(database, Instant::now() + again);
+    }
+}
+
+async fn turn(due: Option<(Box<str>, Instant)>) -> Box<str> {
+    match due {
+        Some((database, at)) => {
+            sleep_until(at).await;
+            database
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn load(lookups: &Lookups, database: &str) -> Result<FunctionCatalog, LookupError> {
+    Ok(FunctionCatalog::of_rows(&lookups.query(database, SQL, &[]).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use sql::Functions;
+
+    use super::*;
+
+    fn catalog(rows: &[(&str, &str, &str)]) -> FunctionCatalog {
+        let row = |(schema, name, volatile): &(&str, &str, &str)| -> Row {
+            [schema, name, volatile].map(|value| Some((*value).to_owned())).to_vec()
+        };
+        FunctionCatalog::of_rows(&rows.iter().map(row).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_function_is_harmless_if_no_overload_that_the_call_may_mean_is_volatile() {
+        let catalog = catalog(&[
+            ("public", "total", "f"),
+            ("public", "audit", "t"),
+            ("shop", "price", "f"),
+            ("old", "price", "t"),
+            ("pg_catalog", "new_builtin", "t"),
+        ]);
+        assert!(catalog.is_harmless(None, b"total"));
+        assert!(catalog.is_harmless(Some(b"public"), b"total"));
+        assert!(!catalog.is_harmless(Some(b"shop"), b"total"));
+        assert!(!catalog.is_harmless(None, b"audit"));
+        assert!(!catalog.is_harmless(None, b"price"), "search_path decides which one is meant");
+        assert!(catalog.is_harmless(Some(b"shop"), b"price"));
+        assert!(!catalog.is_harmless(Some(b"old"), b"price"));
+        assert!(!catalog.is_harmless(None, b"new_builtin"));
+        assert!(!catalog.is_harmless(None, b"unheard_of"));
+    }
+
+    #[test]
+    fn only_volatile_functions_outside_pg_catalog_shadow_built_in_ones() {
+        let catalog = catalog(&[
+            ("pg_catalog", "format", "f"),
+            ("public", "format", "t"),
+            ("pg_catalog", "lower", "f"),
+            ("public", "lower", "f"),
+            ("pg_catalog", "random", "t"),
+        ]);
+        assert!(catalog.shadows(b"format"));
+        assert!(!catalog.shadows(b"lower") && !catalog.shadows(b"random") && !catalog.shadows(b"x"));
+    }
+
+    #[test]
+    fn the_version_grows_only_with_a_change() {
+        let (wanted, mut waiting) = mpsc::channel(1);
+        let catalogs = Catalogs::new(wanted);
+        assert_eq!(catalogs.functions("shop").0, 0);
+        assert_eq!(waiting.try_recv(), Ok(Want::Unknown("shop".into())));
+        catalogs.publish("shop", catalog(&[("public", "a", "f")]));
+        let first = catalogs.functions("shop");
+        catalogs.publish("shop", catalog(&[("public", "a", "f")]));
+        let same = catalogs.functions("shop");
+        assert_eq!((first.0, same.0), (1, 1));
+        assert!(Arc::ptr_eq(&first.1, &same.1));
+        catalogs.publish("shop", catalog(&[("public", "a", "t")]));
+        assert_eq!(catalogs.functions("shop").0, 2);
+        assert!(waiting.try_recv().is_err(), "what is known is not asked for again");
+    }
+}

@@ -1,0 +1,174 @@
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use conn::{Parameter, Row, TlsFileError};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use topology::{Cluster, NodeId, Report, Snapshot};
+
+use crate::{
+    EventRecord, FunctionCatalog, LookupError, MemoryError, Settings,
+    dialer::Dialer,
+    events::Events,
+    functions::{self, Catalogs, WANTED_LIMIT},
+    lookup::Lookups,
+    supervisor::{Command, Shared, Supervisor, remembered},
+};
+
+/// Reports of the data path that may wait. More are dropped: the probes will find out.
+const REPORTS_LIMIT: usize = 1024;
+
+/// Commands that may wait.
+const COMMANDS_LIMIT: usize = 16;
+
+/// Why a cluster is not watched.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A certificate file cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
+    /// What an earlier run remembered cannot be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// A certificate file cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
+    /// It has been stopped.
+    #[error("the cluster is not watched any more")]
+    Stopped,
+}
+
+/// A cluster that is being watched. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct Health {
+    shared: Arc<Shared>,
+    reports: mpsc::Sender<(NodeId, Report)>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Health {
+    /// Begins to watch. To be called on the control runtime; reads the state file and the certificate files.
+    ///
+    /// # Errors
+    /// [`StartError`] names the file that is wrong.
+    pub fn start(settings: Settings, topology: topology::Settings) -> Result<Self, StartError> {
+        let dialer = Arc::new(Dialer::new(&settings)?);
+        let remembered = remembered(settings.state_file.as_deref())?;
+        let name = topology.cluster.clone();
+        let now = Instant::now().into_std();
+        let cluster = Cluster::new(topology, remembered, now);
+        let snapshots = Arc::new(ArcSwap::from_pointee(cluster.snapshot(now)));
+        let lookups = Arc::new(Lookups::new(Arc::clone(&snapshots), Arc::clone(&dialer)));
+        let (wanted_in, wanted) = mpsc::channel(WANTED_LIMIT);
+        let catalogs = Arc::new(Catalogs::new(wanted_in));
+        let shared = Arc::new(Shared {
+            snapshots,
+            changes: watch::Sender::new(0),
+            events: Events::default(),
+            parameters: ArcSwapOption::empty(),
+            lookups: Arc::clone(&lookups),
+            catalogs: Arc::clone(&catalogs),
+        });
+        let (reports, reports_out) = mpsc::channel(REPORTS_LIMIT);
+        let (commands, commands_out) = mpsc::channel(COMMANDS_LIMIT);
+        let supervisor =
+            Supervisor::new(cluster, &name, settings, dialer, Arc::clone(&shared), reports_out, commands_out);
+        let loading = functions::load_all(Arc::downgrade(&catalogs), lookups, wanted);
+        // Both end with what they listen to, and `stop` waits for the one that has connections to servers at work.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = supervisor.run() => {}
+                () = loading => {}
+            }
+        });
+        Ok(Self { shared, reports, commands })
+    }
+
+    /// Where the newest snapshot is.
+    #[must_use]
+    pub fn snapshots(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.shared.snapshots)
+    }
+
+    /// Changes whenever a snapshot was published that differs in more than positions and times.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Takes what the data path learned. Use `try_send`: if it is full, the probes will find out.
+    #[must_use]
+    pub fn reports(&self) -> mpsc::Sender<(NodeId, Report)> {
+        self.reports.clone()
+    }
+
+    /// The last 1000 events, oldest first.
+    #[must_use]
+    pub fn events(&self) -> Vec<EventRecord> {
+        self.shared.events.all()
+    }
+
+    /// What the primary, or else some node, reported of itself at the monitor's last login: names and values, those
+    /// of the session included. `None` before the first.
+    #[must_use]
+    pub fn server_parameters(&self) -> Option<Arc<Vec<Parameter>>> {
+        self.shared.parameters.load_full()
+    }
+
+    /// Runs one statement in `database` as the monitor, read-only and under `search_path = pg_catalog`, on the primary
+    /// or, while there is none, on a standby. `parameters` are `$1`, `$2`, …: never put what a client said into `sql`.
+    ///
+    /// # Errors
+    /// [`LookupError`]; it waits at most 5 s for a login and 5 s for the answer, one statement per database at a time.
+    ///
+    /// # Cancel safety
+    /// The statement may run; its connection is closed.
+    pub async fn query(
+        &self,
+        database: &str,
+        sql: &str,
+        parameters: &[Option<&str>],
+    ) -> Result<Vec<Row>, LookupError> {
+        self.shared.lookups.query(database, sql, parameters).await
+    }
+
+    /// What is known by now of the functions of `database`, and a version that grows with each change: 0, and nothing,
+    /// until they were read for the first time, which this call sets off. Read again every minute. Never waits.
+    #[must_use]
+    pub fn functions(&self, database: &str) -> (u64, Arc<FunctionCatalog>) {
+        self.shared.catalogs.functions(database)
+    }
+
+    /// Has the functions of `database` read again soon.
+    pub fn refresh_functions(&self, database: &str) {
+        self.shared.catalogs.refresh(database);
+    }
+
+    /// Goes on with other settings. Nodes that stay keep their ids and all that is known of them; every probe
+    /// connection is made anew.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: then nothing has changed.
+    pub async fn reload(&self, settings: Settings, topology: topology::Settings) -> Result<(), ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Reload(Box::new((settings, topology)), answer);
+        self.commands.send(command).await.map_err(|_| ReloadError::Stopped)?;
+        answered.await.map_err(|_| ReloadError::Stopped)?
+    }
+
+    /// Ends the watch, and waits until its tasks have ended. The last snapshot stays.
+    pub async fn stop(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Stop(answer)).await.is_ok() {
+            // An error means that it had ended already.
+            let _ = answered.await;
+        }
+    }
+}

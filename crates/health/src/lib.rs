@@ -1,0 +1,27 @@
+//! Watches a cluster: probes its nodes, runs a [`topology::Cluster`] on what they say, publishes its snapshots.
+//!
+//! The shell around `topology`, on the control runtime. One task owns the cluster and nothing else may touch it; one
+//! task per node keeps a connection to it, asks in turn and listens between; the data path reads snapshots through an
+//! [`ArcSwap`](arc_swap::ArcSwap) and hands back what it learned on a bounded channel.
+
+mod dialer;
+mod events;
+mod functions;
+mod handle;
+mod history;
+mod lookup;
+mod memory;
+mod probe;
+mod settings;
+mod supervisor;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use events::EventRecord;
+pub use functions::FunctionCatalog;
+pub use handle::{Health, ReloadError, StartError};
+pub use lookup::LookupError;
+pub use memory::MemoryError;
+pub use settings::*;

@@ -1,0 +1,115 @@
+//! The query of a probe, and how its answer reads.
+
+use std::time::Instant;
+
+use conn::{QueryError, Row, ServerConnection};
+use topology::{Role, Sample};
+use wire::{Lsn, SqlState, TimelineId, message::backend::timeline_of_wal_file};
+
+/// One round trip for all that a probe wants to know; needs no privilege, but without `pg_monitor` the WAL receiver's
+/// columns are NULL.
+///
+/// The timeline: after a promotion `pg_control_checkpoint()` tells the old one until the next checkpoint, while the name
+/// of the current WAL file and `received_tli` are right at once (measured on 15.20).
+const SQL: &str = "\
+    SELECT pg_is_in_recovery(), \
+    (SELECT system_identifier FROM pg_control_system()), \
+    CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END, \
+    (SELECT timeline_id FROM pg_control_checkpoint()), \
+    (SELECT received_tli FROM pg_stat_wal_receiver), \
+    (SELECT coalesce(status = 'streaming', true) FROM pg_stat_wal_receiver), \
+    CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
+    ELSE pg_current_wal_insert_lsn() END, \
+    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END, \
+    current_setting('server_version_num')";
+
+/// Asks. A promotion in the middle of the query makes it fail with 55000; it is asked once more then.
+pub(super) async fn run(connection: &mut ServerConnection) -> Result<Vec<Row>, QueryError> {
+    match connection.simple_query(SQL).await {
+        Err(error) if error.sqlstate() == Some(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+            connection.simple_query(SQL).await
+        }
+        answer => answer,
+    }
+}
+
+/// Reads the answer; `None` if it is not one.
+pub(super) fn read(rows: &[Row], sent_at: Instant, received_at: Instant) -> Option<Sample> {
+    let [row] = rows else { return None };
+    let [recovery, system_id, wal_file, checkpoint, received, streaming, wal, replay, version] =
+        row.as_slice()
+    else {
+        return None;
+    };
+    let recovery = recovery.as_deref()? == "t";
+    let lsn = |text: &Option<String>| text.as_deref()?.parse::<Lsn>().ok();
+    let timeline = |text: &Option<String>| text.as_deref()?.parse::<u32>().ok().map(TimelineId);
+    let wal_lsn = lsn(wal).unwrap_or_default();
+    Some(Sample {
+        sent_at,
+        received_at,
+        role: if recovery { Role::Standby } else { Role::Primary },
+        system_id: system_id.as_deref()?.parse().ok()?,
+        timeline: if recovery {
+            timeline(received).or_else(|| timeline(checkpoint))?
+        } else {
+            timeline_of_wal_file(wal_file.as_deref()?)?
+        },
+        wal_lsn,
+        replay_lsn: if recovery { lsn(replay).unwrap_or_default() } else { wal_lsn },
+        streaming: recovery && streaming.as_deref() == Some("t"),
+        server_version: version.as_deref()?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time;
+
+    use super::*;
+
+    fn row(text: &str) -> Row {
+        text.split(' ').map(|value| (value != "-").then(|| value.to_owned())).collect()
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<(Role, u32, &str, &str, bool)>) {
+        let now = time::Instant::now().into_std();
+        let found = read(&[row(text)], now, now).map(|sample| {
+            assert_eq!((sample.system_id, sample.server_version), (7_412_345_678_901_234_567, 150_020));
+            let Sample { role, timeline, wal_lsn, replay_lsn, streaming, .. } = sample;
+            (role, timeline.0, wal_lsn.to_string(), replay_lsn.to_string(), streaming)
+        });
+        let expected = expected.map(|(role, tli, wal, replay, s)| (role, tli, wal.into(), replay.into(), s));
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn a_primary_tells_its_timeline_by_the_file_it_writes() {
+        check(
+            "f 7412345678901234567 0000000200000000000000A1 1 - - 0/A1000028 - 150020",
+            Some((Role::Primary, 2, "0/A1000028", "0/A1000028", false)),
+        );
+    }
+
+    #[test]
+    fn a_standby_tells_the_timeline_it_receives_or_else_restarted_on() {
+        check(
+            "t 7412345678901234567 - 1 2 t 0/5000000 0/4000000 150020",
+            Some((Role::Standby, 2, "0/5000000", "0/4000000", true)),
+        );
+        check(
+            "t 7412345678901234567 - 1 - - 0/4000000 0/4000000 150020",
+            Some((Role::Standby, 1, "0/4000000", "0/4000000", false)),
+        );
+        check("t 7412345678901234567 - 1 2 f - - 150020", Some((Role::Standby, 2, "0/0", "0/0", false)));
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_none() {
+        check("f 7412345678901234567 x 1 - - 0/1 - 150020", None);
+        check("f - 000000020000000000000001 1 - - 0/1 - 150020", None);
+        check("t 7412345678901234567 - - - - 0/1 0/1 150020", None);
+        check("f 7412345678901234567", None);
+    }
+}

@@ -1,0 +1,307 @@
+//! The one task that owns the cluster: findings, reports, time and commands in; snapshots out.
+
+use std::{collections::HashMap, io, path::Path, sync::Arc};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use conn::{Parameter, Target};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep_until},
+};
+use topology::{Action, Cluster, Event, History, NodeId, NodeView, Remembered, Report, Snapshot};
+use wire::TimelineId;
+
+use crate::{
+    ReloadError, Settings,
+    dialer::Dialer,
+    events::Events,
+    functions::Catalogs,
+    history::{self, HistoryError},
+    lookup::Lookups,
+    memory,
+    probe::{Finding, Prober},
+};
+
+/// Findings of probers that may wait; each prober has at most a few.
+const FINDINGS_LIMIT: usize = 256;
+
+/// Reports taken in before a snapshot is made of them.
+const REPORTS_AT_ONCE: usize = 64;
+
+/// Histories that are read at a time.
+const HISTORIES_LIMIT: usize = 8;
+
+/// What the supervisor shares with everybody else.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) events: Events,
+    pub(crate) parameters: ArcSwapOption<Vec<Parameter>>,
+    pub(crate) lookups: Arc<Lookups>,
+    pub(crate) catalogs: Arc<Catalogs>,
+}
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// To go on with these settings.
+    Reload(Box<(Settings, topology::Settings)>, oneshot::Sender<Result<(), ReloadError>>),
+    /// To end; answered when every task has ended.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A running prober.
+#[derive(Debug)]
+struct Watch {
+    target: Target,
+    wake: Arc<Notify>,
+    task: AbortHandle,
+}
+
+type ReadHistory = (NodeId, TimelineId, Result<History, HistoryError>);
+
+pub(crate) struct Supervisor {
+    cluster: Cluster,
+    name: Box<str>,
+    settings: Settings,
+    dialer: Arc<Dialer>,
+    shared: Arc<Shared>,
+    watches: HashMap<NodeId, Watch>,
+    probers: JoinSet<()>,
+    /// Kept so that the channel stays open while there is no prober.
+    findings_in: mpsc::Sender<(NodeId, Finding)>,
+    findings: mpsc::Receiver<(NodeId, Finding)>,
+    reports: mpsc::Receiver<(NodeId, Report)>,
+    commands: mpsc::Receiver<Command>,
+    histories: JoinSet<ReadHistory>,
+    /// What each node last reported of itself at login.
+    parameters: HashMap<NodeId, Arc<Vec<Parameter>>>,
+}
+
+/// What happened next.
+enum Input {
+    Finding(NodeId, Finding),
+    Reports(Vec<(NodeId, Report)>),
+    History(ReadHistory),
+    Time,
+    Command(Command),
+    /// The handle is gone.
+    Orphaned,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        cluster: Cluster,
+        name: &str,
+        settings: Settings,
+        dialer: Arc<Dialer>,
+        shared: Arc<Shared>,
+        reports: mpsc::Receiver<(NodeId, Report)>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let (findings_in, findings) = mpsc::channel(FINDINGS_LIMIT);
+        Self {
+            cluster,
+            name: name.into(),
+            settings,
+            dialer,
+            shared,
+            watches: HashMap::new(),
+            probers: JoinSet::new(),
+            findings_in,
+            findings,
+            reports,
+            commands,
+            histories: JoinSet::new(),
+            parameters: HashMap::new(),
+        }
+    }
+
+    /// Runs until it is stopped or its handle is dropped.
+    pub(crate) async fn run(mut self) {
+        let stopped = loop {
+            self.follow_up().await;
+            let now = Instant::now().into_std();
+            match self.next_input().await {
+                Input::Finding(node, Finding::Probed(result)) => {
+                    self.cluster.handle_probe(node, result, Instant::now().into_std());
+                }
+                Input::Finding(node, Finding::Noticed(report)) => {
+                    self.cluster.handle_report(node, report, now)
+                }
+                Input::Finding(node, Finding::Parameters(parameters)) => {
+                    self.parameters.insert(node, Arc::new(parameters));
+                }
+                Input::Reports(reports) => {
+                    let now = Instant::now().into_std();
+                    reports
+                        .into_iter()
+                        .for_each(|(node, report)| self.cluster.handle_report(node, report, now));
+                }
+                Input::History((node, timeline, Ok(history))) => {
+                    self.cluster.handle_history(node, timeline, history, Instant::now().into_std());
+                }
+                Input::History((node, timeline, Err(error))) => {
+                    let (cluster, error): (_, &dyn std::error::Error) = (&self.name, &error);
+                    tracing::warn!(%cluster, %node, %timeline, error, "the timeline's history could not be read");
+                }
+                Input::Time => self.cluster.handle_timeout(Instant::now().into_std()),
+                Input::Command(Command::Reload(settings, answer)) => {
+                    let reloaded = self.reload(*settings);
+                    // Who asked sees the new nodes from now on.
+                    self.follow_up().await;
+                    // They may have gone; the reload stands.
+                    let _ = answer.send(reloaded);
+                }
+                Input::Command(Command::Stop(answer)) => break Some(answer),
+                Input::Orphaned => break None,
+            }
+        };
+        self.probers.shutdown().await;
+        self.histories.shutdown().await;
+        stopped.map(|answer| answer.send(()));
+    }
+
+    async fn next_input(&mut self) -> Input {
+        let due = self.cluster.poll_timeout();
+        let timer = async {
+            match due {
+                Some(due) => sleep_until(Instant::from_std(due)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut reports = Vec::new();
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => command.map_or(Input::Orphaned, Input::Command),
+            Some((node, finding)) = self.findings.recv() => Input::Finding(node, finding),
+            Some(Ok(read)) = self.histories.join_next() => Input::History(read),
+            () = timer => Input::Time,
+            // Last, for there may be any number of them.
+            count = self.reports.recv_many(&mut reports, REPORTS_AT_ONCE), if !self.reports.is_closed() => {
+                if count > 0 { Input::Reports(reports) } else { Input::Time }
+            }
+        }
+    }
+
+    /// Carries out what the cluster asks for, tells what happened, publishes.
+    async fn follow_up(&mut self) {
+        let now = Instant::now();
+        while let Some(action) = self.cluster.poll_action() {
+            match action {
+                Action::ProbeNow(node) => {
+                    if let Some(watch) = self.watches.get(&node) {
+                        watch.wake.notify_one();
+                    }
+                }
+                Action::ReadHistory(node, timeline) => self.read_history(node, timeline),
+                Action::Remember(remembered) => self.remember(remembered).await,
+            }
+        }
+        let snapshot = self.cluster.snapshot(now.into_std());
+        while let Some(event) = self.cluster.poll_event() {
+            log(&self.name, &snapshot, &event);
+            self.shared.events.push(snapshot.epoch, event);
+        }
+        self.keep_probers(&snapshot);
+        let reporting = snapshot.primary().and_then(|primary| self.parameters.get(&primary.id));
+        if let Some(parameters) = reporting.or_else(|| self.parameters.values().next()) {
+            self.shared.parameters.store(Some(Arc::clone(parameters)));
+        }
+        let news = is_news(&self.shared.snapshots.load(), &snapshot);
+        self.shared.snapshots.store(Arc::new(snapshot));
+        if news {
+            self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Has exactly one prober for each configured node.
+    fn keep_probers(&mut self, snapshot: &Snapshot) {
+        let target_of = |node: &NodeView| Target { host: node.host.to_string(), port: node.port };
+        self.watches.retain(|id, watch| {
+            let stays = snapshot.node(*id).is_some_and(|node| target_of(node) == watch.target);
+            if !stays {
+                watch.task.abort();
+            }
+            stays
+        });
+        self.parameters.retain(|id, _| snapshot.node(*id).is_some());
+        for node in &snapshot.nodes {
+            if self.watches.contains_key(&node.id) {
+                continue;
+            }
+            let (target, wake) = (target_of(node), Arc::new(Notify::new()));
+            let prober = Prober {
+                node: node.id,
+                target: target.clone(),
+                dialer: Arc::clone(&self.dialer),
+                interval: self.settings.interval,
+                timeout: self.settings.timeout,
+                wake: Arc::clone(&wake),
+                findings: self.findings_in.clone(),
+            };
+            let task = self.probers.spawn(prober.run());
+            self.watches.insert(node.id, Watch { target, wake, task });
+        }
+        while self.probers.try_join_next().is_some() {}
+    }
+
+    fn read_history(&mut self, node: NodeId, timeline: TimelineId) {
+        let Some(watch) = self.watches.get(&node).filter(|_| self.histories.len() < HISTORIES_LIMIT) else {
+            return;
+        };
+        let (dialer, target) = (Arc::clone(&self.dialer), watch.target.clone());
+        self.histories
+            .spawn(async move { (node, timeline, history::read(&dialer, &target, timeline).await) });
+    }
+
+    /// Persists. If that fails the proxy goes on: it knows what it forgot only while it runs, which a person must know.
+    async fn remember(&self, remembered: Remembered) {
+        let Some(path) = self.settings.state_file.clone() else { return };
+        let shown = path.display().to_string();
+        let written = tokio::task::spawn_blocking(move || memory::write(&path, remembered)).await;
+        if let Err(error) = written.unwrap_or_else(|_| Err(io::Error::other("the writing task ended"))) {
+            tracing::error!(cluster = %self.name, path = shown, %error, "the state file cannot be written");
+        }
+    }
+
+    fn reload(&mut self, (settings, topology): (Settings, topology::Settings)) -> Result<(), ReloadError> {
+        let dialer = Arc::new(Dialer::new(&settings)?);
+        self.shared.lookups.redial(Arc::clone(&dialer));
+        self.dialer = dialer;
+        self.settings = settings;
+        // They keep the settings they began with, so all begin anew. The cluster keeps what they found.
+        self.watches.drain().for_each(|(_, watch)| watch.task.abort());
+        self.cluster.replace_settings(topology, Instant::now().into_std());
+        Ok(())
+    }
+}
+
+/// Whether those who wait for a change should look again: anything but positions and times has changed.
+fn is_news(old: &Snapshot, new: &Snapshot) -> bool {
+    let differs = |(a, b): (&NodeView, &NodeView)| {
+        (a.id, a.role, a.health, a.timeline, a.streaming, a.port)
+            != (b.id, b.role, b.health, b.timeline, b.streaming, b.port)
+            || a.lag.is_some() != b.lag.is_some()
+            || (&a.host, &a.name, &a.region, &a.zone) != (&b.host, &b.name, &b.region, &b.zone)
+    };
+    (old.epoch, old.writable) != (new.epoch, new.writable)
+        || old.nodes.len() != new.nodes.len()
+        || old.nodes.iter().zip(&new.nodes).any(differs)
+}
+
+fn log(cluster: &str, snapshot: &Snapshot, event: &Event) {
+    let (epoch, name) = (snapshot.epoch, event.name());
+    if event.is_alarm() {
+        tracing::error!(%cluster, %epoch, event = name, "{event}");
+    } else {
+        tracing::info!(%cluster, %epoch, event = name, "{event}");
+    }
+}
+
+/// What an earlier run remembered, if there is a file for it.
+pub(crate) fn remembered(path: Option<&Path>) -> Result<Option<Remembered>, memory::MemoryError> {
+    path.map_or(Ok(None), memory::read)
+}

@@ -1,0 +1,22 @@
+/// Whether a pool hands out connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PoolState {
+    /// It does.
+    #[default]
+    Open,
+    /// It makes clients wait until RESUME.
+    Paused,
+}
+
+/// How many connections and clients a pool has, for the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Existing connections, those being made included.
+    pub live: u32,
+    /// Connections that wait for work.
+    pub idle: u32,
+    /// Connections being made.
+    pub dialing: u32,
+    /// Clients that wait.
+    pub waiting: u32,
+}

@@ -1,0 +1,30 @@
+//! Server connections: check out, wait, release, reset, retire.
+//!
+//! Everything here lives on one worker thread (`Rc`, `Cell`): no lock, no atomic, no channel on the way of a query.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod counts;
+mod dial;
+mod parameters;
+mod permit;
+mod pool;
+mod prepared;
+mod reset;
+mod server;
+mod settings;
+mod shared;
+mod state;
+mod statements;
+mod waiter;
+
+pub use counts::{Counts, PoolState};
+pub use dial::{DialFailure, DialPlan, Gate};
+pub use parameters::{ParameterSet, ParameterSets};
+pub use pool::Pool;
+pub use prepared::Prepared;
+pub use reset::{Reset, settle};
+pub use server::{Body, CleanServer, Server, ServerActivity};
+pub use settings::{PoolMode, Settings};
+pub use state::{Replay, SessionState, SessionStates, transition};
+pub use statements::{Interner, Statement, StatementId};
+pub use waiter::{Delivery, TELL_AFTER, Waiter, has_news};

@@ -1,0 +1,383 @@
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::{Rc, Weak},
+};
+
+use tokio::time::Instant;
+use topology::Stamp;
+
+use crate::{
+    CleanServer, Counts, Delivery, DialFailure, DialPlan, Gate, ParameterSets, PoolState, Reset, Server,
+    SessionState, SessionStates, Settings, Waiter, has_news, permit::Permit, reset,
+};
+
+/// The server connections of one database and user on one node.
+///
+/// ```text
+///   (dialing) --> idle --check out--> active (owned by a session) --clean--> idle
+///                                        |--left dirty--> resetting --clean--> idle
+///                                        '--anything else--> closed
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    me: Weak<Pool>,
+    settings: RefCell<Settings>,
+    plan: RefCell<DialPlan>,
+    state: Cell<PoolState>,
+    idle: RefCell<Vec<CleanServer>>,
+    waiters: RefCell<VecDeque<Rc<Waiter>>>,
+    /// Connections that exist or are being made, wherever they are.
+    live: Cell<u32>,
+    dialing: Cell<u32>,
+    generation: Cell<u64>,
+    /// No dialing before this instant, after a failure.
+    dial_not_before: Cell<Option<Instant>>,
+    gate: Rc<dyn Gate>,
+    states: Rc<SessionStates>,
+    parameters: Rc<ParameterSets>,
+}
+
+/// After a failed dial the next one waits this long, so that a dead node is not hammered.
+const DIAL_BACKOFF: std::time::Duration = std::time::Duration::from_millis(50);
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(
+        settings: Settings,
+        plan: DialPlan,
+        gate: Rc<dyn Gate>,
+        states: Rc<SessionStates>,
+        parameters: Rc<ParameterSets>,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
+            me: me.clone(),
+            settings: RefCell::new(settings),
+            plan: RefCell::new(plan),
+            state: Cell::default(),
+            idle: RefCell::default(),
+            waiters: RefCell::default(),
+            live: Cell::default(),
+            dialing: Cell::default(),
+            generation: Cell::default(),
+            dial_not_before: Cell::default(),
+            gate,
+            states,
+            parameters,
+        })
+    }
+
+    /// A clean connection at once, or `None`: then [`Pool::enter`] the queue. Prefers one whose settings are the
+    /// wanted ones already; among equals the one used last, whose caches are warm.
+    #[inline]
+    pub fn try_checkout(&self, wanted: &Rc<SessionState>, now: Instant) -> Option<Box<Server>> {
+        if self.state.get() == PoolState::Paused || !self.waiters.borrow().is_empty() {
+            return None;
+        }
+        self.take_idle(wanted, now)
+    }
+
+    fn take_idle(&self, wanted: &Rc<SessionState>, now: Instant) -> Option<Box<Server>> {
+        let mut idle = self.idle.borrow_mut();
+        while !idle.is_empty() {
+            let at = idle.iter().rposition(|s| Rc::ptr_eq(&s.get().state, wanted)).unwrap_or(idle.len() - 1);
+            let mut server = idle.swap_remove(at);
+            if self.is_usable(&server) && !server.has_spoken() {
+                let mut server = server.into_inner();
+                server.activity.last_checkout = now;
+                return Some(server);
+            }
+        }
+        None
+    }
+
+    fn is_usable(&self, server: &CleanServer) -> bool {
+        server.get().generation() == self.generation.get() && self.gate.admits(&server.get().stamp())
+    }
+
+    /// Joins the queue. The caller polls the waiter and leaves with [`Pool::leave`].
+    ///
+    /// # Errors
+    /// Gives the number of waiting clients if the queue is full.
+    pub fn enter(&self, waiter: &Rc<Waiter>, now: Instant) -> Result<(), usize> {
+        let waiting = self.waiters.borrow().len();
+        if waiting >= self.settings.borrow().max_waiting as usize {
+            return Err(waiting);
+        }
+        waiter.set_queued(true);
+        self.waiters.borrow_mut().push_back(Rc::clone(waiter));
+        self.dial_if_needed(now);
+        Ok(())
+    }
+
+    /// Leaves the queue; what was delivered meanwhile goes to the next in line.
+    pub fn leave(&self, waiter: &Rc<Waiter>) {
+        self.waiters.borrow_mut().retain(|w| !Rc::ptr_eq(w, waiter));
+        if let Some(server) = waiter.leave()
+            && let Ok(clean) = server.prove_clean()
+        {
+            self.give_back(clean);
+        }
+    }
+
+    /// Takes a connection back that was proven clean, and hands it to the client that waited longest.
+    #[inline]
+    pub fn give_back(&self, server: CleanServer) {
+        if !self.is_usable(&server) {
+            drop(server);
+            return;
+        }
+        if self.state.get() == PoolState::Open
+            && let Some(waiter) = self.pop_waiter()
+        {
+            let mut server = server.into_inner();
+            server.activity.last_checkout = Instant::now();
+            waiter.deliver(Delivery::Server(server));
+            return;
+        }
+        self.idle.borrow_mut().push(server);
+    }
+
+    /// Cleans a connection that a client left in the middle of things, then takes it back; closes it if that fails.
+    pub fn reset_and_give_back(&self, server: Box<Server>, reset: Reset) {
+        let Some(pool) = self.me.upgrade() else { return };
+        tokio::task::spawn_local(async move {
+            if let Some(clean) = reset::clean(server, reset, pool.states.empty(), &pool.parameters).await {
+                pool.give_back(clean);
+            }
+        });
+    }
+
+    fn pop_waiter(&self) -> Option<Rc<Waiter>> {
+        let mut waiters = self.waiters.borrow_mut();
+        loop {
+            let waiter = waiters.pop_front()?;
+            if waiter.is_queued() {
+                return Some(waiter);
+            }
+        }
+    }
+
+    /// Makes connections while clients wait, there is room, and the node did not fail a moment ago.
+    fn dial_if_needed(&self, now: Instant) {
+        let size = self.settings.borrow().size;
+        let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
+        let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
+        while self.state.get() == PoolState::Open
+            && self.live.get() < size
+            && self.dialing.get() < waiting.max(min_missing)
+            && self.dial_not_before.get().is_none_or(|at| at <= now)
+        {
+            if !self.dial() {
+                self.tell_all_again();
+                return;
+            }
+        }
+    }
+
+    fn tell_all_again(&self) {
+        for waiter in self.waiters.take() {
+            if waiter.is_queued() {
+                waiter.deliver(Delivery::Again);
+            }
+        }
+    }
+
+    fn dial(&self) -> bool {
+        let (Some(pool), Some(stamp)) = (self.me.upgrade(), self.gate.stamp(self.plan.borrow().node)) else {
+            return false;
+        };
+        let permit = Permit::take(&pool);
+        self.dialing.set(self.dialing.get() + 1);
+        let plan = self.plan.borrow().clone();
+        tokio::task::spawn_local(async move {
+            let result = plan.connect().await;
+            pool.dialing.set(pool.dialing.get() - 1);
+            pool.dialed(result, stamp, permit);
+        });
+        true
+    }
+
+    fn dialed(&self, result: Result<conn::ServerConnection, DialFailure>, stamp: Stamp, permit: Permit) {
+        let now = Instant::now();
+        match result {
+            Ok(connection) => {
+                self.dial_not_before.set(None);
+                let parameters = self.parameters.intern(connection.parameters.iter().cloned());
+                let server = Server::new(connection, stamp, self.states.empty(), parameters, permit, now);
+                server.state.prove(&server.parameters);
+                if let Ok(clean) = server.prove_clean() {
+                    self.give_back(clean);
+                }
+                self.dial_if_needed(now);
+            }
+            Err(failure) => {
+                tracing::debug!(plan = ?self.plan.borrow(), error = %failure, "server connection failed");
+                if let Some(report) = failure.report() {
+                    self.gate.report(self.plan.borrow().node, report);
+                }
+                self.dial_not_before.set(Some(now + DIAL_BACKOFF));
+                drop(permit);
+                self.fail_waiters(failure);
+            }
+        }
+    }
+
+    /// Counts a place as taken; the generation that it belongs to.
+    pub(crate) fn place_taken(&self) -> u64 {
+        self.live.set(self.live.get() + 1);
+        self.generation.get()
+    }
+
+    /// A connection is gone. Whoever dropped it has let go of the pool's lists before.
+    pub(crate) fn place_given_back(&self) {
+        self.live.set(self.live.get() - 1);
+        if !self.waiters.borrow().is_empty() {
+            self.dial_if_needed(Instant::now());
+        }
+    }
+
+    /// A failure that may pass sends everybody back to decide again; any other is the answer to all who wait for a
+    /// first connection, since it would be the same for each.
+    fn fail_waiters(&self, failure: DialFailure) {
+        if failure.is_transient() && self.live.get() > 0 {
+            return;
+        }
+        let failure = Rc::new(failure);
+        for waiter in self.waiters.take() {
+            if waiter.is_queued() {
+                waiter.deliver(Delivery::Failed(Rc::clone(&failure)));
+            }
+        }
+    }
+
+    /// Periodic work: times waiters out, retires old and long idle connections, notices those that ended, keeps the
+    /// minimum. Waiters that have waited a while are woken so that they can tell their clients.
+    pub fn maintain(&self, now: Instant) {
+        let settings = self.settings.borrow().clone();
+        self.retire_idle(&settings, now);
+        while let Some(oldest) = self.longest_waiting() {
+            if oldest.is_queued() && now.duration_since(oldest.since()) < settings.wait_timeout {
+                break;
+            }
+            self.waiters.borrow_mut().pop_front();
+            if oldest.is_queued() {
+                oldest.deliver(Delivery::TimedOut);
+            }
+        }
+        for waiter in self.waiters.borrow().iter().filter(|w| has_news(now.duration_since(w.since()))) {
+            waiter.wake();
+        }
+        self.dial_if_needed(now);
+    }
+
+    fn longest_waiting(&self) -> Option<Rc<Waiter>> {
+        self.waiters.borrow().front().map(Rc::clone)
+    }
+
+    fn retire_idle(&self, settings: &Settings, now: Instant) {
+        let mut idle = self.idle.take();
+        let mut spare = self.live.get().saturating_sub(settings.min_size);
+        idle.retain_mut(|server| {
+            let activity = server.get().activity;
+            // jitter of up to 10 % by process id, so that connections made together do not retire together
+            let lifetime =
+                settings.server_lifetime.mul_f64(1.0 - f64::from(server.get().process_id() % 100) / 1000.0);
+            let old = now.duration_since(activity.connected_at) >= lifetime;
+            let bored =
+                spare > 0 && now.duration_since(activity.last_checkout) >= settings.server_idle_timeout;
+            let keep = self.is_usable(server) && !old && !bored && !server.has_spoken();
+            if !keep {
+                spare = spare.saturating_sub(1);
+            }
+            keep
+        });
+        self.idle.borrow_mut().append(&mut idle);
+    }
+
+    /// Stops handing out connections until [`Pool::resume`].
+    pub fn pause(&self) {
+        self.state.set(PoolState::Paused);
+    }
+
+    /// Hands out connections again.
+    pub fn resume(&self) {
+        self.state.set(PoolState::Open);
+        self.tell_all_again();
+    }
+
+    /// Whether it hands out connections.
+    #[must_use]
+    pub fn state(&self) -> PoolState {
+        self.state.get()
+    }
+
+    /// Closes idle connections now and the others when they come back.
+    pub fn reconnect(&self) {
+        self.generation.set(self.generation.get() + 1);
+        self.idle.take();
+    }
+
+    /// Ends the pool: nothing is handed out or taken back any more, and whoever waits decides again.
+    pub fn retire(&self) {
+        self.reconnect();
+        self.tell_all_again();
+    }
+
+    /// Sends all waiting clients back to decide again, as after a change of the topology.
+    pub fn reroute_waiters(&self) {
+        self.dial_not_before.set(None);
+        let unusable: Vec<_> = {
+            let mut idle = self.idle.borrow_mut();
+            let (usable, unusable) = idle.drain(..).partition(|server| self.is_usable(server));
+            *idle = usable;
+            unusable
+        };
+        drop(unusable);
+        self.tell_all_again();
+    }
+
+    /// Takes over changed settings and dialing data; connections made under other dialing data are replaced.
+    pub fn reconfigure(&self, settings: Settings, plan: DialPlan, redial: bool) {
+        *self.settings.borrow_mut() = settings;
+        *self.plan.borrow_mut() = plan;
+        if redial {
+            self.reconnect();
+        }
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.settings.borrow().clone()
+    }
+
+    /// How and where it dials.
+    #[must_use]
+    pub fn plan(&self) -> DialPlan {
+        self.plan.borrow().clone()
+    }
+
+    /// How many connections and clients it has.
+    pub fn counts(&self) -> Counts {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Counts {
+            live: self.live.get(),
+            idle: count(self.idle.borrow().len()),
+            dialing: self.dialing.get(),
+            waiting: count(self.waiters.borrow().len()),
+        }
+    }
+
+    /// Calls `visit` for each idle connection.
+    pub fn for_each_idle(&self, mut visit: impl FnMut(&Server)) {
+        self.idle.borrow().iter().for_each(|server| visit(server.get()));
+    }
+
+    /// How long its first waiter has waited.
+    #[must_use]
+    pub fn longest_wait(&self, now: Instant) -> std::time::Duration {
+        let waiters = self.waiters.borrow();
+        waiters.front().map_or(std::time::Duration::ZERO, |w| now.duration_since(w.since()))
+    }
+}

@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+/// When a server connection goes back to the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PoolMode {
+    /// At the end of each transaction.
+    #[default]
+    Transaction,
+    /// When the client leaves.
+    Session,
+}
+
+impl PoolMode {
+    /// The word in configuration and console.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// One pool: the server connections of one database and user on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// When a server connection goes back.
+    pub mode: PoolMode,
+    /// Most server connections of one pool (default 20).
+    pub size: u32,
+    /// Server connections that are kept even when idle (default 0).
+    pub min_size: u32,
+    /// How long a client waits for a server connection (default 30 s).
+    pub wait_timeout: Duration,
+    /// Most clients that wait for one pool (default 10,000).
+    pub max_waiting: u32,
+    /// A server connection is retired at this age (default 1 h).
+    pub server_lifetime: Duration,
+    /// An idle server connection beyond `min_size` is closed after this time (default 10 min).
+    pub server_idle_timeout: Duration,
+    /// How long dialing a server and logging in may take (default 5 s).
+    pub connect_timeout: Duration,
+    /// Most prepared statements kept on one server connection (default 200).
+    pub max_prepared_statements: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: PoolMode::default(),
+            size: 20,
+            min_size: 0,
+            wait_timeout: Duration::from_secs(30),
+            max_waiting: 10_000,
+            server_lifetime: Duration::from_secs(3600),
+            server_idle_timeout: Duration::from_secs(600),
+            connect_timeout: Duration::from_secs(5),
+            max_prepared_statements: 200,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Listeners: each accepted socket is greeted in a task of its own.
+
+use std::{io, sync::Arc, time::Duration};
+
+use admin::{Console, ConsoleClient, ConsoleRole};
+use config::ListenSettings;
+use conn::{Listener, Stream};
+use routing::Policy;
+use session::Greeted;
+use tokio::{io::AsyncWriteExt, task::JoinSet};
+use wire::{SqlState, message::error::ErrorMessage};
+
+use crate::proxy::Proxy;
+
+/// After a failed accept (no file descriptors left, as a rule) the next one waits this long.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Opens all listeners.
+///
+/// # Errors
+/// Names the address that is taken or not this machine's.
+pub(crate) fn open(listeners: &[ListenSettings]) -> anyhow::Result<Vec<(Listener, Policy)>> {
+    let open = |settings: &ListenSettings| {
+        let listener = Listener::bind(settings.address)
+            .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.address))?;
+        tracing::info!(address = %listener.address(), policy = settings.policy.as_str(), "listening");
+        Ok((listener, settings.policy))
+    };
+    listeners.iter().map(open).collect()
+}
+
+/// Accepts clients until it is dropped.
+pub(crate) async fn accept_all(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Vec<(Listener, Policy)>) {
+    let mut accepting = JoinSet::new();
+    for (listener, policy) in listeners {
+        accepting.spawn(accept(Arc::clone(&proxy), Arc::clone(&console), listener, policy));
+    }
+    while accepting.join_next().await.is_some() {}
+}
+
+async fn accept(proxy: Arc<Proxy>, console: Arc<Console>, listener: Listener, policy: Policy) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let (proxy, console) = (Arc::clone(&proxy), Arc::clone(&console));
+                tokio::spawn(async move {
+                    if let Greeted::Console { stream, user, id } = proxy.greeter.greet(socket, policy).await {
+                        serve_console(&proxy, console, stream, user.user(), id.0).await;
+                    }
+                });
+            }
+            Err(error) => {
+                // a client that left in the meantime is its own affair; anything else may last
+                if error.kind() != io::ErrorKind::ConnectionAborted {
+                    tracing::error!(%error, "cannot accept clients");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve_console(proxy: &Proxy, console: Arc<Console>, mut stream: Stream, user: &str, id: u64) {
+    let settings = proxy.settings();
+    let named = |users: &[String]| users.iter().any(|name| name == user);
+    let role = if named(&settings.admin.users) {
+        ConsoleRole::Admin
+    } else if named(&settings.admin.stats_users) {
+        ConsoleRole::Stats
+    } else {
+        let error = ErrorMessage::fatal(
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("role \"{user}\" may not use the console"),
+        )
+        .with_hint("Name it in [admin] users or stats_users.");
+        let mut out = Vec::new();
+        error.write(&mut out);
+        // whether the client still listens changes nothing about the refusal
+        let _ = stream.write_all(&out).await;
+        let _ = stream.shutdown().await;
+        return;
+    };
+    admin::serve(stream, ConsoleClient { id, user: user.into(), role }, console).await;
+}

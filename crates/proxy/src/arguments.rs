@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A PostgreSQL proxy that pools connections, sends reads to near replicas and follows failovers.
+#[derive(Debug, Parser)]
+#[command(name = "pgherd", version, about, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve clients
+    Run(Configured),
+    /// Start a cluster of several regions with a proxy in each, to play with
+    Demo(DemoArguments),
+    /// Check a configuration: exit code 0 if it is valid, 1 if not, 2 for wrong arguments
+    CheckConfig(CheckArguments),
+    /// Read a password from standard input and print its SCRAM-SHA-256 verifier
+    Hash,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Configured {
+    /// The configuration file. Without it DATABASE_URL is used if it is set, else /etc/pgherd/pgherd.toml. Variables
+    /// PGHERD__SECTION__KEY go over either.
+    #[arg(short, long, value_name = "FILE", env = "PGHERD_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Configured {
+    /// The file or URL to load, now and on every reload.
+    pub(crate) fn source(&self) -> config::Source {
+        config::Source::choose(
+            self.config.clone(),
+            std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()),
+        )
+    }
+}
+
+/// Arguments of `check-config`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckArguments {
+    /// What to check.
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Print one JSON object to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArguments {
+    /// How many regions, each with a node and a proxy
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) regions: u8,
+    /// The first proxy's port; the others take the next ones that are free
+    #[arg(long, value_name = "P", default_value_t = 5432, value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    pub(crate) base_port: u16,
+    /// Where the files go; a temporary folder by default
+    #[arg(long, value_name = "D")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Keep the files at the end
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// End by itself after this many seconds
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// The environment as the configuration takes it. What is not UTF-8 is replaced, so that it is found and reported.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[track_caller]
+    fn parse(line: &str) -> Result<Command, i32> {
+        Arguments::try_parse_from(line.split(' '))
+            .map(|arguments| arguments.command)
+            .map_err(|error| error.exit_code())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_have_their_options() {
+        let Ok(Command::Run(run)) = parse("pgherd run -c a.toml") else { panic!("run") };
+        assert_eq!(run.source(), config::Source::File("a.toml".into()));
+        let Ok(Command::CheckConfig(check)) = parse("pgherd check-config --config a.toml --json") else {
+            panic!("check-config")
+        };
+        assert!(check.json);
+        let Ok(Command::Demo(demo)) =
+            parse("pgherd demo --regions 2 --base-port 6000 --dir /x --keep --seconds 9")
+        else {
+            panic!("demo")
+        };
+        assert_eq!((demo.regions, demo.base_port, demo.keep, demo.seconds), (2, 6000, true, Some(9)));
+        assert_eq!(demo.dir, Some("/x".into()));
+        assert!(matches!(parse("pgherd hash"), Ok(Command::Hash)));
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_and_help_with_0() {
+        for line in
+            ["pgherd", "pgherd fly", "pgherd demo --regions 0", "pgherd demo --regions 6", "pgherd run x"]
+        {
+            assert_eq!(parse(line).err(), Some(2), "{line}");
+        }
+        assert_eq!(parse("pgherd --version").err(), Some(0));
+    }
+}

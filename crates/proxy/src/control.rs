@@ -1,0 +1,46 @@
+//! What the console asks of the proxy.
+
+use std::sync::Arc;
+
+use admin::{BoxFuture, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
+use session::World;
+
+use crate::proxy::Proxy;
+
+/// The proxy as the console sees it.
+pub(crate) struct ProxyControl(pub(crate) Arc<Proxy>);
+
+impl Control for ProxyControl {
+    fn world(&self) -> Arc<World> {
+        self.0.world.load_full()
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        config::rows(&self.0.settings())
+            .iter()
+            .map(|row| Setting {
+                key: row.key.clone(),
+                value: row.value.clone(),
+                default: row.default.clone(),
+                changeable: row.changeable,
+            })
+            .collect()
+    }
+
+    fn users(&self) -> Vec<Box<str>> {
+        self.0.users.names()
+    }
+
+    fn events(&self, cluster: usize) -> Vec<LoggedEvent> {
+        let records = self.0.healths.get(cluster).map(|health| health.events()).unwrap_or_default();
+        records.into_iter().map(|record| LoggedEvent { at: record.at, event: record.event }).collect()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<Vec<String>, ReloadRefused>> {
+        Box::pin(self.0.reload())
+    }
+
+    fn shutdown(&self, mode: ShutdownMode) {
+        self.0.shut_down(mode);
+    }
+}

@@ -1,0 +1,189 @@
+//! The running proxy: what it consists of, and how a reload replaces its configuration as a whole.
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use admin::{ReloadRefused, ShutdownMode};
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use config::{Change, ClusterSettings, Settings, Source};
+use conn::{ClientTlsConfig, ServerTlsConfig};
+use health::Health;
+use session::{CancelKeys, ClusterHandle, Command, Greeter, WorkerHandle, WorkerId, World, spawn_worker};
+use tokio::sync::{Mutex, watch};
+
+use crate::{arguments::environment, functions::KnownFunctions, log::LogControl, users::KnownUsers};
+
+/// Everything that runs.
+pub(crate) struct Proxy {
+    source: Source,
+    log: LogControl,
+    settings: ArcSwap<Settings>,
+    pub(crate) world: Arc<ArcSwap<World>>,
+    tls: Arc<ArcSwap<ClientTlsConfig>>,
+    pub(crate) healths: Vec<Arc<Health>>,
+    pub(crate) users: Arc<KnownUsers>,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) keys: Arc<CancelKeys>,
+    pub(crate) greeter: Greeter,
+    shutdown: watch::Sender<Option<ShutdownMode>>,
+    reloading: Mutex<()>,
+}
+
+impl Proxy {
+    /// Starts probes and workers; clients are not taken in yet. Call it on the control runtime.
+    ///
+    /// # Errors
+    /// When a certificate cannot be loaded, or a thread not be made.
+    pub(crate) fn start(source: Source, settings: Settings, log: LogControl) -> anyhow::Result<Self> {
+        let client_tls = ClientTlsConfig::load(&settings.client_tls)?;
+        let mut healths = Vec::new();
+        let mut clusters = Vec::new();
+        for cluster in &settings.clusters {
+            let tls = Arc::new(ServerTlsConfig::load(&cluster.health.tls)?);
+            let health = Health::start(cluster.health.clone(), cluster.topology.clone())
+                .with_context(|| format!("cannot watch cluster \"{}\"", cluster.topology.cluster))?;
+            let health = Arc::new(health);
+            clusters.push(cluster_handle(&settings, cluster, &health, tls));
+            healths.push(health);
+        }
+        let world = Arc::new(world(&settings, clusters));
+        let users = Arc::new(KnownUsers::new(settings.auth.clone(), healths.first().map(Arc::clone)));
+        let keys = Arc::new(CancelKeys::default());
+        let cores = available_parallelism().map_or(1, usize::from);
+        let mut workers = Vec::new();
+        for id in 0..settings.proxy.workers.count(cores) {
+            workers.push(spawn_worker(WorkerId(id), Arc::clone(&world), Arc::clone(&keys))?);
+        }
+        let world = Arc::new(ArcSwap::new(world));
+        let tls = Arc::new(ArcSwap::from_pointee(client_tls));
+        let greeter = Greeter::new(
+            Arc::clone(&tls),
+            Arc::clone(&world),
+            users.clone(),
+            workers.clone(),
+            Arc::clone(&keys),
+        );
+        Ok(Self {
+            source,
+            log,
+            settings: ArcSwap::from_pointee(settings),
+            world,
+            tls,
+            healths,
+            users,
+            workers,
+            keys,
+            greeter,
+            shutdown: watch::Sender::new(None),
+            reloading: Mutex::new(()),
+        })
+    }
+
+    /// The configuration in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Reads the configuration anew and applies it as a whole, or not at all.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(crate) async fn reload(&self) -> Result<Vec<String>, ReloadRefused> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let previous = self.settings();
+        let settings = self.source.load(environment()).map_err(|mistakes| ReloadRefused {
+            mistakes: mistakes.to_string().lines().map(str::to_owned).collect(),
+        })?;
+        let changes = config::differences(&previous, &settings);
+        let refuse = |error: &dyn std::error::Error| ReloadRefused { mistakes: vec![error.to_string()] };
+        let client_tls = ClientTlsConfig::load(&settings.client_tls).map_err(|error| refuse(&error))?;
+        let same_clusters = previous.clusters.len() == settings.clusters.len();
+        if !same_clusters {
+            let mistakes = vec!["adding or removing a [[cluster]] needs a restart".to_owned()];
+            return Err(ReloadRefused { mistakes });
+        }
+        let mut clusters = Vec::new();
+        for (at, (cluster, health)) in settings.clusters.iter().zip(&self.healths).enumerate() {
+            let tls = ServerTlsConfig::load(&cluster.health.tls).map_err(|error| refuse(&error))?;
+            let unchanged = previous.clusters.get(at).is_some_and(|old| {
+                old.health.tls == cluster.health.tls && cluster.health.tls.root_certificate.is_none()
+            });
+            let world = self.world.load();
+            let tls = match world.clusters.get(at) {
+                Some(handle) if unchanged => Arc::clone(&handle.tls),
+                _ => Arc::new(tls),
+            };
+            clusters.push(cluster_handle(&settings, cluster, health, tls));
+        }
+        settings.adopt_secrets(&previous);
+        for (cluster, health) in settings.clusters.iter().zip(&self.healths) {
+            health
+                .reload(cluster.health.clone(), cluster.topology.clone())
+                .await
+                .map_err(|error| refuse(&error))?;
+        }
+        self.apply(settings, clusters, client_tls).await;
+        Ok(report(&changes))
+    }
+
+    /// Nothing here can fail: from one request to the next everything is as configured anew.
+    async fn apply(&self, settings: Settings, clusters: Vec<ClusterHandle>, client_tls: ClientTlsConfig) {
+        if let Err(error) = self.log.set_level(&settings.log.level) {
+            tracing::warn!(%error, "the log level stays as it is");
+        }
+        self.users.replace(settings.auth.clone());
+        self.tls.store(Arc::new(client_tls));
+        let world = Arc::new(world(&settings, clusters));
+        self.world.store(Arc::clone(&world));
+        self.settings.store(Arc::new(settings));
+        for worker in &self.workers {
+            // a worker that has ended serves nobody
+            let _ = worker.tell(Command::Reconfigure(Arc::clone(&world))).await;
+        }
+    }
+
+    /// Begins to shut down.
+    pub(crate) fn shut_down(&self, mode: ShutdownMode) {
+        self.shutdown.send_replace(Some(mode));
+    }
+
+    /// How to shut down, once that was asked for.
+    pub(crate) fn shutdown_requests(&self) -> watch::Receiver<Option<ShutdownMode>> {
+        self.shutdown.subscribe()
+    }
+}
+
+fn world(settings: &Settings, clusters: Vec<ClusterHandle>) -> World {
+    World {
+        session: settings.session.clone(),
+        routing: settings.routing.clone(),
+        databases: settings.databases.clone(),
+        clusters,
+    }
+}
+
+fn cluster_handle(
+    settings: &Settings,
+    cluster: &ClusterSettings,
+    health: &Arc<Health>,
+    tls: Arc<ServerTlsConfig>,
+) -> ClusterHandle {
+    ClusterHandle {
+        name: cluster.topology.cluster.as_str().into(),
+        snapshots: health.snapshots(),
+        changes: health.changes(),
+        reports: health.reports(),
+        tls,
+        functions: Arc::new(KnownFunctions::new(Arc::clone(health), &settings.function_lists)),
+    }
+}
+
+fn report(changes: &[Change]) -> Vec<String> {
+    changes
+        .iter()
+        .map(|change| {
+            let restart = if change.restart_needed { " (takes effect after a restart)" } else { "" };
+            format!("{}: {} -> {}{restart}", change.key, change.old, change.new)
+        })
+        .collect()
+}

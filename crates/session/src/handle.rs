@@ -1,0 +1,148 @@
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    task::Waker,
+};
+
+use tokio::time::Instant;
+use topology::NodeId;
+
+use crate::cancel::CancelKey;
+
+/// Tells clients apart in logs and console, over all workers; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+impl std::fmt::Display for ClientId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "C-{}", self.0)
+    }
+}
+
+/// What a client is doing, for the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientState {
+    /// Its welcome is being prepared.
+    #[default]
+    Login,
+    /// It has no request under way.
+    Idle,
+    /// It has a server connection.
+    Active,
+    /// It waits for a server connection.
+    Waiting,
+    /// It waits for a primary.
+    Held,
+}
+
+impl ClientState {
+    /// The word in the console; `idle` and `active` both read `active` in PgBouncer's SHOW CLIENTS.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// Why a client has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// The proxy shuts down.
+    Shutdown,
+    /// An administrator ended the session.
+    Killed,
+}
+
+/// What others on the worker know of a session and ask of it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) id: ClientId,
+    pub(crate) key: CancelKey,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) connected_at: Instant,
+    pub(crate) state: Cell<ClientState>,
+    pub(crate) request_at: Cell<Instant>,
+    pub(crate) node: Cell<Option<NodeId>>,
+    pub(crate) server_process: Cell<u32>,
+    pub(crate) pinned: Cell<Option<&'static str>>,
+    pub(crate) statements: Cell<u32>,
+    pub(crate) tls: bool,
+    farewell: Cell<Option<Farewell>>,
+    at_boundary: Cell<bool>,
+    cancel: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        id: ClientId,
+        key: CancelKey,
+        address: Option<SocketAddr>,
+        tls: bool,
+        now: Instant,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            key,
+            address,
+            connected_at: now,
+            state: Cell::default(),
+            request_at: Cell::new(now),
+            node: Cell::default(),
+            server_process: Cell::default(),
+            pinned: Cell::default(),
+            statements: Cell::default(),
+            tls,
+            farewell: Cell::default(),
+            at_boundary: Cell::default(),
+            cancel: Cell::default(),
+            waker: RefCell::default(),
+        })
+    }
+
+    /// Remembers whom to wake.
+    pub(crate) fn remember_waker(&self, waker: &Waker) {
+        let mut kept = self.waker.borrow_mut();
+        if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            *kept = Some(waker.clone());
+        }
+    }
+
+    /// Makes the session look around.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Ends the session: at once, or when its transaction is over.
+    pub(crate) fn send_away(&self, farewell: Farewell, at_boundary: bool) {
+        self.farewell.set(Some(farewell));
+        self.at_boundary.set(at_boundary);
+        self.wake();
+    }
+
+    /// Whether the session has to end now. `idle`: it has no transaction and no request under way.
+    #[inline]
+    pub(crate) fn farewell(&self, idle: bool) -> Option<Farewell> {
+        self.farewell.get().filter(|_| idle || !self.at_boundary.get())
+    }
+
+    /// Cancels what the session runs or waits for.
+    pub(crate) fn cancel(&self) {
+        self.cancel.set(true);
+        self.wake();
+    }
+
+    /// Whether a cancel was asked for since the last call.
+    #[inline]
+    pub(crate) fn take_cancel(&self) -> bool {
+        self.cancel.replace(false)
+    }
+}

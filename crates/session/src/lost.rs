@@ -1,0 +1,308 @@
+//! The server is gone, or refused for what it is. What the client hears of it, if anything.
+
+use std::task::Context;
+
+use pool::{Body, Server};
+use routing::Policy;
+use wire::{
+    SqlState,
+    frame::{Direction, MESSAGE_LIMIT, Peek, peek},
+    message::{
+        backend::{TxStatus, ready_for_query},
+        error::{ErrorMessage, Severity},
+        frontend::{BindNames, Parse, query_text},
+    },
+};
+
+use crate::{
+    exchange::{Entrance, Exchange, Intent, Rerun, Side},
+    io::send,
+    local::Responder,
+    session::{ClientBody, End, Phase, Session},
+    stats::count,
+};
+
+/// How a server connection was lost.
+#[derive(Debug)]
+pub(crate) enum Loss {
+    /// End of stream or a socket error, without a word.
+    Gone,
+    /// A FATAL or PANIC said why.
+    Fatal(Box<ErrorMessage>),
+    /// The first answer was an error that another node would not give.
+    Refused(SqlState),
+    /// It sent what nobody asked for.
+    Desynchronised,
+    /// The client's settings could not be brought about.
+    Replay(Box<ErrorMessage>),
+    /// Another node is the primary now.
+    Deposed,
+}
+
+/// A request is run elsewhere at most so often before its client hears of the trouble.
+const RERUNS_MAX: u8 = 10;
+
+impl Session {
+    /// Whether an error means "ask another node": on a replica whatever a hot standby refuses, on the primary that it
+    /// is none any more or not yet.
+    pub(crate) fn refuses_by_role(&self, server: &Server, code: SqlState, read_only: bool) -> bool {
+        match self.exchange().side {
+            Side::Replica => {
+                read_only
+                    && self.policy == Policy::Smart
+                    && matches!(
+                        code,
+                        SqlState::READ_ONLY_SQL_TRANSACTION
+                            | SqlState::FEATURE_NOT_SUPPORTED
+                            | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+                            | SqlState::SERIALIZATION_FAILURE
+                            | SqlState::CANNOT_CONNECT_NOW
+                            // COPY of an unlogged table, which has no file on a standby
+                            | SqlState::UNDEFINED_FILE
+                    )
+            }
+            Side::Primary => match code {
+                SqlState::CANNOT_CONNECT_NOW => true,
+                SqlState::READ_ONLY_SQL_TRANSACTION => {
+                    self.policy != Policy::ReadOnly && server.in_hot_standby == Some(true)
+                }
+                _ => false,
+            },
+        }
+    }
+
+    /// Deals with the loss of `server`, which is closed.
+    pub(crate) fn lost(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut server: Box<Server>,
+        loss: Loss,
+    ) -> Result<(), End> {
+        let mut exchange = self.exchange.take().expect("a linked session has an exchange");
+        self.phase = Phase::Idle;
+        self.report_loss(&exchange, &loss);
+        if self.told.is_none() && self.reruns < RERUNS_MAX && !matches!(loss, Loss::Replay(_)) {
+            // only its settings were under way, which another server can take as well
+            self.reruns += 1;
+            return Ok(());
+        }
+        if let Rerun::Possible { bytes, names, read_only } = std::mem::take(&mut exchange.rerun) {
+            if self.reruns < RERUNS_MAX && may_run_again(&loss, read_only) {
+                if exchange.side == Side::Replica {
+                    self.remember_refused(&bytes, &loss);
+                }
+                names.iter().for_each(|name| drop(self.names.remove(name)));
+                self.put_back(&bytes);
+                self.reruns += 1;
+                self.primary_only |= exchange.side == Side::Replica && matches!(loss, Loss::Refused(_));
+                count(&self.pools.stats.reads_rerun, 1);
+                self.worker.keep_spare(bytes);
+                return Ok(());
+            }
+            self.worker.keep_spare(bytes);
+        }
+        if let ClientBody::Forward(left) = self.body {
+            self.body = ClientBody::Discard(left);
+        }
+        if matches!(server.body, Body::Forward(_)) {
+            return Err(End::CutOff);
+        }
+        send(cx, &mut self.stream, &mut self.output, &exchange.held_back).map_err(End::ClientIo)?;
+        if let Loss::Replay(error) = loss {
+            return self.replay_failed(cx, server, &exchange, *error);
+        }
+        if let Some(reason) = self.pin {
+            let text = format!(
+                "the server connection was lost, and with it the session's state ({})",
+                reason.as_str()
+            );
+            return Err(End::Refused(Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))));
+        }
+        let (error, status) = verdict(&exchange, server.ledger.status(), &loss);
+        self.tell_loss(cx, &mut server, error, status)
+    }
+
+    /// What a standby refused for what it does, and not for the moment's sake, goes to the primary from now on.
+    fn remember_refused(&self, request: &[u8], loss: &Loss) {
+        if !matches!(
+            loss,
+            Loss::Refused(
+                SqlState::READ_ONLY_SQL_TRANSACTION
+                    | SqlState::FEATURE_NOT_SUPPORTED
+                    | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+                    | SqlState::UNDEFINED_FILE
+            )
+        ) {
+            return;
+        }
+        let mut rest = request;
+        while let Ok(Peek::Whole { header, body }) = peek(rest, Direction::Frontend, MESSAGE_LIMIT) {
+            match header.tag {
+                b'Q' => query_text(body).into_iter().for_each(|text| self.pools.remember_refused(text)),
+                b'P' => {
+                    Parse::read(body).into_iter().for_each(|parse| self.pools.remember_refused(parse.query))
+                }
+                b'B' => {
+                    let statement =
+                        BindNames::read(body).ok().and_then(|bind| self.names.find(bind.statement));
+                    statement.into_iter().for_each(|found| self.pools.remember_refused(found.text()));
+                }
+                _ => {}
+            }
+            rest = rest.get(header.total_len()..).unwrap_or_default();
+        }
+    }
+
+    fn report_loss(&self, exchange: &Exchange, loss: &Loss) {
+        use topology::Report;
+        let report = match loss {
+            Loss::Gone => Report::Crashed,
+            Loss::Fatal(error) => match error.code {
+                SqlState::ADMIN_SHUTDOWN => Report::Shutdown,
+                SqlState::CRASH_SHUTDOWN => Report::Crashed,
+                _ => return,
+            },
+            Loss::Refused(SqlState::READ_ONLY_SQL_TRANSACTION) if exchange.side == Side::Primary => {
+                Report::ReadOnly
+            }
+            Loss::Refused(SqlState::CANNOT_CONNECT_NOW) => Report::Starting,
+            Loss::Refused(_) | Loss::Replay(_) | Loss::Deposed => return,
+            Loss::Desynchronised => {
+                tracing::error!(client = %self.handle.id, node = exchange.node.0,
+                    "a server sent what nobody asked for; its connection is closed");
+                return;
+            }
+        };
+        self.worker.report(&self.pools, exchange.node, report);
+    }
+
+    fn replay_failed(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut server: Box<Server>,
+        exchange: &Exchange,
+        error: ErrorMessage,
+    ) -> Result<(), End> {
+        if self.told.is_none() {
+            return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..error })));
+        }
+        if exchange.units_sent == 0 && !exchange.unit_open {
+            self.fail_request(error);
+            return Ok(());
+        }
+        self.tell_loss(cx, &mut server, Some(error), TxStatus::Idle)
+    }
+
+    /// Answers everything that the server still owed.
+    fn tell_loss(
+        &mut self,
+        cx: &mut Context<'_>,
+        server: &mut Server,
+        mut error: Option<ErrorMessage>,
+        status: TxStatus,
+    ) -> Result<(), End> {
+        let abandoned = server.ledger.abandon();
+        let mut out = Vec::new();
+        for _ in 0..abandoned.ready_owed {
+            match (&error, status) {
+                (Some(first), _) => first.write(&mut out),
+                (None, _) => aborted().write(&mut out),
+            }
+            if status == TxStatus::Failed {
+                error = None; // told; what follows fails as in any failed transaction
+            }
+            ready_for_query(status, &mut out);
+        }
+        let told = abandoned.ready_owed > 0;
+        if abandoned.unit_open {
+            error.take().unwrap_or_else(aborted).write(&mut out);
+            self.phase = Phase::Local(Box::new(Responder::skip_to_sync(status)));
+        } else if status == TxStatus::Failed {
+            let untold = error.take().filter(|_| !told);
+            self.phase = Phase::Local(Box::new(Responder::transaction_failed(untold)));
+        }
+        send(cx, &mut self.stream, &mut self.output, &out).map_err(End::ClientIo)
+    }
+}
+
+fn aborted() -> ErrorMessage {
+    ErrorMessage::error(
+        SqlState::IN_FAILED_SQL_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+/// Whether a request whose answer had not begun may be run again after this: always if it was refused; a read after
+/// any loss, since it left nothing; anything else only if the server said that it ended it.
+fn may_run_again(loss: &Loss, read_only: bool) -> bool {
+    match loss {
+        Loss::Refused(_) => true,
+        Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN => true,
+        Loss::Fatal(_) | Loss::Gone | Loss::Deposed => read_only,
+        Loss::Desynchronised | Loss::Replay(_) => false,
+    }
+}
+
+/// What the client is told, and the transaction status that it is left in.
+fn verdict(exchange: &Exchange, status: TxStatus, loss: &Loss) -> (Option<ErrorMessage>, TxStatus) {
+    let reason = match loss {
+        Loss::Gone => "the server closed the connection",
+        Loss::Fatal(_) => "the server ended the connection",
+        Loss::Refused(_) => "the server refused the request",
+        Loss::Desynchronised => "the server broke the protocol",
+        Loss::Replay(_) => "the session's settings could not be restored",
+        Loss::Deposed => "another node has become the primary",
+    };
+    let detail = match loss {
+        Loss::Fatal(error) => format!("{reason}: {} ({})", error.message, error.code),
+        _ => reason.to_owned(),
+    };
+    if exchange.block.is_committing() {
+        // A server that is told to end while it commits carries the commit through and says nothing more, or says so
+        // after the answer: a FATAL without one came before the commit.
+        let told = matches!(loss, Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN);
+        if told && !exchange.unit_answering {
+            return (Some(failover(detail)), TxStatus::Idle);
+        }
+        let error = ErrorMessage::error(
+            SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+            "the server was lost while it committed; whether it did is not known",
+        )
+        .with_hint("Find out before you run the transaction again.");
+        return (Some(error.with_detail(detail)), TxStatus::Idle);
+    }
+    match status {
+        TxStatus::Failed if exchange.units_done == exchange.units_sent => (None, TxStatus::Failed),
+        TxStatus::InTransaction | TxStatus::Failed => (Some(failover(detail)), TxStatus::Failed),
+        TxStatus::Idle if exchange.block.is_open() => (Some(failover(detail)), TxStatus::Failed),
+        TxStatus::Idle if exchange.intent == Intent::Writes => {
+            let error = ErrorMessage::error(
+                SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+                "the server was lost while it ran the statement; whether it committed is not known",
+            );
+            (Some(error.with_detail(detail).with_hint("Find out before you run it again.")), TxStatus::Idle)
+        }
+        TxStatus::Idle => {
+            let error =
+                ErrorMessage::error(SqlState::CONNECTION_FAILURE, "the server was lost while it answered");
+            (
+                Some(error.with_detail(detail).with_hint("The statement changed nothing; run it again.")),
+                TxStatus::Idle,
+            )
+        }
+    }
+}
+
+fn failover(detail: String) -> ErrorMessage {
+    ErrorMessage::error(SqlState::SERIALIZATION_FAILURE, "transaction aborted by failover, retry")
+        .with_detail(detail)
+        .with_hint("Roll back and run the transaction again on this connection.")
+}
+
+impl Exchange {
+    /// Whether the loss of a replaced primary can be told at once: nothing of it may still commit.
+    pub(crate) fn may_be_cut(&self, status: TxStatus, settled: bool) -> bool {
+        let in_transaction = status != TxStatus::Idle || self.block.is_open();
+        settled || (in_transaction && !self.block.is_committing() && self.entrance == Entrance::Open)
+    }
+}

@@ -1,0 +1,258 @@
+//! Names of prepared statements: what clients call them becomes what servers call them, and what a server lacks is
+//! sent ahead.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use pool::{Server, Statement};
+use protocol::{Local, Origin, Owed};
+use wire::{
+    frame::{HEADER_LEN, Header},
+    message::frontend::{self, BindNames, Parse, Target},
+};
+
+use crate::{
+    exchange::{ParseUnderWay, Rerun},
+    io::Splice,
+    scan::Scanned,
+    session::{End, Session},
+    stats::count,
+};
+
+/// A statement name that no server has, for names that must not be found.
+const NO_STATEMENT: &[u8] = b"pgherd_0";
+
+/// One message of the client's input.
+pub(crate) struct Message<'a> {
+    pub(crate) header: Header,
+    pub(crate) body: &'a [u8],
+    pub(crate) whole: bool,
+    /// Where it begins in the input.
+    pub(crate) at: usize,
+}
+
+impl Message<'_> {
+    /// Where it ends in the input.
+    pub(crate) fn end(&self) -> usize {
+        debug_assert!(self.whole, "only a whole message has its end in the input");
+        self.at + self.header.total_len()
+    }
+}
+
+impl Session {
+    pub(crate) fn parse(
+        &mut self,
+        server: &mut Server,
+        message: &Message<'_>,
+        splice: &mut Splice<'_>,
+        scanned: &mut VecDeque<Scanned>,
+    ) -> Result<bool, End> {
+        let parse = Parse::read(message.body).map_err(|_| End::protocol("invalid Parse message"))?;
+        let statement = match scanned.pop_front() {
+            Some(Scanned::Parse(statement)) => statement,
+            Some(Scanned::Query(_)) | None => self.pools.intern(parse.query, parse.parameter_types),
+        };
+        count(&self.pools.stats.client_parses, 1);
+        if parse.statement.is_empty() {
+            server.prepared.set_unnamed(Some(statement.id()));
+            self.names.insert(b"", statement);
+            self.owe_parse(server, None, None, Origin::Client);
+            return Ok(true);
+        }
+        if self.names.find(parse.statement).is_some() {
+            // the name is taken: make sure that the server says so
+            self.ensure_prepared(server, &statement, splice.replace(message.at, message.end()));
+            let again = Parse { statement: statement.server_name(), ..parse };
+            again.write(splice.replace(message.end(), message.end()));
+            self.owe_parse(server, None, None, Origin::Client);
+            if let Some(under_way) = self.exchange_mut().parses.back_mut() {
+                under_way.taken = Some(parse.statement.into());
+            }
+            return Ok(true);
+        }
+        self.names.insert(parse.statement, Rc::clone(&statement));
+        self.handle.statements.set(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        if let Rerun::Possible { names, .. } = &mut self.exchange_mut().rerun {
+            names.push(parse.statement.into());
+        }
+        let out = splice.replace(message.at, message.end());
+        if server.prepared.contains(&statement) {
+            server.ledger.answer_locally(Local::ParseComplete);
+        } else {
+            let renamed = Parse { statement: statement.server_name(), ..parse };
+            renamed.write(out);
+            server.prepared.insert(&statement);
+            self.owe_parse(server, Some(statement), Some(parse.statement.into()), Origin::Client);
+            self.evict(server, out);
+        }
+        Ok(true)
+    }
+
+    fn owe_parse(
+        &mut self,
+        server: &mut Server,
+        statement: Option<Rc<Statement>>,
+        name: Option<Box<[u8]>>,
+        origin: Origin,
+    ) {
+        count(&self.pools.stats.server_parses, 1);
+        if server.ledger.is_skipping() {
+            if let Some(statement) = statement {
+                server.prepared.remove(statement.id());
+            }
+            return;
+        }
+        server.ledger.owe(Owed::Parse, origin);
+        let unit = self.exchange().units_sent;
+        self.exchange_mut().parses.push_back(ParseUnderWay { unit, statement, name, taken: None });
+    }
+
+    /// Sends the statement ahead if the server does not have it.
+    fn ensure_prepared(&mut self, server: &mut Server, statement: &Rc<Statement>, out: &mut Vec<u8>) {
+        if server.prepared.contains(statement) {
+            return;
+        }
+        let parse = Parse {
+            statement: statement.server_name(),
+            query: statement.text(),
+            parameter_types: statement.parameter_types(),
+        };
+        parse.write(out);
+        server.prepared.insert(statement);
+        self.owe_parse(server, Some(Rc::clone(statement)), None, Origin::Proxy);
+        self.evict(server, out);
+    }
+
+    fn evict(&self, server: &mut Server, out: &mut Vec<u8>) {
+        let limit = self.pools.settings.borrow().pool.max_prepared_statements;
+        while let Some(name) = server.prepared.evict(limit) {
+            Target::Statement(&name).write(b'C', out);
+            server.ledger.owe(Owed::Close, Origin::Proxy);
+        }
+    }
+
+    pub(crate) fn bind(
+        &mut self,
+        server: &mut Server,
+        message: &Message<'_>,
+        splice: &mut Splice<'_>,
+    ) -> bool {
+        count(&self.pools.stats.binds, 1);
+        if let Ok(names) = BindNames::read(message.body) {
+            let found = self.names.find(names.statement).map(Rc::clone);
+            if let Some(statement) = &found {
+                self.note_class(statement.class(), statement.text());
+                if !names.statement.is_empty() {
+                    self.exchange_mut().bound.push(Rc::clone(statement));
+                }
+            }
+            let after_names = message.at + HEADER_LEN + names.len;
+            match self.server_name(server, names.statement, found, message.at, splice) {
+                Named::AsItIs => {}
+                Named::Otherwise(name) => {
+                    let body_len = message.header.body_len as usize - names.statement.len() + name.len();
+                    let out = splice.replace(message.at, after_names);
+                    frontend::header(b'B', body_len, out);
+                    out.extend_from_slice(names.portal);
+                    out.push(0);
+                    out.extend_from_slice(&name);
+                    out.push(0);
+                }
+            }
+        }
+        server.ledger.owe(Owed::Bind, Origin::Client);
+        true
+    }
+
+    /// The name under which the server knows, or will know when it comes to it, what the client calls `name`.
+    fn server_name(
+        &mut self,
+        server: &mut Server,
+        name: &[u8],
+        found: Option<Rc<Statement>>,
+        at: usize,
+        splice: &mut Splice<'_>,
+    ) -> Named {
+        match found {
+            Some(statement) if name.is_empty() => {
+                if server.prepared.unnamed() != Some(statement.id()) {
+                    let out = splice.replace(at, at);
+                    Parse {
+                        statement: b"",
+                        query: statement.text(),
+                        parameter_types: statement.parameter_types(),
+                    }
+                    .write(out);
+                    server.prepared.set_unnamed(Some(statement.id()));
+                    self.owe_parse(server, None, None, Origin::Proxy);
+                }
+                Named::AsItIs
+            }
+            Some(statement) => {
+                if !server.prepared.contains(&statement) {
+                    let out = splice.replace(at, at);
+                    self.ensure_prepared(server, &statement, out);
+                }
+                Named::Otherwise(Name::Statement(statement))
+            }
+            // somebody else's statement must not be found under a name that this client never gave
+            None if name.is_empty() && server.prepared.unnamed().is_none() => Named::AsItIs,
+            None if name.is_empty() || name.starts_with(b"pgherd_") => Named::Otherwise(Name::Nobody),
+            None => Named::AsItIs,
+        }
+    }
+
+    pub(crate) fn describe_or_close(
+        &mut self,
+        server: &mut Server,
+        message: &Message<'_>,
+        splice: &mut Splice<'_>,
+    ) -> Result<bool, End> {
+        let tag = message.header.tag;
+        let target =
+            Target::read(message.body).map_err(|_| End::protocol("invalid Describe or Close message"))?;
+        match (tag, target) {
+            (b'D', Target::Statement(name)) => {
+                let found = self.names.find(name).map(Rc::clone);
+                if let Named::Otherwise(name) = self.server_name(server, name, found, message.at, splice) {
+                    Target::Statement(&name).write(b'D', splice.replace(message.at, message.end()));
+                }
+                server.ledger.owe(Owed::DescribeStatement, Origin::Client);
+            }
+            (b'D', Target::Portal(_)) => server.ledger.owe(Owed::DescribePortal, Origin::Client),
+            (_, Target::Statement(name)) if !name.is_empty() => {
+                self.names.remove(name);
+                self.handle.statements.set(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+                splice.replace(message.at, message.end());
+                server.ledger.answer_locally(Local::CloseComplete);
+            }
+            (_, Target::Statement(_)) => {
+                self.names.remove(b"");
+                server.prepared.set_unnamed(None);
+                server.ledger.owe(Owed::Close, Origin::Client);
+            }
+            (_, Target::Portal(_)) => server.ledger.owe(Owed::Close, Origin::Client),
+        }
+        Ok(true)
+    }
+}
+
+enum Named {
+    AsItIs,
+    Otherwise(Name),
+}
+
+enum Name {
+    Statement(Rc<Statement>),
+    Nobody,
+}
+
+impl std::ops::Deref for Name {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Statement(statement) => statement.server_name(),
+            Self::Nobody => NO_STATEMENT,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! From a whole unit of input to a server connection: classify, decide, check out or wait.
+
+use std::{rc::Rc, task::Context};
+
+use pool::{Server, transition};
+use protocol::{Origin, Owed};
+use routing::{Decision, Policy, Request, Wants};
+use wire::{
+    SqlState,
+    frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
+    message::{
+        backend::{TxStatus, ready_for_query},
+        error::ErrorMessage,
+        frontend,
+        frontend::{Parse, query_text},
+    },
+};
+
+use crate::{
+    exchange::{Entrance, Rerun, Side},
+    handle::ClientState,
+    io::send,
+    pin::PinReason,
+    scan::{Group, Scan, scan},
+    session::{ClientBody, End, Phase, Session, Work},
+    stats::count,
+    wait::queue_full,
+};
+
+/// A unit that is longer than the proxy keeps: it goes to the primary in pieces.
+pub(crate) const LONG_UNIT: Group = Group { replica: false, replayable: false, hinted: false };
+
+impl Session {
+    /// Takes up new input while idle; the number of bytes consumed.
+    pub(crate) fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+        work: &mut Work,
+    ) -> Result<usize, End> {
+        let skipped = self.answer_without_server(cx, input)?;
+        let rest = input.get(skipped..).unwrap_or_default();
+        if rest.is_empty() || self.body != ClientBody::Boundary {
+            return Ok(skipped);
+        }
+        let scanned = scan(rest, &self.names, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
+        let group = match scanned {
+            Scan::Units(group) => group,
+            Scan::Incomplete if self.is_too_long(rest) => LONG_UNIT,
+            Scan::Incomplete => return Ok(skipped),
+        };
+        self.handle.request_at.set(self.worker.now());
+        match self.find_server(rest, group) {
+            Some(server) => {
+                self.link(cx, server, group, work)?;
+                Ok(skipped + self.forward_linked(cx, rest, work)?)
+            }
+            None => Ok(skipped),
+        }
+    }
+
+    /// The first message alone is more than is kept of a client's input, or so many small ones are.
+    fn is_too_long(&self, rest: &[u8]) -> bool {
+        let limit = self.input_limit();
+        rest.len() >= limit
+            || matches!(peek(rest, Direction::Frontend, MESSAGE_LIMIT),
+                Ok(Peek::Partial { header, .. }) if header.total_len() > limit)
+    }
+
+    /// Messages that need no server: a Sync with nothing before it, a Flush, what is left of a COPY that failed, and
+    /// statements that are prepared and not run.
+    fn answer_without_server(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, End> {
+        let mut at = self.discard_body(input);
+        let mut out = Vec::new();
+        while self.body == ClientBody::Boundary {
+            let rest = input.get(at..).unwrap_or_default();
+            match peek(rest, Direction::Frontend, MESSAGE_LIMIT).map_err(End::bad_frame)? {
+                Peek::Whole { header, .. } if matches!(header.tag, b'd' | b'c' | b'f' | b'H' | b'S') => {
+                    if header.tag == b'S' {
+                        ready_for_query(TxStatus::Idle, &mut out);
+                    }
+                    at += header.total_len();
+                }
+                Peek::Partial { header, body } if header.tag == b'd' => {
+                    let left = header.body_len - u32::try_from(body.len()).unwrap_or(header.body_len);
+                    self.body = ClientBody::Discard(left);
+                    at += HEADER_LEN + body.len();
+                }
+                Peek::Whole { header, .. } if matches!(header.tag, b'P' | b'C') => {
+                    match self.prepare_without_server(rest, &mut out) {
+                        0 => break,
+                        taken => at += taken,
+                    }
+                }
+                Peek::Whole { header, .. } if header.tag == b'X' => return Err(End::ClientLeft),
+                Peek::Whole { header, .. } if header.tag == b'p' => {
+                    return Err(End::protocol("unexpected password message"));
+                }
+                Peek::Whole { .. } | Peek::Partial { .. } | Peek::Nothing => break,
+            }
+        }
+        if !out.is_empty() {
+            send(cx, &mut self.stream, &mut self.output, &out).map_err(End::ClientIo)?;
+        }
+        Ok(at)
+    }
+
+    /// A server connection for a group of units; `None`: the phase says what is waited for, or what failed.
+    fn find_server(&mut self, input: &[u8], group: Group) -> Option<Box<Server>> {
+        let wants = match self.pools_mode() {
+            pool::PoolMode::Transaction
+                if group.replica && !self.primary_only && !self.wanted.breaks_lexing() =>
+            {
+                Wants::Replica
+            }
+            pool::PoolMode::Transaction => Wants::Primary,
+            pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
+            pool::PoolMode::Session => Wants::Primary,
+        };
+        let hint = group.hinted.then(|| first_hint(input)).flatten();
+        self.check_out(wants, hint)
+    }
+
+    pub(crate) fn check_out(&mut self, wants: Wants, hint: Option<sql::Hint<'_>>) -> Option<Box<Server>> {
+        let worker = Rc::clone(&self.worker);
+        let now = worker.now();
+        let snapshot = worker.snapshot(&self.pools);
+        if let Some(written) = self.written {
+            self.written = Some(routing::resolve_written(written, &snapshot));
+        }
+        let request =
+            Request { wants, policy: self.policy, written: self.written, hint: hint.map(as_routing_hint) };
+        let settings = worker.settings();
+        let pools = Rc::clone(&self.pools);
+        let outstanding = |node| worker.active_on(&pools, node);
+        let decision = routing::decide(
+            &request,
+            &settings.routing,
+            &snapshot,
+            now.into_std(),
+            outstanding,
+            worker.random(),
+        );
+        drop(snapshot);
+        match decision {
+            Decision::Use { node, .. } => {
+                let pool = worker.pool(&self.pools, node);
+                if let Some(server) = pool.try_checkout(&self.wanted, now) {
+                    return Some(server);
+                }
+                self.begin_wait();
+                match pool.enter(&self.waiter, now) {
+                    Ok(()) => {
+                        self.handle.state.set(ClientState::Waiting);
+                        self.phase = Phase::Waiting(pool);
+                    }
+                    Err(waiting) => self.fail_request(queue_full(waiting)),
+                }
+            }
+            Decision::Hold(reason) => self.hold(&reason.to_string()),
+            Decision::Refuse(reason) => {
+                self.fail_request(ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, reason.to_string()));
+            }
+        }
+        None
+    }
+
+    /// Makes `server` this session's: brings its settings about, ahead of the request if they have been proven.
+    pub(crate) fn link(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut server: Box<Server>,
+        group: Group,
+        work: &mut Work,
+    ) -> Result<(), End> {
+        let now = self.worker.now();
+        let node = server.stamp().node;
+        let side = if self.worker.is_primary(&self.pools, node) { Side::Primary } else { Side::Replica };
+        let mut exchange = self.worker.take_exchange(node, side, now);
+        if group.replayable && self.pools_mode() == pool::PoolMode::Transaction {
+            let bytes = self.worker.spare();
+            exchange.rerun = Rerun::Possible { bytes, names: Vec::new(), read_only: group.replica };
+        }
+        self.waiting = false;
+        self.handle.state.set(ClientState::Active);
+        self.handle.node.set(Some(node));
+        self.handle.server_process.set(server.process_id());
+        count(&self.pools.stats.server_assignments, 1);
+        if self.told.is_some() {
+            self.pools.stats.routed_to(node, group.replica);
+        }
+        work.out.clear();
+        if !Rc::ptr_eq(&server.state, &self.wanted) {
+            let texts = transition(&server.state, &self.wanted);
+            for text in &texts {
+                frontend::query(text, &mut work.out);
+                server.ledger.owe(Owed::Query, Origin::Proxy);
+            }
+            let left = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+            exchange.entrance = match left {
+                0 => Entrance::Open,
+                left if self.wanted.is_proven() => Entrance::Ahead { left },
+                left => Entrance::Replaying { left },
+            };
+            if left == 0 {
+                server.state = Rc::clone(&self.wanted);
+            } else {
+                server.prepared.set_unnamed(None);
+            }
+        }
+        if exchange.entrance == Entrance::Open && self.told.is_some() {
+            let mut news = Vec::new();
+            self.tell_parameters(&server, &mut news);
+            send(cx, &mut self.stream, &mut self.output, &news).map_err(End::ClientIo)?;
+        }
+        if self.pools_mode() == pool::PoolMode::Session && self.told.is_some() {
+            self.pin(PinReason::SessionPooling);
+        } else if self.wanted.breaks_lexing() && self.told.is_some() {
+            self.pin(PinReason::Statement(sql::PinCause::Settings));
+        }
+        if matches!(exchange.entrance, Entrance::Replaying { .. })
+            && send(cx, &mut server.stream, &mut server.output, &work.out).is_err()
+        {
+            server.output.clear();
+        }
+        self.exchange = Some(exchange);
+        self.phase = Phase::Linked(server);
+        Ok(())
+    }
+
+    /// Sends the first of `input` over a server connection that was just linked; the number of bytes consumed.
+    pub(crate) fn forward_linked(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+        work: &mut Work,
+    ) -> Result<usize, End> {
+        let Phase::Linked(mut server) = std::mem::replace(&mut self.phase, Phase::Idle) else { return Ok(0) };
+        let consumed = if self.may_forward(&server) {
+            self.forward_behind(cx, &mut server, input, &mut work.out, &mut work.scanned)
+        } else {
+            Ok(0)
+        };
+        self.phase = Phase::Linked(server);
+        let consumed = consumed?;
+        self.answer_settled(cx, work)?;
+        Ok(consumed)
+    }
+
+    fn pools_mode(&self) -> pool::PoolMode {
+        self.pools.settings.borrow().pool.mode
+    }
+}
+
+/// The hint in the first text of `input`.
+fn first_hint(input: &[u8]) -> Option<sql::Hint<'_>> {
+    let mut rest = input;
+    while let Ok(Peek::Whole { header, body }) = peek(rest, Direction::Frontend, MESSAGE_LIMIT) {
+        let text = match header.tag {
+            b'Q' => query_text(body).ok(),
+            b'P' => Parse::read(body).ok().map(|parse| parse.query),
+            _ => None,
+        };
+        if let Some(text) = text {
+            return sql::hint(text);
+        }
+        rest = rest.get(header.total_len()..)?;
+    }
+    None
+}
+
+fn as_routing_hint(hint: sql::Hint<'_>) -> routing::Hint<'_> {
+    routing::Hint {
+        target: hint.target.map(|target| match target {
+            sql::HintTarget::Primary => routing::Target::Primary,
+            sql::HintTarget::Replica => routing::Target::Replica,
+        }),
+        region: hint.region,
+        max_lag: hint.max_lag,
+    }
+}

@@ -1,0 +1,115 @@
+//! A first look at client input, to know where it must go before any of it goes anywhere.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use pool::Statement;
+use protocol::{UnitEnd, unit_end};
+use sql::{Class, Kind};
+use wire::{
+    frame::{Direction, FrameError, MESSAGE_LIMIT, Peek, peek},
+    message::frontend::{BindNames, Parse, query_text},
+};
+
+use crate::{names::Names, pool_set::PoolSet};
+
+/// What was found out about a message while scanning, so that forwarding need not do it again: one entry for each
+/// Query and Parse, in order.
+#[derive(Debug)]
+pub(crate) enum Scanned {
+    /// The class of a Query's text.
+    Query(Class),
+    /// The statement of a Parse.
+    Parse(Rc<Statement>),
+}
+
+/// What the units at the start of some input need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Everything in them may run on a replica.
+    pub(crate) replica: bool,
+    /// They begin with a text that an aborted server leaves no trace of, so that it may be run again elsewhere.
+    pub(crate) replayable: bool,
+    /// A statement of theirs carries a routing hint; its text is the first Query or Parse of the input.
+    pub(crate) hinted: bool,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scan {
+    /// No whole unit yet.
+    Incomplete,
+    /// One or more whole units.
+    Units(Group),
+}
+
+/// Looks at all whole units of `input`. Fills `scanned` for them.
+///
+/// # Errors
+/// [`FrameError`] for a head that is none.
+pub(crate) fn scan(
+    input: &[u8],
+    names: &Names,
+    pools: &PoolSet,
+    scanned: &mut VecDeque<Scanned>,
+) -> Result<Scan, FrameError> {
+    scanned.clear();
+    let mut group = Group { replica: true, replayable: true, hinted: false };
+    let mut units = 0_u32;
+    let mut rest = input;
+    while let Peek::Whole { header, body } = peek(rest, Direction::Frontend, MESSAGE_LIMIT)? {
+        match header.tag {
+            b'Q' => {
+                let class = query_text(body).map_or(UNKNOWN, |text| pools.classify(text));
+                group.add(class, units == 0);
+                scanned.push_back(Scanned::Query(class));
+            }
+            b'P' => {
+                if let Ok(parse) = Parse::read(body) {
+                    let statement = pools.intern(parse.query, parse.parameter_types);
+                    group.add(statement.class(), units == 0);
+                    scanned.push_back(Scanned::Parse(statement));
+                }
+            }
+            b'B' => {
+                if let Some(class) = bound_class(body, names) {
+                    group.add(class, units == 0);
+                }
+            }
+            b'F' => group.add(UNKNOWN, units == 0),
+            _ => {}
+        }
+        if let Some(end) = unit_end(header.tag) {
+            units += 1;
+            if end == UnitEnd::Terminate {
+                break;
+            }
+        }
+        rest = rest.get(header.total_len()..).unwrap_or_default();
+    }
+    Ok(if units == 0 { Scan::Incomplete } else { Scan::Units(group) })
+}
+
+/// What is known of a statement that could not be looked at.
+pub(crate) const UNKNOWN: Class = Class {
+    kind: Kind::Write,
+    effect: sql::Effect::None,
+    statements: sql::Statements::One,
+    hinted: false,
+    replayable: false,
+};
+
+impl Group {
+    fn add(&mut self, class: Class, first_unit: bool) {
+        self.replica &= matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { replica: true });
+        self.hinted |= class.hinted;
+        if first_unit {
+            self.replayable &=
+                class.replayable || matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { .. });
+        }
+    }
+}
+
+fn bound_class(body: &[u8], names: &Names) -> Option<Class> {
+    let bind = BindNames::read(body).ok()?;
+    names.find(bind.statement).map(|statement| statement.class())
+}

@@ -1,0 +1,51 @@
+use std::time::Duration;
+
+use routing::Policy;
+
+/// Bounds on clients, and how long they are held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Most clients at a time (default 10,000); one more is refused with 53300.
+    pub max_clients: u32,
+    /// From accept to the end of login (default 15 s).
+    pub login_timeout: Duration,
+    /// How long requests wait for a primary that is gone (default 30 s).
+    pub max_hold: Duration,
+    /// Most clients that are held at a time (default 10,000); the newest is refused with 57P03.
+    pub max_held: u32,
+    /// Most bytes kept of one client's unforwarded input (default 1 MiB).
+    pub input_limit: u32,
+    /// How long in-flight statements may finish on a primary that was replaced (default 3 s).
+    pub drain_timeout: Duration,
+    /// How long a shutdown waits for open transactions (default 30 s).
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_clients: 10_000,
+            login_timeout: Duration::from_secs(15),
+            max_hold: Duration::from_secs(30),
+            max_held: 10_000,
+            input_limit: 1 << 20,
+            drain_timeout: Duration::from_secs(3),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A database as clients name it. The first entry whose name fits wins; `*` fits every name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// What clients ask for, or `*`.
+    pub name: String,
+    /// The name on the servers; `None`: the same.
+    pub server_name: Option<String>,
+    /// The cluster it lives in: an index into the configured clusters.
+    pub cluster: usize,
+    /// What it may be used for; `None`: what the listener says.
+    pub policy: Option<Policy>,
+    /// Its pools.
+    pub pool: pool::Settings,
+}

@@ -1,0 +1,178 @@
+//! Waiting: for a server connection in a pool's queue, or for a primary in the worker's.
+
+use std::task::{Context, Poll};
+
+use pool::{Delivery, DialFailure, Server};
+use wire::{
+    SqlState,
+    message::error::{ErrorMessage, Severity},
+};
+
+use crate::{
+    handle::ClientState,
+    io::{poll_read, send},
+    route::LONG_UNIT,
+    scan::{Scan, scan},
+    serve::Turn,
+    session::{End, Phase, Session, Work},
+    stats::{add, count},
+};
+
+impl Session {
+    pub(crate) fn begin_wait(&mut self) {
+        if !self.waiting {
+            self.waiting = true;
+            self.waiter.begin(self.worker.now());
+        }
+    }
+
+    /// Waits for a primary.
+    pub(crate) fn hold(&mut self, reason: &str) {
+        self.begin_wait();
+        let max_hold = self.worker.settings().session.max_hold;
+        if self.worker.now().duration_since(self.waiting_since()) >= max_hold
+            || !self.worker.hold(&self.waiter)
+        {
+            let error =
+                ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, "there is no primary to run this on")
+                    .with_detail(format!(
+                        "Held for {:?}: {reason}.",
+                        self.worker.now() - self.waiting_since()
+                    ))
+                    .with_hint("Try again later, or another host.");
+            self.fail_request(error);
+            return;
+        }
+        count(&self.pools.stats.held, 1);
+        self.handle.state.set(ClientState::Held);
+        self.phase = Phase::Held;
+    }
+
+    /// Leaves whatever queue it stands in.
+    pub(crate) fn leave_queue(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Waiting(pool) => pool.leave(&self.waiter),
+            Phase::Held => self.worker.leave_hold(&self.waiter),
+            phase @ (Phase::Idle | Phase::Linked(_) | Phase::Local(_)) => self.phase = phase,
+        }
+    }
+
+    pub(crate) fn turn_waiting(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: &mut [u8],
+        work: &mut Work,
+    ) -> Result<Turn, End> {
+        match self.waiter.poll(cx.waker()) {
+            Some(Delivery::Server(server)) => {
+                self.phase = Phase::Idle;
+                add(&self.pools.stats.wait_time, self.worker.now() - self.waiting_since());
+                self.use_delivered(cx, server, work)
+            }
+            Some(Delivery::Again) => {
+                self.phase = Phase::Idle;
+                Ok(Turn::Again)
+            }
+            Some(Delivery::Failed(failure)) => {
+                self.phase = Phase::Idle;
+                self.dial_failed(&failure)
+            }
+            Some(Delivery::TimedOut) => {
+                self.phase = Phase::Idle;
+                let error = self.timed_out();
+                self.fail_or_refuse(error)
+            }
+            None => self.keep_waiting(cx, read),
+        }
+    }
+
+    fn use_delivered(
+        &mut self,
+        cx: &mut Context<'_>,
+        server: Box<Server>,
+        work: &mut Work,
+    ) -> Result<Turn, End> {
+        if !self.worker.admits(&self.pools, &server.stamp()) {
+            return Ok(Turn::Again); // the topology changed between delivery and now
+        }
+        if self.told.is_none() {
+            self.link(cx, server, LONG_UNIT, work)?;
+            return Ok(Turn::Again);
+        }
+        let input = std::mem::take(&mut self.input);
+        let scanned = scan(&input, &self.names, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
+        let group = match scanned {
+            Scan::Units(group) => group,
+            Scan::Incomplete => LONG_UNIT,
+        };
+        self.link(cx, server, group, work)?;
+        let consumed = self.forward_linked(cx, &input, work)?;
+        self.put_back(input.get(consumed..).unwrap_or_default());
+        Ok(Turn::Again)
+    }
+
+    fn keep_waiting(&mut self, cx: &mut Context<'_>, read: &mut [u8]) -> Result<Turn, End> {
+        let waited = self.worker.now() - self.waiting_since();
+        let settings = self.worker.settings();
+        if matches!(self.phase, Phase::Held) && waited >= settings.session.max_hold {
+            self.leave_queue();
+            self.hold("the primary did not come back in time");
+            return Ok(Turn::Again);
+        }
+        if waited >= pool::TELL_AFTER && !self.told_to_wait && self.told.is_some() {
+            self.told_to_wait = true;
+            let text = match &self.phase {
+                Phase::Held => "there is no primary at the moment; the statement is held until there is one",
+                _ => "all server connections are busy; the statement waits for one",
+            };
+            let mut out = Vec::new();
+            ErrorMessage::notice(text).write(&mut out);
+            send(cx, &mut self.stream, &mut self.output, &out).map_err(End::ClientIo)?;
+        }
+        if self.input.len() >= self.input_limit() {
+            return Ok(Turn::Wait);
+        }
+        match poll_read(cx, &mut self.stream, read) {
+            Poll::Pending => Ok(Turn::Wait),
+            Poll::Ready(Ok(0)) => Err(End::ClientLeft),
+            Poll::Ready(Ok(n)) => {
+                self.input.extend_from_slice(read.get(..n).unwrap_or_default());
+                Ok(Turn::Again)
+            }
+            Poll::Ready(Err(error)) => Err(End::ClientIo(error)),
+        }
+    }
+
+    fn dial_failed(&mut self, failure: &DialFailure) -> Result<Turn, End> {
+        let waited = self.worker.now() - self.waiting_since();
+        if failure.is_transient() && waited < self.worker.settings().session.max_hold {
+            return Ok(Turn::Again); // the pool dials again after a pause, or the topology changes
+        }
+        self.fail_or_refuse(failure.error_message())
+    }
+
+    /// An error ends a session that has not been welcomed yet, and else only its request.
+    fn fail_or_refuse(&mut self, error: ErrorMessage) -> Result<Turn, End> {
+        if self.told.is_none() {
+            return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..error })));
+        }
+        self.fail_request(error);
+        Ok(Turn::Again)
+    }
+
+    fn timed_out(&self) -> ErrorMessage {
+        let settings = self.pools.settings.borrow().pool.clone();
+        ErrorMessage::error(SqlState::TOO_MANY_CONNECTIONS, "no server connection became free in time")
+            .with_detail(format!(
+                "Waited {:?} for one of the {} connections of database \"{}\" and user \"{}\".",
+                settings.wait_timeout, settings.size, self.pools.database, self.pools.user
+            ))
+            .with_hint("Raise [pool] size or wait_timeout, or find out what keeps the connections busy: SHOW SERVERS.")
+    }
+}
+
+pub(crate) fn queue_full(waiting: usize) -> ErrorMessage {
+    ErrorMessage::error(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for a server connection")
+        .with_detail(format!("{waiting} clients wait already."))
+        .with_hint("Raise [pool] size or max_waiting.")
+}

@@ -1,0 +1,255 @@
+//! How a worker's clients, servers and pools are, for the console and the metrics. Plain values that cross threads.
+
+use std::{net::SocketAddr, time::Duration};
+
+use pool::{Counts, PoolState};
+use tokio::time::Instant;
+use topology::NodeId;
+
+use super::Worker;
+use crate::{ClientId, ClientState, DatabaseSettings, WorkerId, pool_set::PoolSet};
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub struct WorkerReport {
+    /// Whose it is.
+    pub worker: WorkerId,
+    /// Its clients.
+    pub clients: Vec<ClientReport>,
+    /// Its server connections. Those in use are told of with their clients' ids.
+    pub servers: Vec<ServerReport>,
+    /// Its pools.
+    pub pools: Vec<PoolReport>,
+    /// Counters by database and user.
+    pub stats: Vec<StatsReport>,
+}
+
+/// A client.
+#[derive(Debug, Clone)]
+pub struct ClientReport {
+    /// Its id.
+    pub id: ClientId,
+    /// The database as it calls it.
+    pub database: Box<str>,
+    /// Its role.
+    pub user: Box<str>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+    /// What it is doing.
+    pub state: ClientState,
+    /// How long it has been connected.
+    pub connected_for: Duration,
+    /// How long ago its last request began.
+    pub requested_ago: Duration,
+    /// The node of its server connection, if it has one.
+    pub node: Option<NodeId>,
+    /// The server process of that connection.
+    pub server_process: u32,
+    /// Why it keeps that connection after a transaction.
+    pub pinned: Option<&'static str>,
+    /// It speaks TLS.
+    pub tls: bool,
+    /// Its named prepared statements.
+    pub statements: u32,
+}
+
+/// A server connection.
+#[derive(Debug, Clone)]
+pub struct ServerReport {
+    /// The database as clients call it.
+    pub database: Box<str>,
+    /// The role.
+    pub user: Box<str>,
+    /// The node.
+    pub node: NodeId,
+    /// The cluster: an index into the configured ones.
+    pub cluster: usize,
+    /// The server process.
+    pub process: u32,
+    /// The client that uses it; `None`: it is idle.
+    pub client: Option<ClientId>,
+    /// How long it has existed.
+    pub connected_for: Duration,
+    /// How long ago it was last checked out.
+    pub used_ago: Duration,
+    /// It speaks TLS.
+    pub tls: bool,
+    /// Statements prepared on it.
+    pub statements: u32,
+}
+
+/// A pool.
+#[derive(Debug, Clone)]
+pub struct PoolReport {
+    /// The database as clients call it.
+    pub database: Box<str>,
+    /// The role.
+    pub user: Box<str>,
+    /// The node.
+    pub node: NodeId,
+    /// The cluster: an index into the configured ones.
+    pub cluster: usize,
+    /// Its connections and waiting clients.
+    pub counts: Counts,
+    /// How long its first client has waited.
+    pub longest_wait: Duration,
+    /// Whether it is paused.
+    pub state: PoolState,
+}
+
+/// Counters of one database and user, in PgBouncer's terms.
+#[derive(Debug, Clone)]
+pub struct StatsReport {
+    /// The database as clients call it.
+    pub database: Box<str>,
+    /// The role.
+    pub user: Box<str>,
+    /// Its settings.
+    pub settings: DatabaseSettings,
+    /// Clients at present.
+    pub clients: u32,
+    /// Server connections handed to clients.
+    pub server_assignments: u64,
+    /// Transactions ended.
+    pub transactions: u64,
+    /// Queries and executions.
+    pub queries: u64,
+    /// Bytes from clients.
+    pub received: u64,
+    /// Bytes to clients.
+    pub sent: u64,
+    /// Time in transactions.
+    pub transaction_time: Duration,
+    /// Time in queries.
+    pub query_time: Duration,
+    /// Time that clients waited for a server connection.
+    pub wait_time: Duration,
+    /// Parse messages from clients.
+    pub client_parses: u64,
+    /// Parse messages to servers.
+    pub server_parses: u64,
+    /// Bind messages.
+    pub binds: u64,
+    /// Logins.
+    pub logins: u64,
+    /// Requests that were run again on another node before their clients noticed.
+    pub reruns: u64,
+    /// Requests that had to wait for a primary.
+    pub held: u64,
+    /// Requests of each node: reads, others.
+    pub routed: Vec<(NodeId, u64, u64)>,
+    /// Bytes of prepared statements kept.
+    pub statement_bytes: u64,
+}
+
+impl Worker {
+    pub(super) fn tell_all(&self) -> WorkerReport {
+        let now = Instant::now();
+        let mut report = WorkerReport {
+            worker: self.id,
+            clients: self.clients(now),
+            servers: Vec::new(),
+            pools: Vec::new(),
+            stats: Vec::new(),
+        };
+        for set in self.sets.borrow().values() {
+            report.stats.push(stats(set));
+            let cluster = set.settings.borrow().cluster;
+            set.for_each_pool(|node, pool| {
+                report.pools.push(PoolReport {
+                    database: set.database.clone(),
+                    user: set.user.clone(),
+                    node,
+                    cluster,
+                    counts: pool.counts(),
+                    longest_wait: pool.longest_wait(now),
+                    state: pool.state(),
+                });
+                pool.for_each_idle(|server| {
+                    report.servers.push(ServerReport {
+                        database: set.database.clone(),
+                        user: set.user.clone(),
+                        node,
+                        cluster,
+                        process: server.process_id(),
+                        client: None,
+                        connected_for: now.duration_since(server.activity.connected_at),
+                        used_ago: now.duration_since(server.activity.last_checkout),
+                        tls: server.stream.is_tls(),
+                        statements: u32::try_from(server.prepared.len()).unwrap_or(u32::MAX),
+                    });
+                });
+            });
+        }
+        self.add_active_servers(&mut report);
+        report
+    }
+
+    fn clients(&self, now: Instant) -> Vec<ClientReport> {
+        let handles = self.handles.borrow();
+        handles
+            .values()
+            .map(|(handle, set)| ClientReport {
+                id: handle.id,
+                database: set.database.clone(),
+                user: set.user.clone(),
+                address: handle.address,
+                state: handle.state.get(),
+                connected_for: now.duration_since(handle.connected_at),
+                requested_ago: now.duration_since(handle.request_at.get()),
+                node: handle.node.get(),
+                server_process: handle.server_process.get(),
+                pinned: handle.pinned.get(),
+                tls: handle.tls,
+                statements: handle.statements.get(),
+            })
+            .collect()
+    }
+
+    /// Connections in use belong to sessions; what sessions show of them is enough for the console.
+    fn add_active_servers(&self, report: &mut WorkerReport) {
+        for client in &report.clients {
+            let Some(node) = client.node else { continue };
+            let cluster =
+                self.handles.borrow().get(&client.id).map_or(0, |(_, set)| set.settings.borrow().cluster);
+            report.servers.push(ServerReport {
+                database: client.database.clone(),
+                user: client.user.clone(),
+                node,
+                cluster,
+                process: client.server_process,
+                client: Some(client.id),
+                connected_for: client.requested_ago,
+                used_ago: client.requested_ago,
+                tls: false,
+                statements: 0,
+            });
+        }
+    }
+}
+
+fn stats(set: &PoolSet) -> StatsReport {
+    let stats = &set.stats;
+    StatsReport {
+        database: set.database.clone(),
+        user: set.user.clone(),
+        settings: set.settings.borrow().clone(),
+        clients: set.clients.get(),
+        server_assignments: stats.server_assignments.get(),
+        transactions: stats.transactions.get(),
+        queries: stats.queries.get(),
+        received: stats.received.get(),
+        sent: stats.sent.get(),
+        transaction_time: stats.transaction_time.get(),
+        query_time: stats.query_time.get(),
+        wait_time: stats.wait_time.get(),
+        client_parses: stats.client_parses.get(),
+        server_parses: stats.server_parses.get(),
+        binds: stats.binds.get(),
+        logins: stats.logins.get(),
+        reruns: stats.reads_rerun.get(),
+        held: stats.held.get(),
+        routed: stats.routed.borrow().clone(),
+        statement_bytes: set.statement_bytes() as u64,
+    }
+}

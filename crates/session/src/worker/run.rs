@@ -1,0 +1,292 @@
+//! The thread of a worker: takes in clients, obeys commands, follows the topology, keeps time.
+
+use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::LocalSet,
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
+use crate::{CancelKeys, ClientId, NewClient, World, handle::Farewell, task::SessionTask};
+
+/// Time between two looks at everything that is timed: waits, holds, idle and old connections.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Which databases a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PauseScope {
+    /// All of them.
+    All,
+    /// The one that clients call this.
+    Database(Box<str>),
+}
+
+impl PauseScope {
+    pub(super) fn covers(&self, database: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Database(name) => **name == *database,
+        }
+    }
+}
+
+/// What a worker can be told.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve this client.
+    Adopt(Box<NewClient>),
+    /// Cancel what this client runs.
+    Cancel(ClientId),
+    /// Tell how things are.
+    Report(oneshot::Sender<WorkerReport>),
+    /// Go on under this configuration.
+    Reconfigure(Arc<World>),
+    /// Hand out no more server connections; answers when none is in use.
+    Pause(PauseScope, oneshot::Sender<()>),
+    /// Hand them out again.
+    Resume(PauseScope),
+    /// Replace all server connections as they become idle.
+    Reconnect(PauseScope),
+    /// End all clients of these databases.
+    Kill(PauseScope),
+    /// End this client; answers whether it was there.
+    KillClient(ClientId, oneshot::Sender<bool>),
+    /// End idle clients now and the others at the end of their transactions; answers when all are gone.
+    Drain(oneshot::Sender<()>),
+}
+
+/// How to reach a worker from other threads.
+#[derive(Debug, Clone)]
+pub struct WorkerHandle {
+    /// Which.
+    pub id: WorkerId,
+    commands: mpsc::Sender<Command>,
+}
+
+impl WorkerHandle {
+    /// Tells the worker something.
+    ///
+    /// # Errors
+    /// Gives the command back if the worker has ended.
+    pub async fn tell(&self, command: Command) -> Result<(), Box<Command>> {
+        self.commands.send(command).await.map_err(|error| Box::new(error.0))
+    }
+}
+
+/// Starts a worker thread. It ends when all its handles are dropped.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn spawn_worker(id: WorkerId, world: Arc<World>, keys: Arc<CancelKeys>) -> io::Result<WorkerHandle> {
+    /// Commands that wait; the senders wait when it is full.
+    const COMMANDS: usize = 1024;
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("worker-{}", id.0)).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, async move {
+            let worker = Worker::new(id, world, keys);
+            run(worker, inbox).await;
+        });
+    })?;
+    Ok(WorkerHandle { id, commands })
+}
+
+async fn run(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Command>) {
+    let mut watchers = follow_topology(&worker);
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pausing: Vec<(PauseScope, oneshot::Sender<()>)> = Vec::new();
+    let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
+    loop {
+        tokio::select! {
+            command = inbox.recv() => match command {
+                None => break,
+                Some(Command::Pause(scope, done)) => {
+                    worker.pause(&scope);
+                    pausing.push((scope, done));
+                }
+                Some(Command::Drain(done)) => {
+                    worker.send_away(&PauseScope::All, Farewell::Shutdown, true);
+                    draining.push(done);
+                }
+                Some(Command::Reconfigure(world)) => {
+                    watchers.abort_all();
+                    worker.reconfigure(world);
+                    watchers = follow_topology(&worker);
+                }
+                Some(command) => worker.obey(command),
+            },
+            _ = ticks.tick() => worker.tick(Instant::now()),
+        }
+        for at in (0..pausing.len()).rev() {
+            if worker.is_quiet(&pausing[at].0) {
+                let _ = pausing.swap_remove(at).1.send(()); // the console may have gone
+            }
+        }
+        if worker.handles.borrow().is_empty() {
+            for done in draining.drain(..) {
+                let _ = done.send(()); // whoever asked may have gone
+            }
+        }
+    }
+    watchers.abort_all();
+}
+
+/// One task for each cluster takes over its snapshots as they are published.
+fn follow_topology(worker: &Rc<Worker>) -> tokio::task::JoinSet<()> {
+    let mut watchers = tokio::task::JoinSet::new();
+    for (cluster, view) in worker.views.borrow().iter().enumerate() {
+        let (worker, view) = (Rc::clone(worker), Rc::clone(view));
+        let mut changes = view.cluster.changes.clone();
+        watchers.spawn_local(async move {
+            while changes.changed().await.is_ok() {
+                worker.topology_changed(cluster, &view);
+            }
+        });
+    }
+    watchers
+}
+
+impl Worker {
+    fn obey(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Adopt(client) => SessionTask::spawn(self, *client),
+            Command::Cancel(id) => {
+                if let Some((handle, _)) = self.handles.borrow().get(&id) {
+                    handle.cancel();
+                }
+            }
+            Command::Report(reply) => drop(reply.send(self.tell_all())),
+            Command::Resume(scope) => self.resume(&scope),
+            Command::Reconnect(scope) => self.for_each_pool(&scope, |pool| pool.reconnect()),
+            Command::Kill(scope) => self.send_away(&scope, Farewell::Killed, false),
+            Command::KillClient(id, reply) => {
+                let handle = self.handles.borrow().get(&id).map(|(handle, _)| Rc::clone(handle));
+                if let Some(handle) = &handle {
+                    handle.send_away(Farewell::Killed, false);
+                }
+                let _ = reply.send(handle.is_some()); // the console may have gone
+            }
+            Command::Pause(..) | Command::Drain(_) | Command::Reconfigure(_) => {}
+        }
+    }
+
+    fn pause(&self, scope: &PauseScope) {
+        self.paused.borrow_mut().push(scope.clone());
+        self.for_each_pool(scope, |pool| pool.pause());
+    }
+
+    fn resume(&self, scope: &PauseScope) {
+        self.paused.borrow_mut().retain(|paused| *scope != PauseScope::All && paused != scope);
+        self.for_each_pool(scope, |pool| pool.resume());
+    }
+
+    fn for_each_pool(&self, scope: &PauseScope, mut visit: impl FnMut(&pool::Pool)) {
+        for set in self.sets.borrow().values().filter(|set| scope.covers(&set.database)) {
+            set.for_each_pool(|_, pool| visit(pool));
+        }
+    }
+
+    fn is_quiet(&self, scope: &PauseScope) -> bool {
+        let mut busy = 0;
+        self.for_each_pool(scope, |pool| {
+            let counts = pool.counts();
+            busy += counts.live.saturating_sub(counts.idle + counts.dialing);
+        });
+        busy == 0
+    }
+
+    fn send_away(&self, scope: &PauseScope, farewell: Farewell, at_boundary: bool) {
+        for (handle, set) in self.handles.borrow().values() {
+            if scope.covers(&set.database) {
+                handle.send_away(farewell, at_boundary);
+            }
+        }
+    }
+
+    fn topology_changed(&self, cluster: usize, view: &ClusterView) {
+        if !view.refresh() {
+            return;
+        }
+        for set in self.sets.borrow().values().filter(|set| set.settings.borrow().cluster == cluster) {
+            set.for_each_pool(|_, pool| pool.reroute_waiters());
+        }
+        release_held(&self.held);
+        self.wake_linked();
+    }
+
+    /// Clients with a server connection look whether it is still of any use.
+    fn wake_linked(&self) {
+        for (handle, _) in self.handles.borrow().values() {
+            if handle.node.get().is_some() {
+                handle.wake();
+            }
+        }
+    }
+
+    fn tick(&self, now: Instant) {
+        // watchers bring what changes routing at once; positions and lag are taken over here
+        let views = self.views.borrow().clone();
+        for (cluster, view) in views.iter().enumerate() {
+            self.topology_changed(cluster, view);
+        }
+        self.sets.borrow_mut().retain(|_, set| !set.is_forgettable(now));
+        for set in self.sets.borrow().values() {
+            let settings = set.settings.borrow().clone();
+            if let Some(view) = self.views.borrow().get(settings.cluster) {
+                set.set_functions(view.cluster.functions.functions(&set.server_database()));
+            }
+            set.for_each_pool(|_, pool| pool.maintain(now));
+        }
+        let max_hold = self.settings().session.max_hold;
+        for waiter in self.held.borrow().iter() {
+            let waited = now.duration_since(waiter.since());
+            if waited >= max_hold || pool::has_news(waited) {
+                waiter.wake();
+            }
+        }
+        let deposed_may_be_linked =
+            self.handles.borrow().values().any(|(handle, set)| self.holds_a_deposed(handle, set));
+        if deposed_may_be_linked {
+            self.wake_linked();
+        }
+    }
+
+    fn holds_a_deposed(&self, handle: &crate::handle::Handle, set: &crate::pool_set::PoolSet) -> bool {
+        handle.node.get().is_some_and(|node| !self.is_primary(set, node))
+    }
+
+    fn reconfigure(&self, world: Arc<World>) {
+        let same_nodes = |a: &World, b: &World| {
+            a.clusters.len() == b.clusters.len()
+                && a.clusters.iter().zip(&b.clusters).all(|(a, b)| Arc::ptr_eq(&a.snapshots, &b.snapshots))
+        };
+        let previous = self.world.replace(Arc::clone(&world));
+        let unchanged = same_nodes(&previous, &world);
+        *self.views.borrow_mut() = world.clusters.iter().cloned().map(ClusterView::new).collect();
+        for set in self.sets.borrow().values() {
+            let Some(settings) = world.database(&set.database) else {
+                self.send_away(&PauseScope::Database(set.database.clone()), Farewell::Killed, true);
+                continue;
+            };
+            let moved = settings.cluster != set.settings.borrow().cluster
+                || settings.server_name != set.settings.borrow().server_name;
+            *set.settings.borrow_mut() = settings.clone();
+            if moved || !unchanged {
+                set.forget_pools().iter().for_each(|pool| pool.retire());
+                continue;
+            }
+            let view = self.view(set);
+            set.for_each_pool(|node, pool| {
+                let plan = dial_plan(&view, set, node);
+                let redial = !Arc::ptr_eq(&pool.plan().tls, &plan.tls);
+                pool.reconfigure(settings.pool.clone(), plan, redial);
+            });
+        }
+        release_held(&self.held);
+        self.wake_linked();
+    }
+}

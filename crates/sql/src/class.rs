@@ -1,0 +1,116 @@
+//! What a text is found to be.
+
+/// What running a text means for routing and for the server connection it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// Where it may run and what it does to the transaction.
+    pub kind: Kind,
+    /// What outlives the transaction on the server connection.
+    pub effect: Effect,
+    /// How many statements the text holds.
+    pub statements: Statements,
+    /// Whether [`hint`](crate::hint) finds one.
+    pub hinted: bool,
+    /// One statement that either commits wholly or leaves nothing: it may be sent again if it is known not to have
+    /// committed. False for everything that is not surely so.
+    pub replayable: bool,
+}
+
+/// How many statements a text holds; empty ones do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Statements {
+    /// Nothing but whitespace, comments and `;`.
+    None,
+    /// One, with or without a `;`.
+    One,
+    /// Several.
+    Many,
+}
+
+/// Where a text may run and what it does to the transaction.
+///
+/// Several statements in one text are [`Kind::Read`] if each of them is and [`Kind::Write`] otherwise, transaction
+/// control included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nothing to run.
+    Empty,
+    /// May run on a replica.
+    Read,
+    /// Everything else, unknown statements included: the primary.
+    Write,
+    /// `BEGIN` or `START TRANSACTION`.
+    Begin {
+        /// Declared `READ ONLY` and not `SERIALIZABLE`, which a standby cannot give.
+        replica: bool,
+    },
+    /// `COMMIT`, `END` or `PREPARE TRANSACTION`.
+    Commit {
+        /// `AND CHAIN`: the next transaction begins at once.
+        chain: bool,
+    },
+    /// `ROLLBACK` or `ABORT` of the whole transaction.
+    Rollback {
+        /// `AND CHAIN`: the next transaction begins at once.
+        chain: bool,
+    },
+    /// Means something only inside a transaction: savepoints, `SET TRANSACTION`, `SET LOCAL`, `SET CONSTRAINTS`.
+    Control,
+    /// Changes the session and touches no table: `SET`, `RESET`, `DISCARD`, `DEALLOCATE`, `UNLISTEN`, and a
+    /// `SELECT` of nothing but `set_config` calls.
+    Session,
+}
+
+/// What outlives the transaction on the server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Only settings that can be followed: [`setting_changes`](crate::setting_changes) names them.
+    Settings,
+    /// `DISCARD ALL`.
+    DiscardAll,
+    /// `DEALLOCATE ALL`.
+    DeallocateAll,
+    /// `DEALLOCATE` of one statement: [`deallocated_name`](crate::deallocated_name) names it.
+    Deallocate,
+    /// Something that only this server connection has: the client must keep it.
+    Pin(PinCause),
+}
+
+impl Effect {
+    /// The effect of running one after the other in one text.
+    #[must_use]
+    pub(crate) fn then(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::None, effect) | (effect, Self::None) => effect,
+            (pin @ Self::Pin(_), _) | (_, pin @ Self::Pin(_)) => pin,
+            (Self::Settings, Self::Settings) => Self::Settings,
+            (
+                Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
+                Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
+            ) => Self::Pin(PinCause::Mixed),
+        }
+    }
+}
+
+/// Why a client must keep its server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PinCause {
+    /// A temporary table, view, sequence or function, or a `search_path` that makes the next table temporary.
+    TemporaryTable,
+    /// `LISTEN`.
+    Listen,
+    /// SQL `PREPARE`.
+    SqlPrepare,
+    /// A session-level advisory lock.
+    AdvisoryLock,
+    /// A cursor `WITH HOLD`.
+    HoldCursor,
+    /// `LOAD`.
+    Load,
+    /// A setting, or other session state, that cannot be followed from the text alone.
+    Settings,
+    /// Several effects whose order or outcome the text does not show, such as `BEGIN; SET …; COMMIT`.
+    Mixed,
+}

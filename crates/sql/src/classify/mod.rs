@@ -1,0 +1,141 @@
+//! Rules over tokens: statement by statement, then together.
+
+mod call;
+mod copy;
+mod explain;
+mod procedural;
+mod scan;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+use crate::class::{Class, Effect, Kind, PinCause, Statements};
+use crate::functions::Functions;
+use crate::hint::HintTarget;
+use crate::token::{TokenKind, Tokenizer};
+
+/// What running `text` means.
+///
+/// Of the hints only one bears on the result: with `replica`, a query is a read although it calls functions that are
+/// not known to be harmless. Everything else that a hint asks for is left to the caller.
+#[must_use]
+pub fn classify<F: Functions + ?Sized>(text: &[u8], functions: &F) -> Class {
+    let mut tokens = Tokenizer::new(text);
+    let mut total = Total::default();
+    while let Some(first) = tokens.next() {
+        if first.kind != TokenKind::Semicolon {
+            total.add(statement::read(first, &mut tokens, functions));
+        }
+    }
+    let hint = tokens.hint();
+    let vouched = hint.and_then(|hint| hint.target) == Some(HintTarget::Replica);
+    total.class(vouched, hint.is_some())
+}
+
+/// What one statement is found to be.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    verdict: Verdict,
+    effect: Effect,
+    replayable: bool,
+}
+
+impl Outcome {
+    /// A statement that is not replayable.
+    fn new(kind: Kind, effect: Effect) -> Self {
+        Self { verdict: Verdict::Fixed(kind), effect, replayable: false }
+    }
+}
+
+/// How sure the kind of a statement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// A read.
+    Read,
+    /// A read if its functions are harmless, which only a hint can say.
+    Unvouched,
+    /// Never a read.
+    Fixed(Kind),
+}
+
+/// The statements of a text so far.
+#[derive(Debug, Default)]
+enum Total {
+    /// None yet.
+    #[default]
+    Empty,
+    /// One.
+    One(Outcome),
+    /// Several, with what they are together.
+    Many { verdict: Verdict, effect: Effect, control: Control },
+}
+
+/// Whether several statements change the transaction that they run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Control {
+    /// They run in one transaction, which they leave as it is.
+    Absent,
+    /// One begins or ends a transaction or a part of one.
+    Present,
+}
+
+impl Control {
+    fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Fixed(
+                Kind::Begin { .. } | Kind::Commit { .. } | Kind::Rollback { .. } | Kind::Control,
+            ) => Self::Present,
+            Verdict::Read | Verdict::Unvouched | Verdict::Fixed(Kind::Empty | Kind::Read) => Self::Absent,
+            Verdict::Fixed(Kind::Write | Kind::Session) => Self::Absent,
+        }
+    }
+}
+
+impl Total {
+    fn add(&mut self, next: Outcome) {
+        let (verdict, effect, control) = match *self {
+            Self::Empty => {
+                *self = Self::One(next);
+                return;
+            }
+            Self::One(first) => (first.verdict, first.effect, Control::of(first.verdict)),
+            Self::Many { verdict, effect, control } => (verdict, effect, control),
+        };
+        *self = Self::Many {
+            verdict: match (verdict, next.verdict) {
+                (Verdict::Fixed(_), _) | (_, Verdict::Fixed(_)) => Verdict::Fixed(Kind::Write),
+                (Verdict::Unvouched, _) | (_, Verdict::Unvouched) => Verdict::Unvouched,
+                (Verdict::Read, Verdict::Read) => Verdict::Read,
+            },
+            effect: effect.then(next.effect),
+            control: if control == Control::Present { control } else { Control::of(next.verdict) },
+        };
+    }
+
+    fn class(self, vouched: bool, hinted: bool) -> Class {
+        let (verdict, effect, statements, replayable) = match self {
+            Self::Empty => (Verdict::Fixed(Kind::Empty), Effect::None, Statements::None, false),
+            Self::One(one) => {
+                // what leaves something behind is not sent again
+                let replayable = one.replayable && one.effect == Effect::None;
+                (one.verdict, one.effect, Statements::One, replayable)
+            }
+            Self::Many { verdict, effect, control } => {
+                let effect = match effect {
+                    Effect::None | Effect::Pin(_) => effect,
+                    _ if control == Control::Present => Effect::Pin(PinCause::Mixed),
+                    _ => effect,
+                };
+                (verdict, effect, Statements::Many, false)
+            }
+        };
+        let kind = match verdict {
+            Verdict::Read => Kind::Read,
+            Verdict::Unvouched if vouched => Kind::Read,
+            Verdict::Unvouched => Kind::Write,
+            Verdict::Fixed(kind) => kind,
+        };
+        Class { kind, effect, statements, hinted, replayable }
+    }
+}

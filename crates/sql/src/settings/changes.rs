@@ -1,0 +1,145 @@
+//! What a text with [`Effect::Settings`](crate::Effect::Settings) or a DEALLOCATE changes, by name.
+
+use std::borrow::Cow;
+
+use super::config::{another_follows, config_call};
+use super::statement::{Lifetime, SetStatement, SettingName, between, read_reset, read_set};
+use crate::name::folded;
+use crate::token::{Keyword, Token, TokenKind, Tokenizer};
+
+/// A change of a setting that outlives the transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingChange<'a> {
+    /// The setting has a value of the client's.
+    Set {
+        /// The setting in lower case; `timezone`, `client_encoding`, `search_path`, `xmloption`, `role` and
+        /// `session_authorization` where the statement has words of its own for it. The last one resets the role too.
+        name: Cow<'a, [u8]>,
+        /// The statement that brings it about again, as written but without `;`: `SET search_path TO a, b` or
+        /// `SELECT set_config('a', 'b', false)`.
+        statement: Cow<'a, [u8]>,
+    },
+    /// The setting is as it was when the session began.
+    Reset {
+        /// The setting, as above.
+        name: Cow<'a, [u8]>,
+    },
+    /// All settings are, but for the role and the session's user.
+    ResetAll,
+}
+
+/// The changes that `text` asks for, in order, if its effect is [`Effect::Settings`](crate::Effect::Settings). They
+/// hold only once the transaction has committed.
+pub fn setting_changes(text: &[u8]) -> impl Iterator<Item = SettingChange<'_>> {
+    SettingChanges { tokens: Tokenizer::new(text), place: Place::Statement }
+}
+
+/// The statement that `DEALLOCATE name` forgets, as the server knows it: in lower case or as quoted, and cut to 63
+/// bytes. `None` for `DEALLOCATE ALL` and every other text.
+#[must_use]
+pub fn deallocated_name(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut tokens = Tokenizer::new(text);
+    let first = std::iter::from_fn(|| tokens.next()).find(|token| token.kind != TokenKind::Semicolon)?;
+    if first.keyword != Keyword::Deallocate {
+        return None;
+    }
+    deallocated(&mut tokens).map(folded)
+}
+
+/// The name behind DEALLOCATE; `None` if all are meant, or none.
+pub(crate) fn deallocated<'a>(tokens: &mut Tokenizer<'a>) -> Option<Token<'a>> {
+    let mut name = tokens.next().filter(Token::is_name)?;
+    if name.keyword == Keyword::Prepare
+        && let Some(next) = tokens.peek().filter(Token::is_name)
+    {
+        name = next;
+    }
+    (name.keyword != Keyword::All).then_some(name)
+}
+
+#[derive(Debug)]
+struct SettingChanges<'a> {
+    tokens: Tokenizer<'a>,
+    place: Place,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum Place {
+    /// A statement.
+    Statement,
+    /// A `set_config` call of the SELECT that has begun.
+    Call,
+}
+
+impl<'a> Iterator for SettingChanges<'a> {
+    type Item = SettingChange<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Place::Call = self.place {
+                if let Some(change) = self.next_call() {
+                    return Some(change);
+                }
+                continue;
+            }
+            let first = self.tokens.next()?;
+            let change = match first.keyword {
+                Keyword::Set => read_set(&mut self.tokens),
+                Keyword::Reset => read_reset(&mut self.tokens),
+                Keyword::Select => {
+                    self.place = Place::Call;
+                    continue;
+                }
+                _ if first.kind == TokenKind::Semicolon => continue,
+                _ => {
+                    self.tokens.skip_statement();
+                    continue;
+                }
+            };
+            match change {
+                SetStatement::Set(name) => {
+                    let statement = Cow::Borrowed(source(first));
+                    return Some(SettingChange::Set { name: name.canonical(), statement });
+                }
+                SetStatement::Reset(name) => return Some(SettingChange::Reset { name: name.canonical() }),
+                SetStatement::ResetAll => return Some(SettingChange::ResetAll),
+                SetStatement::Transaction | SetStatement::Pin(_) => {}
+            }
+        }
+    }
+}
+
+impl<'a> SettingChanges<'a> {
+    /// The change that the next call makes for the session, if it does; the end of the list ends the statement.
+    fn next_call(&mut self) -> Option<SettingChange<'a>> {
+        let mut ahead = self.tokens.clone();
+        let call = config_call(&mut ahead);
+        let more = call.and_then(|_| another_follows(&mut ahead));
+        let (Some(call), Some(more)) = (call, more) else {
+            self.tokens.skip_statement(); // a SELECT of another kind
+            self.place = Place::Statement;
+            return None;
+        };
+        self.tokens = ahead;
+        if !more {
+            self.place = Place::Statement;
+        }
+        (call.lifetime == Lifetime::Session).then(|| Self::replay(call.name, call.source))
+    }
+
+    fn replay(name: SettingName<'a>, call: &[u8]) -> SettingChange<'a> {
+        let statement = Cow::Owned([b"SELECT ", call].concat());
+        SettingChange::Set { name: name.canonical(), statement }
+    }
+}
+
+/// The source of the statement that starts with `first`, without the `;` and the comments at its end.
+fn source<'a>(first: Token<'a>) -> &'a [u8] {
+    let mut tokens = Tokenizer::new(first.from);
+    let mut last = first;
+    while let Some(token) = tokens.next().filter(|token| token.kind != TokenKind::Semicolon) {
+        last = token;
+    }
+    between(first, last)
+}

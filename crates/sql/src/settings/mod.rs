@@ -1,0 +1,12 @@
+//! SET, RESET, `set_config` and DEALLOCATE: what they change.
+
+mod changes;
+mod config;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use changes::deallocated;
+pub use changes::{SettingChange, deallocated_name, setting_changes};
+pub(crate) use config::{ConfigList, config_list};
+pub(crate) use statement::{SetStatement, read_reset, read_set};

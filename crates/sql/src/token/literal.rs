@@ -1,0 +1,204 @@
+//! Where words, numbers, strings, operators and comments end.
+
+use super::TokenKind;
+
+/// A word or, where the word is a prefix, the string or name behind it. `from` starts with a letter.
+#[inline]
+pub(super) fn word(from: &[u8]) -> (TokenKind, usize) {
+    match from {
+        [_, b'\'', ..] | [_, b'&', b'\'' | b'"', ..] => prefixed(from),
+        _ => (TokenKind::Word, word_len(from)),
+    }
+}
+
+/// [`word`], where the first letter may be a prefix.
+#[cold]
+fn prefixed(from: &[u8]) -> (TokenKind, usize) {
+    let (kind, rest) = match from {
+        [b'e' | b'E', b'\'', inside @ ..] => (TokenKind::String, after_escape_string(inside)),
+        [b'b' | b'B' | b'x' | b'X' | b'n' | b'N', b'\'', inside @ ..]
+        | [b'u' | b'U', b'&', b'\'', inside @ ..] => (TokenKind::String, after_quoted(inside, b'\'')),
+        [b'u' | b'U', b'&', b'"', inside @ ..] => (TokenKind::EscapedName, after_quoted(inside, b'"')),
+        _ => return (TokenKind::Word, word_len(from)),
+    };
+    (kind, from.len().saturating_sub(rest.len()))
+}
+
+/// The length of `'…'` or `"…"`.
+pub(super) fn quoted_len(from: &[u8], quote: u8) -> usize {
+    from.len().saturating_sub(after_quoted(from.get(1..).unwrap_or_default(), quote).len())
+}
+
+/// What follows the `quote` that ends `inside`, in which doubled ones stand for one; nothing if it does not end.
+fn after_quoted(inside: &[u8], quote: u8) -> &[u8] {
+    let mut rest = inside;
+    while let Some(at) = rest.iter().position(|&b| b == quote) {
+        rest = rest.get(at.saturating_add(1)..).unwrap_or_default();
+        match rest {
+            [b, after @ ..] if *b == quote => rest = after,
+            _ => return rest,
+        }
+    }
+    b""
+}
+
+/// What follows `E'…'`, in which a backslash protects the next byte, and the strings that continue it on later lines:
+/// they are escape strings too, although they do not look it.
+fn after_escape_string(inside: &[u8]) -> &[u8] {
+    let mut rest = inside;
+    while let Some(at) = rest.iter().position(|&b| b == b'\'' || b == b'\\') {
+        rest = match rest.get(at..).unwrap_or_default() {
+            [b'\\', _, after @ ..] | [b'\'', b'\'', after @ ..] => after,
+            [b'\'', after @ ..] => match continuation(after) {
+                Some(inside) => inside,
+                None => return after,
+            },
+            _ => break,
+        };
+    }
+    b""
+}
+
+/// The inside of the string that continues the one before `rest`: only whitespace with a newline stands between.
+fn continuation(mut rest: &[u8]) -> Option<&[u8]> {
+    let mut newline = false;
+    loop {
+        rest = match rest {
+            [b'\n' | b'\r', after @ ..] => {
+                newline = true;
+                after
+            }
+            [b' ' | b'\t' | 0x0b | 0x0c, after @ ..] => after,
+            [b'-', b'-', ..] => after_line_comment(rest),
+            [b'\'', after @ ..] if newline => return Some(after),
+            _ => return None,
+        };
+    }
+}
+
+/// A number without its sign. What follows it at once, as in `1e` or `0x1f`, is a token of its own: where the
+/// versions of PostgreSQL disagree, the others refuse the text.
+#[inline]
+pub(super) fn number_len(from: &[u8]) -> usize {
+    let digit = |b: u8| b.is_ascii_digit() || b == b'_';
+    let mut rest = skip(from, digit);
+    if let [b'.', after @ ..] = rest
+        && after.first() != Some(&b'.')
+    {
+        rest = skip(after, digit);
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let unsigned = match exponent {
+            [b'+' | b'-', unsigned @ ..] => unsigned,
+            unsigned => unsigned,
+        };
+        if unsigned.first().is_some_and(u8::is_ascii_digit) {
+            rest = skip(unsigned, digit);
+        }
+    }
+    from.len().saturating_sub(rest.len())
+}
+
+/// `$1`, `$tag$…$tag$`, or a lone `$`.
+pub(super) fn dollar(from: &[u8]) -> (TokenKind, usize) {
+    let after = from.get(1..).unwrap_or_default();
+    if after.first().is_some_and(u8::is_ascii_digit) {
+        return (TokenKind::Parameter, run_len(after, |b| b.is_ascii_digit()).saturating_add(1));
+    }
+    let tag = run_len(after, |b| is_word_byte(b) && b != b'$');
+    if after.get(tag) != Some(&b'$') {
+        return (TokenKind::Other, 1);
+    }
+    let (delimiter, mut rest) = from.split_at_checked(tag.saturating_add(2)).unwrap_or((from, b""));
+    // a failed comparison stops at the next `$`, which the tag does not hold: linear
+    while let Some(at) = rest.iter().position(|&b| b == b'$') {
+        rest = rest.get(at..).unwrap_or_default();
+        if let Some(after) = rest.strip_prefix(delimiter) {
+            return (TokenKind::String, from.len().saturating_sub(after.len()));
+        }
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    (TokenKind::String, from.len())
+}
+
+/// The length of a run of operator characters, which a comment ends; 0 if `from` starts with none.
+pub(super) fn operator_len(from: &[u8]) -> usize {
+    let mut rest = from;
+    loop {
+        rest = match rest {
+            [b'-', b'-', ..] | [b'/', b'*', ..] => break,
+            [
+                b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=' | b'~' | b'!' | b'@' | b'#' | b'%' | b'^'
+                | b'&' | b'|' | b'`' | b'?',
+                after @ ..,
+            ] => after,
+            _ => break,
+        };
+    }
+    from.len().saturating_sub(rest.len())
+}
+
+/// What follows the line that a `--` comment ends.
+pub(super) fn after_line_comment(from: &[u8]) -> &[u8] {
+    skip(from, |b| b != b'\n' && b != b'\r')
+}
+
+/// What follows the block comment whose `/*` stands before `inside`; nothing if it does not end.
+pub(super) fn after_block_comment(inside: &[u8]) -> &[u8] {
+    let mut depth = 1_usize;
+    let mut rest = inside;
+    while let Some(at) = rest.iter().position(|&b| b == b'*' || b == b'/') {
+        rest = rest.get(at..).unwrap_or_default();
+        rest = match rest {
+            [b'*', b'/', after @ ..] => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return after;
+                }
+                after
+            }
+            [b'/', b'*', after @ ..] => {
+                depth = depth.saturating_add(1);
+                after
+            }
+            [_, after @ ..] => after,
+            [] => break,
+        };
+    }
+    b""
+}
+
+/// The length of the word that `from` starts with.
+#[inline]
+fn word_len(from: &[u8]) -> usize {
+    run_len(from, |b| WORD_BYTES.get(usize::from(b)) == Some(&true))
+}
+
+/// [`is_word_byte`] of every byte: the tokenizer spends half of its time in words, and a table is the fastest.
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
+const WORD_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = is_word_byte(byte);
+        match byte.checked_add(1) {
+            Some(next) => byte = next,
+            None => break table,
+        }
+    }
+};
+
+/// Whether a word goes on with `b`.
+pub(crate) const fn is_word_byte(b: u8) -> bool {
+    matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..)
+}
+
+#[inline]
+fn run_len(from: &[u8], of: impl Fn(u8) -> bool) -> usize {
+    from.iter().position(|&b| !of(b)).unwrap_or(from.len())
+}
+
+#[inline]
+fn skip(from: &[u8], while_is: impl Fn(u8) -> bool) -> &[u8] {
+    from.get(run_len(from, while_is)..).unwrap_or_default()
+}

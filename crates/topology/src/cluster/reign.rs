@@ -1,0 +1,271 @@
+//! From the outcome of an election to epochs, memory and events.
+
+use std::time::Instant;
+
+use wire::Lsn;
+
+use super::Cluster;
+use crate::{
+    action::{Action, Remembered},
+    election::{HISTORY_PATIENCE, Outcome, Reign, Verdict},
+    event::Event,
+    node::{Ancestry, NodeId, Reach},
+    probe::{Role, Sample},
+    snapshot::{Epoch, NoPrimary},
+};
+
+/// Whether there is a primary.
+///   Vacant --elected--> Held --elected another--> Held (next epoch)
+///     ^                   '---nobody elected----> Vacant (next epoch, unless it merely recovers from a crash)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tenure {
+    /// This one.
+    Held(Reign),
+    /// None.
+    Vacant(Vacancy),
+}
+
+/// A time without a primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Vacancy {
+    pub(super) since: Instant,
+    pub(super) reason: NoPrimary,
+    /// Who reigned before, in this run of the proxy.
+    pub(super) last: Option<Reign>,
+    /// Whose the epoch still is, in a crash restart; otherwise it is nobody's yet.
+    epoch_of: Option<Reign>,
+    /// When all nodes are probed next.
+    pub(super) next_hunt: Instant,
+}
+
+impl Vacancy {
+    pub(super) fn at_the_start(now: Instant) -> Self {
+        Self { since: now, reason: NoPrimary::NotFoundYet, last: None, epoch_of: None, next_hunt: now }
+    }
+}
+
+/// A promotion whose cost is not known yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tail {
+    from: Reign,
+    to: Reign,
+    /// When it was found. While `from` still answers, its position before that does not tell what it wrote last.
+    since: Instant,
+    /// The last known position of `from`.
+    lsn: Lsn,
+}
+
+impl Cluster {
+    /// Acts on who won.
+    pub(super) fn apply(&mut self, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Primary(node) => self.enthrone(node, now),
+            Outcome::Early => {
+                // Only a vacancy can be ended too early, and it goes on as it was.
+                debug_assert!(self.present().is_none());
+            }
+            Outcome::Absent => self.vacate(self.absence(), now),
+            Outcome::OnlyStale => self.vacate(NoPrimary::OnlyStale, now),
+            Outcome::Split(a, b) => {
+                self.vacate(NoPrimary::SplitBrain, now);
+                let (a, b) = (self.node(a), self.node(b));
+                let event = a.zip(b).map(|(a, b)| Event::SplitBrain { a: a.named(), b: b.named() });
+                self.tell_once(outcome, event);
+            }
+            Outcome::Waiting => self.vacate(NoPrimary::Unproven, now),
+            Outcome::Unproven { node, expected } => {
+                self.vacate(NoPrimary::Unproven, now);
+                let event = self.node(node).map(|node| Event::UnprovenPrimary {
+                    node: node.named(),
+                    timeline: node.timeline(),
+                    expected,
+                });
+                self.tell_once(outcome, event);
+            }
+        }
+    }
+
+    fn tell_once(&mut self, outcome: Outcome, event: Option<Event>) {
+        if self.told != Some(outcome) {
+            self.told = Some(outcome);
+            event.into_iter().for_each(|event| self.tell(event));
+        }
+    }
+
+    /// Why nobody can be elected when nobody (reachable) claims.
+    fn absence(&self) -> NoPrimary {
+        let recovering =
+            |id: NodeId| self.node(id).is_some_and(|n| matches!(n.reach, Reach::Recovering { .. }));
+        let last = match &self.tenure {
+            Tenure::Held(reign) => Some(*reign),
+            Tenure::Vacant(vacancy) => vacancy.last,
+        };
+        match last {
+            Some(reign) if recovering(reign.node) => NoPrimary::Starting,
+            Some(_) => NoPrimary::Down,
+            None if self.nodes.iter().any(|node| recovering(node.id)) => NoPrimary::Starting,
+            None => NoPrimary::NotFoundYet,
+        }
+    }
+
+    fn enthrone(&mut self, id: NodeId, now: Instant) {
+        let Some((node, said)) = self.node(id).and_then(|node| Some((node, node.said?))) else { return };
+        let (named, left) = (node.named(), node.history().cloned().unwrap_or_default());
+        let reign = Reign { node: id, timeline: said.timeline };
+        let (last, epoch_of, gap) = match self.tenure {
+            Tenure::Held(held) if held == reign => {
+                return self.wal.record(said.timeline, said.sent_at, said.wal_lsn);
+            }
+            Tenure::Held(held) => (Some(held), Some(held), std::time::Duration::ZERO),
+            Tenure::Vacant(vacancy) => {
+                (vacancy.last, vacancy.epoch_of, now.saturating_duration_since(vacancy.since))
+            }
+        };
+        if epoch_of.is_some_and(|owner| owner != reign) {
+            self.next_epoch();
+        }
+        let epoch = self.epoch;
+        let event = match last {
+            None => Event::PrimaryFound { node: named, timeline: reign.timeline, epoch },
+            Some(last) if last == reign => Event::PrimaryBack { node: named, epoch, gap },
+            Some(last) => {
+                let tail = self.tail_of(last, reign, now);
+                let switch_lsn = left.left(last.timeline);
+                let known = tail.filter(|tail| self.has_ended(tail));
+                self.tail = tail.filter(|_| switch_lsn.is_none() || known.is_none());
+                Event::Promoted {
+                    node: named,
+                    from: self.node(last.node).map(|node| node.named()),
+                    timeline: reign.timeline,
+                    epoch,
+                    switch_lsn,
+                    lost_bytes: known.zip(switch_lsn).map(|(tail, switch)| tail.lsn.bytes_since(switch)),
+                    gap,
+                }
+            }
+        };
+        self.tell(event);
+        self.told = None;
+        self.tenure = Tenure::Held(reign);
+        self.floor = self.floor.max(Some(reign.timeline));
+        self.wal.record(said.timeline, said.sent_at, said.wal_lsn);
+        self.remember();
+    }
+
+    pub(super) fn vacate(&mut self, reason: NoPrimary, now: Instant) {
+        match self.tenure {
+            Tenure::Held(reign) => {
+                let recovers = reason == NoPrimary::Starting;
+                if !recovers {
+                    self.next_epoch();
+                }
+                if let Some(node) = self.node(reign.node).map(|node| node.named()) {
+                    self.tell(Event::PrimaryLost { node, reason });
+                }
+                let epoch_of = recovers.then_some(reign);
+                self.tenure = Tenure::Vacant(Vacancy {
+                    since: now,
+                    reason,
+                    last: Some(reign),
+                    epoch_of,
+                    next_hunt: now,
+                });
+                self.hunt(now);
+                self.remember();
+            }
+            Tenure::Vacant(vacancy) if vacancy.reason != reason => {
+                let mut vacancy = Vacancy { reason, ..vacancy };
+                if reason != NoPrimary::Starting && vacancy.epoch_of.take().is_some() {
+                    self.next_epoch();
+                    self.remember();
+                }
+                self.tenure = Tenure::Vacant(vacancy);
+            }
+            Tenure::Vacant(_) => {}
+        }
+    }
+
+    fn next_epoch(&mut self) {
+        self.epoch = Epoch(self.epoch.0.saturating_add(1));
+    }
+
+    fn remember(&mut self) {
+        if let (Some(system_id), Some(timeline)) = (self.system_id, self.floor) {
+            self.ask(Action::Remember(Remembered { system_id, timeline, epoch: self.epoch }));
+        }
+    }
+
+    /// What of `last`'s WAL may be missing from `next`.
+    fn tail_of(&self, last: Reign, next: Reign, now: Instant) -> Option<Tail> {
+        let sampled =
+            self.wal.last().filter(|_| self.wal.timeline() == Some(last.timeline)).map(|(_, lsn)| lsn);
+        let lsn = sampled.max(self.claimed_by(last).map(|said| said.wal_lsn))?;
+        (next.timeline > last.timeline).then_some(Tail { from: last, to: next, since: now, lsn })
+    }
+
+    /// What the node said last, if that was still as the primary of `reign`.
+    fn claimed_by(&self, reign: Reign) -> Option<Sample> {
+        let said = self.node(reign.node)?.said?;
+        (said.role == Role::Primary && said.timeline == reign.timeline).then_some(said)
+    }
+
+    /// Whether no more is to be learned of the old primary's position: it was asked after the promotion, or is gone.
+    fn has_ended(&self, tail: &Tail) -> bool {
+        let Some(node) = self.node(tail.from.node) else { return true };
+        match node.reach {
+            Reach::Down(_) | Reach::Unknown => true,
+            Reach::Up | Reach::Suspect { .. } | Reach::Recovering { .. } => {
+                self.claimed_by(tail.from).is_none_or(|said| said.sent_at >= tail.since)
+            }
+        }
+    }
+
+    /// Tells the cost of the last promotion once the new primary's history is read.
+    pub(super) fn count_tail(&mut self) {
+        let Some(tail) = self.tail else { return };
+        if self.present().is_some_and(|reign| reign != tail.to) {
+            self.tail = None;
+            return;
+        }
+        if !self.has_ended(&tail) {
+            return;
+        }
+        let Some(node) = self.node(tail.to.node).filter(|node| node.timeline() == tail.to.timeline) else {
+            return;
+        };
+        let Some(history) = node.history() else { return };
+        let (named, left) = (node.named(), history.left(tail.from.timeline));
+        self.tail = None;
+        if let Some(switch_lsn) = left {
+            let lsn = tail.lsn.max(self.claimed_by(tail.from).map_or(tail.lsn, |said| said.wal_lsn));
+            let (timeline, lost_bytes) = (tail.from.timeline, lsn.bytes_since(switch_lsn));
+            self.tell(Event::TailCounted { node: named, timeline, switch_lsn, lost_bytes });
+        }
+    }
+
+    /// Asks for the history that would decide the election, or else tell the cost of the last one; again ever more
+    /// rarely while it does not come.
+    pub(super) fn ask_history(&mut self, verdict: &Verdict, now: Instant) {
+        self.history_due = None;
+        let Some(id) = verdict.wants_history.or(self.tail.map(|tail| tail.to.node)) else { return };
+        let Some(node) = self.node_mut(id).filter(|node| node.reach == Reach::Up) else { return };
+        let timeline = node.timeline();
+        let (since, again_at, ask) = match &node.ancestry {
+            Ancestry::Read { timeline: read, .. } if *read == timeline => return,
+            Ancestry::Asked { timeline: asked, since, again_at } if *asked == timeline => {
+                let waited = now.saturating_duration_since(*since).max(HISTORY_PATIENCE);
+                let due = now >= *again_at;
+                (*since, if due { now + waited } else { *again_at }, due)
+            }
+            Ancestry::Unread | Ancestry::Read { .. } | Ancestry::Asked { .. } => {
+                (now, now + HISTORY_PATIENCE, true)
+            }
+        };
+        node.ancestry = Ancestry::Asked { timeline, since, again_at };
+        let gives_up = (verdict.outcome == Outcome::Waiting).then_some(since + HISTORY_PATIENCE);
+        self.history_due = Some(gives_up.map_or(again_at, |at| at.min(again_at)));
+        if ask {
+            self.ask(Action::ReadHistory(id, timeline));
+        }
+    }
+}

@@ -1,0 +1,488 @@
+#![expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
+
+use std::time::{Duration, Instant};
+
+use wire::{Lsn, TimelineId};
+
+use crate::*;
+
+const SYSTEM: u64 = 7_000_000_000_000_000_001;
+const A: NodeId = NodeId(0);
+const B: NodeId = NodeId(1);
+const C: NodeId = NodeId(2);
+
+fn settings(names: &[&str]) -> Settings {
+    let node = |name: &&str| NodeSettings {
+        name: (*name).to_owned(),
+        host: format!("{name}.example"),
+        port: 5432,
+        region: "eu".to_owned(),
+        zone: None,
+    };
+    Settings {
+        cluster: "main".to_owned(),
+        nodes: names.iter().map(node).collect(),
+        down_after_probes: 3,
+        crash_grace: Duration::from_secs(5),
+    }
+}
+
+/// A cluster of a, b and c under a clock that only the test moves.
+struct Scene {
+    cluster: Cluster,
+    now: Instant,
+}
+
+impl Scene {
+    fn new(remembered: Option<Remembered>) -> Self {
+        let now = Instant::now();
+        let mut scene = Self { cluster: Cluster::new(settings(&["a", "b", "c"]), remembered, now), now };
+        assert_eq!(scene.actions(), [A, B, C].map(Action::ProbeNow), "each node is probed first");
+        scene
+    }
+
+    /// a is the primary of timeline 1 at 1000; b and c follow.
+    fn running() -> Self {
+        let mut scene = Self::new(None);
+        scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 900);
+        assert_eq!(scene.writable(), Ok(A));
+        scene.events();
+        scene.actions();
+        scene
+    }
+
+    fn wait(&mut self, ms: u64) -> &mut Self {
+        self.now += Duration::from_millis(ms);
+        self
+    }
+
+    fn probe(&mut self, node: NodeId, result: ProbeResult) -> &mut Self {
+        self.cluster.handle_probe(node, result, self.now);
+        self
+    }
+
+    /// A probe that takes 2 ms.
+    fn says(&mut self, node: NodeId, role: Role, system_id: u64, timeline: u32, lsn: u64) -> &mut Self {
+        let sent_at = self.now;
+        self.now += Duration::from_millis(2);
+        let sample = Sample {
+            sent_at,
+            received_at: self.now,
+            role,
+            system_id,
+            timeline: TimelineId(timeline),
+            wal_lsn: Lsn(lsn),
+            replay_lsn: Lsn(lsn),
+            streaming: role == Role::Standby,
+            server_version: 150_020,
+        };
+        self.probe(node, ProbeResult::Answered(sample))
+    }
+
+    fn primary(&mut self, node: NodeId, timeline: u32, lsn: u64) -> &mut Self {
+        self.says(node, Role::Primary, SYSTEM, timeline, lsn)
+    }
+
+    fn standby(&mut self, node: NodeId, timeline: u32, lsn: u64) -> &mut Self {
+        self.says(node, Role::Standby, SYSTEM, timeline, lsn)
+    }
+
+    fn refused(&mut self, node: NodeId) -> &mut Self {
+        for _ in 0..3 {
+            self.probe(node, ProbeResult::Refused).wait(50);
+        }
+        self
+    }
+
+    fn silent(&mut self, node: NodeId) -> &mut Self {
+        for _ in 0..3 {
+            self.wait(500).probe(node, ProbeResult::NoAnswer);
+        }
+        self
+    }
+
+    fn history(&mut self, node: NodeId, timeline: u32, forks: &[(u32, u64)]) -> &mut Self {
+        let fork =
+            |(timeline, lsn): &(u32, u64)| Fork { timeline: TimelineId(*timeline), switch_lsn: Lsn(*lsn) };
+        let history = History::new(forks.iter().map(fork).collect());
+        self.cluster.handle_history(node, TimelineId(timeline), history, self.now);
+        self
+    }
+
+    fn tick(&mut self, ms: u64) -> &mut Self {
+        self.wait(ms);
+        self.cluster.handle_timeout(self.now);
+        self
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.cluster.snapshot(self.now)
+    }
+
+    fn writable(&self) -> Result<NodeId, NoPrimary> {
+        match self.snapshot().writable {
+            Writable::Primary(node) => Ok(node),
+            Writable::None { reason, .. } => Err(reason),
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.snapshot().epoch.0
+    }
+
+    fn health(&self, node: NodeId) -> Health {
+        self.snapshot().node(node).unwrap().health
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.cluster.poll_event()).collect()
+    }
+
+    fn names(&mut self) -> Vec<&'static str> {
+        self.events().iter().map(Event::name).collect()
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.cluster.poll_action()).collect()
+    }
+}
+
+#[test]
+fn the_first_primary_waits_until_every_node_was_heard_once() {
+    let mut scene = Scene::new(None);
+    scene.primary(A, 1, 1000).standby(B, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::NotFoundYet), "c may have been promoted since");
+    scene.probe(C, ProbeResult::NoAnswer);
+    assert_eq!(scene.writable(), Ok(A));
+    assert_eq!(scene.names(), ["node_up", "node_up", "primary_found", "node_suspect"]);
+    let remembered = Remembered { system_id: SYSTEM, timeline: TimelineId(1), epoch: Epoch(1) };
+    assert!(scene.actions().contains(&Action::Remember(remembered)));
+}
+
+#[test]
+fn a_promoted_standby_takes_over_at_once_even_while_the_old_primary_answers() {
+    let mut scene = Scene::running();
+    scene.primary(A, 1, 1500).primary(B, 2, 1100);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(B), 2));
+    assert_eq!(scene.health(A), Health::Stale);
+    assert_eq!(scene.names(), ["role_changed", "promoted", "stale_primary"]);
+    let actions = scene.actions();
+    assert!(actions.contains(&Action::ReadHistory(B, TimelineId(2))), "to count what was lost: {actions:?}");
+    scene.history(B, 2, &[(1, 1050)]);
+    assert_eq!(scene.names(), [""; 0], "a may have gone on since it was asked");
+    scene.primary(A, 1, 1600);
+    let events = scene.events();
+    assert!(
+        matches!(events[..], [Event::TailCounted { lost_bytes: 550, switch_lsn: Lsn(1050), .. }]),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn the_cost_of_a_promotion_is_told_when_the_old_primary_is_gone_for_good() {
+    let mut scene = Scene::running();
+    scene.primary(A, 1, 1500).primary(B, 2, 1100).history(B, 2, &[(1, 1050)]);
+    scene.events();
+    scene.refused(A);
+    let events = scene.events();
+    let counted = events.iter().any(|event| matches!(event, Event::TailCounted { lost_bytes: 450, .. }));
+    assert!(counted, "{events:?}");
+}
+
+#[test]
+fn a_clean_switchover_loses_nothing_and_costs_one_epoch() {
+    let mut scene = Scene::running();
+    scene.refused(A);
+    assert_eq!((scene.writable(), scene.epoch()), (Err(NoPrimary::Down), 2));
+    scene.primary(B, 2, 1000).history(B, 2, &[(1, 1000)]);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(B), 2));
+    let events = scene.events();
+    assert!(
+        events.iter().any(|event| matches!(event, Event::TailCounted { lost_bytes: 0, .. })),
+        "{events:?}"
+    );
+    scene.standby(A, 2, 1000);
+    assert_eq!(scene.health(A), Health::Up);
+    assert_eq!(scene.writable(), Ok(B));
+}
+
+#[test]
+fn three_refusals_are_needed_before_the_primary_is_lost() {
+    let mut scene = Scene::running();
+    for _ in 0..2 {
+        scene.probe(A, ProbeResult::Refused);
+        assert_eq!(scene.writable(), Ok(A));
+    }
+    assert!(scene.cluster.poll_timeout().unwrap() <= scene.now + Duration::from_millis(50));
+    scene.probe(A, ProbeResult::Refused);
+    assert_eq!(scene.writable(), Err(NoPrimary::Down));
+    assert_eq!(scene.names(), ["node_suspect", "primary_lost", "node_down"]);
+}
+
+#[test]
+fn silence_takes_as_many_probes_as_the_settings_say_and_an_answer_starts_over() {
+    let mut scene = Scene::running();
+    scene.probe(A, ProbeResult::NoAnswer).probe(A, ProbeResult::NoAnswer).primary(A, 1, 1000);
+    scene.probe(A, ProbeResult::NoAnswer).probe(A, ProbeResult::NoAnswer);
+    assert_eq!((scene.writable(), scene.health(A)), (Ok(A), Health::Suspect));
+    scene.probe(A, ProbeResult::NoAnswer);
+    assert_eq!(scene.writable(), Err(NoPrimary::Down));
+}
+
+#[test]
+fn a_crash_restart_holds_writes_and_keeps_the_epoch() {
+    let mut scene = Scene::running();
+    scene.probe(A, ProbeResult::Starting);
+    assert_eq!((scene.writable(), scene.health(A)), (Err(NoPrimary::Starting), Health::Recovering));
+    scene.standby(B, 1, 1000).standby(C, 1, 1000).primary(A, 1, 1000);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 1));
+    assert_eq!(scene.names(), ["primary_lost", "node_recovering", "primary_back", "node_up"]);
+}
+
+#[test]
+fn recovery_beyond_the_grace_period_is_down_and_costs_the_epoch() {
+    let mut scene = Scene::running();
+    scene.probe(A, ProbeResult::Starting).tick(4999);
+    assert_eq!(scene.writable(), Err(NoPrimary::Starting));
+    scene.tick(1);
+    assert_eq!((scene.writable(), scene.epoch()), (Err(NoPrimary::Down), 2));
+    scene.probe(A, ProbeResult::Starting);
+    assert_eq!(scene.health(A), Health::Down, "it does not flap");
+    scene.standby(B, 1, 1000).standby(C, 1, 1000).primary(A, 1, 1000);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 2));
+}
+
+#[test]
+fn a_restarted_primary_waits_for_a_word_of_those_who_might_have_been_promoted() {
+    let mut scene = Scene::running();
+    scene.refused(A).primary(A, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Down));
+    scene.standby(B, 1, 1000).probe(C, ProbeResult::NoAnswer);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 2));
+    let found = scene.names();
+    assert_eq!(found.last(), Some(&"node_suspect"));
+    assert!(found.contains(&"primary_back"), "{found:?}");
+}
+
+#[test]
+fn an_old_primary_that_returns_is_never_written() {
+    let mut scene = Scene::running();
+    scene.refused(A).primary(B, 2, 1100).history(B, 2, &[(1, 1000)]);
+    scene.events();
+    scene.primary(A, 1, 1200);
+    assert_eq!((scene.writable(), scene.health(A)), (Ok(B), Health::Stale));
+    let events = scene.events();
+    assert!(matches!(events[..], [Event::StalePrimary { beyond_fork: Some(200), .. }]), "{events:?}");
+    scene.refused(B);
+    assert_eq!(scene.writable(), Err(NoPrimary::OnlyStale));
+    let snapshot = scene.snapshot();
+    assert!(!snapshot.admits(&snapshot.stamp(A), true) && !snapshot.admits(&snapshot.stamp(A), false));
+}
+
+#[test]
+fn two_primaries_on_one_timeline_stop_all_writes_until_one_gives_way() {
+    let mut scene = Scene::running();
+    scene.primary(B, 1, 1000);
+    assert_eq!((scene.writable(), scene.epoch()), (Err(NoPrimary::SplitBrain), 2));
+    scene.primary(A, 1, 1000).primary(B, 1, 1000);
+    assert_eq!(scene.names(), ["role_changed", "primary_lost", "split_brain"], "told once");
+    scene.silent(B).standby(C, 1, 1000).primary(A, 1, 1000);
+    assert_eq!(
+        scene.writable(),
+        Err(NoPrimary::SplitBrain),
+        "a silent rival may still be written to by others"
+    );
+    scene.refused(B).standby(C, 1, 1000).primary(A, 1, 1000);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 2));
+}
+
+#[test]
+fn a_claimant_never_seen_as_a_standby_must_show_its_history() {
+    let mut scene = Scene::running();
+    scene.refused(C).primary(C, 2, 1100);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+    assert!(scene.actions().contains(&Action::ReadHistory(C, TimelineId(2))));
+    scene.history(C, 2, &[(1, 1000)]);
+    assert_eq!((scene.writable(), scene.health(A)), (Ok(C), Health::Stale));
+    assert!(!scene.names().contains(&"split_brain"), "no alarm while the history is being read");
+}
+
+#[test]
+fn an_unrelated_or_unknown_history_is_split_brain() {
+    for known in [true, false] {
+        let mut scene = Scene::running();
+        scene.refused(C).primary(C, 3, 1100);
+        if known {
+            scene.history(C, 3, &[(2, 1000)]);
+        } else {
+            scene.tick(1000);
+        }
+        assert_eq!(scene.writable(), Err(NoPrimary::SplitBrain));
+        assert!(scene.names().contains(&"split_brain"));
+        scene.refused(C).standby(B, 1, 1000).primary(A, 1, 1000);
+        assert_eq!(scene.writable(), Ok(A), "the intruder is gone");
+    }
+}
+
+#[test]
+fn two_primaries_at_the_start_are_put_in_order_by_history_alone() {
+    for (history, expected) in
+        [([(1, 10), (2, 1000)], Ok(B)), ([(1, 10), (3, 1000)], Err(NoPrimary::SplitBrain))]
+    {
+        let mut scene = Scene::new(None);
+        scene.primary(A, 2, 2000).primary(B, 4, 1500).standby(C, 2, 2000);
+        assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+        scene.history(B, 4, &history);
+        assert_eq!(scene.writable(), expected);
+    }
+}
+
+#[test]
+fn a_remembered_timeline_survives_a_restart_of_the_proxy() {
+    let known = Remembered { system_id: SYSTEM, timeline: TimelineId(3), epoch: Epoch(9) };
+    let mut scene = Scene::new(Some(known));
+    scene.primary(A, 2, 5000).probe(B, ProbeResult::NoAnswer).probe(C, ProbeResult::NoAnswer);
+    assert_eq!((scene.writable(), scene.health(A)), (Err(NoPrimary::OnlyStale), Health::Stale));
+    scene.primary(B, 4, 5000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+    scene.history(B, 4, &[(1, 10), (2, 20)]);
+    assert!(scene.names().contains(&"unproven_primary"));
+    scene.primary(C, 3, 5000).refused(B).primary(C, 3, 5000);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(C), 10));
+}
+
+#[test]
+fn a_standby_that_streams_a_higher_timeline_unmasks_a_stale_primary() {
+    let mut scene = Scene::running();
+    scene.probe(B, ProbeResult::NoAnswer).standby(C, 2, 1100);
+    assert_eq!((scene.writable(), scene.health(A)), (Err(NoPrimary::OnlyStale), Health::Stale));
+    scene.primary(B, 2, 1200);
+    assert_eq!(scene.writable(), Ok(B));
+}
+
+#[test]
+fn a_node_of_another_cluster_is_never_used() {
+    let mut scene = Scene::new(None);
+    scene.says(A, Role::Primary, 666, 9, 1000).primary(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!((scene.writable(), scene.health(A)), (Ok(B), Health::Foreign));
+    assert!(scene.names().contains(&"foreign_node"));
+    let snapshot = scene.snapshot();
+    assert!(!snapshot.admits(&snapshot.stamp(A), false));
+}
+
+#[test]
+fn reports_ask_for_probes_and_move_nothing() {
+    use Report::*;
+    for report in [DialRefused, Shutdown, Crashed, Starting, ReadOnly, RoleChanged] {
+        let mut scene = Scene::running();
+        for _ in 0..100 {
+            scene.cluster.handle_report(A, report, scene.now);
+        }
+        assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 1), "{report:?}");
+        assert_eq!(scene.actions(), [A, B, C].map(Action::ProbeNow), "a storm of reports is one burst");
+        scene.tick(50);
+        assert_eq!(scene.actions(), [A, B, C].map(Action::ProbeNow));
+        for _ in 0..3 {
+            scene.tick(50);
+        }
+        assert!(scene.cluster.poll_timeout().is_none(), "the burst ends");
+    }
+}
+
+#[test]
+fn without_a_primary_all_nodes_are_probed_every_fifty_milliseconds() {
+    let mut scene = Scene::running();
+    scene.refused(A);
+    scene.actions();
+    for _ in 0..4 {
+        assert!(scene.cluster.poll_timeout().unwrap() <= scene.now + Duration::from_millis(50));
+        scene.tick(50);
+        assert_eq!(scene.actions(), [A, B, C].map(Action::ProbeNow));
+    }
+}
+
+#[test]
+fn lag_is_measured_against_the_primary_and_frozen_while_there_is_none() {
+    let mut scene = Scene::running();
+    scene.wait(998).primary(A, 1, 3000).wait(498).standby(B, 1, 2000);
+    let snapshot = scene.snapshot();
+    let (b, c) = (snapshot.node(B).unwrap(), snapshot.node(C).unwrap());
+    assert_eq!(b.lag_bytes, Some(1000));
+    assert_eq!(b.lag.map(|lag| lag.as_millis() / 100), Some(10), "passed halfway through the first second");
+    assert_eq!(c.lag, None, "behind all that was ever sampled: unknown");
+    assert_eq!(b.rtt, Some(Duration::from_millis(2)));
+    scene.refused(A).wait(60_000).standby(B, 1, 2000);
+    let lag = scene.snapshot().node(B).unwrap().lag.unwrap();
+    assert!(lag < Duration::from_secs(2), "{lag:?}");
+}
+
+#[test]
+fn stamps_of_standbys_outlive_an_epoch_and_stamps_of_primaries_do_not() {
+    let mut scene = Scene::running();
+    let before = scene.snapshot();
+    let (a, b, c) = (before.stamp(A), before.stamp(B), before.stamp(C));
+    assert!(before.admits(&a, true) && before.admits(&a, false) && before.admits(&b, false));
+    assert!(!before.admits(&b, true));
+    scene.primary(B, 2, 1100);
+    let after = scene.snapshot();
+    assert!(!after.admits(&a, true) && !after.admits(&a, false));
+    assert!(
+        !after.admits(&b, true) && after.admits(&b, false),
+        "it has not itself said that it is the primary"
+    );
+    assert!(after.admits(&c, false));
+    assert!(after.admits(&after.stamp(B), true));
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_by_host_and_port() {
+    let mut scene = Scene::running();
+    let mut wanted = settings(&["d", "b", "a"]);
+    wanted.nodes[1].region = "us".to_owned();
+    scene.cluster.replace_settings(wanted, scene.now);
+    let snapshot = scene.snapshot();
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 1));
+    assert_eq!(snapshot.nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [NodeId(3), B, A]);
+    assert_eq!(snapshot.node(B).map(|b| (&*b.region, b.health)), Some(("us", Health::Up)));
+    assert!(snapshot.node(C).is_none());
+    assert_eq!(scene.actions(), [Action::ProbeNow(NodeId(3))]);
+    scene.cluster.replace_settings(settings(&["b", "d"]), scene.now);
+    assert_eq!((scene.writable(), scene.epoch()), (Err(NoPrimary::Down), 2), "the primary was removed");
+    assert!(scene.names().contains(&"primary_lost"));
+}
+
+#[test]
+fn an_answer_that_was_overtaken_is_ignored() {
+    let mut scene = Scene::running();
+    let late = scene.cluster.snapshot(scene.now);
+    scene.wait(100).primary(B, 2, 1100).standby(A, 2, 1100);
+    let sample = Sample {
+        sent_at: late.built_at,
+        received_at: scene.now,
+        role: Role::Primary,
+        system_id: SYSTEM,
+        timeline: TimelineId(1),
+        wal_lsn: Lsn(1),
+        replay_lsn: Lsn(1),
+        streaming: false,
+        server_version: 0,
+    };
+    scene.probe(A, ProbeResult::Answered(sample));
+    assert_eq!(scene.snapshot().node(A).unwrap().role, Role::Standby);
+}
+
+#[test]
+fn events_read_as_sentences() {
+    let mut scene = Scene::running();
+    scene.primary(B, 2, 1100).history(B, 2, &[(1, 950)]).primary(A, 1, 1000);
+    let said: Vec<String> = scene.events().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "b is a primary now, on timeline 2",
+            "b was promoted to timeline 2 (epoch 2) in place of a",
+            "a is a primary of the abandoned timeline 1 and is not used",
+            "b left timeline 1 at 0/3B6; 50 bytes of WAL were left behind",
+        ]
+    );
+}

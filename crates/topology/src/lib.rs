@@ -1,0 +1,28 @@
+//! What the cluster looks like: probe results and reports in, events, actions and an immutable [`Snapshot`] out.
+//!
+//! Pure: no socket, no clock, no log; the time is an argument. A shell (`health`) runs the probes, carries out each
+//! [`Action`], logs each [`Event`] and publishes the [`Snapshot`] after every `handle_*` call, so any failover
+//! replays in a test. Order matters in one place: an [`Action::Remember`] is persisted before the snapshot that
+//! follows it is published, or a restart could go back to an older timeline.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod action;
+mod cluster;
+mod election;
+mod event;
+mod history;
+mod node;
+mod probe;
+mod settings;
+mod snapshot;
+mod wal;
+
+pub use action::{Action, Remembered};
+pub use cluster::Cluster;
+pub use event::{Event, Named};
+pub use history::{Fork, History, ParseHistoryError};
+pub use node::{DownReason, NodeId};
+pub use probe::{ProbeResult, Report, Role, Sample, Unusable};
+pub use settings::*;
+pub use snapshot::{Epoch, Health, NoPrimary, NodeView, Snapshot, Stamp, Writable};
+pub use wal::PrimaryWal;

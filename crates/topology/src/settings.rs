@@ -1,0 +1,29 @@
+use std::time::Duration;
+
+/// One PostgreSQL server that belongs to the cluster. Its role is found, never configured.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NodeSettings {
+    /// A name for people, unique in the cluster; by default `host:port`.
+    pub name: String,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The region it stands in.
+    pub region: String,
+    /// The zone inside the region, if zones are told apart.
+    pub zone: Option<String>,
+}
+
+/// What belongs together: a primary and its standbys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its servers, in configured order.
+    pub nodes: Vec<NodeSettings>,
+    /// A node is down after this many probes in a row went unanswered (default 3).
+    pub down_after_probes: u32,
+    /// How long a crashed primary that answers 57P03 counts as recovering instead of down (default 5 s).
+    pub crash_grace: Duration,
+}

@@ -1,0 +1,15 @@
+//! The product from end to end, a module per topic. See the library of this package for what tests are built on.
+
+#![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
+
+mod admin;
+mod config;
+mod crosstalk;
+mod demo;
+mod load;
+mod pooling;
+mod protocol;
+mod regress;
+mod routing;
+mod tidy;
+mod topology;

@@ -1,0 +1,250 @@
+//! What one client leaves behind, the next never sees (CHECKS R16).
+
+use std::time::Duration;
+
+use e2e::{Herd, Setup};
+use testkit::Client;
+
+/// A kind of state: what makes it, what shows it, and what that shows where it is not.
+struct Kind {
+    name: &'static str,
+    dirty: &'static [&'static str],
+    probe: &'static str,
+    clean: &'static str,
+}
+
+const fn kind(
+    name: &'static str,
+    dirty: &'static [&'static str],
+    probe: &'static str,
+    clean: &'static str,
+) -> Kind {
+    Kind { name, dirty, probe, clean }
+}
+
+const KINDS: [Kind; 20] = [
+    kind("SET", &["set work_mem = '7MB'"], "show work_mem", "4MB"),
+    kind(
+        "SET of two in one text",
+        &["set work_mem = '7MB'; set statement_timeout = '1h'"],
+        "select current_setting('work_mem') || current_setting('statement_timeout')",
+        "4MB0",
+    ),
+    kind("SET ROLE", &["set role leaked_role"], "select current_user", "app"),
+    kind("search_path", &["set search_path = pg_temp"], "show search_path", "\"$user\", public"),
+    kind("application_name", &["set application_name = 'leak'"], "show application_name", ""),
+    kind("client_encoding", &["set client_encoding = 'LATIN1'"], "show client_encoding", "UTF8"),
+    kind("TimeZone", &["set time zone 'Asia/Tokyo'"], "show timezone", "UTC"),
+    kind(
+        "SESSION CHARACTERISTICS",
+        &["set session characteristics as transaction read only"],
+        "show default_transaction_read_only",
+        "off",
+    ),
+    kind("set_config", &["select set_config('work_mem', '7MB', false)"], "show work_mem", "4MB"),
+    kind(
+        "set_config of an own name",
+        &["select set_config('leak.user', 'mallory', false)"],
+        "select coalesce(current_setting('leak.user', true), '')",
+        "",
+    ),
+    kind(
+        "set_config in a function",
+        &["do $$ begin perform set_config('work_mem', '7MB', false); end $$"],
+        "show work_mem",
+        "4MB",
+    ),
+    kind("SET LOCAL", &["begin; set local work_mem = '7MB'; commit"], "show work_mem", "4MB"),
+    kind("a SET that was rolled back", &["begin; set work_mem = '7MB'; rollback"], "show work_mem", "4MB"),
+    kind(
+        "a SET that was partly rolled back",
+        &["begin; savepoint a; set work_mem = '7MB'; rollback to a; set statement_timeout = '1h'; commit"],
+        "select current_setting('work_mem') || current_setting('statement_timeout')",
+        "4MB0",
+    ),
+    kind(
+        "temporary table",
+        &["create temp table leaked (a int)"],
+        "select coalesce(to_regclass('pg_temp.leaked')::text, '')",
+        "",
+    ),
+    kind(
+        "advisory lock",
+        &["select pg_advisory_lock(4711)"],
+        "select count(*) from pg_locks l join pg_database d on d.oid = l.database where locktype = 'advisory' and datname = current_database()",
+        "0",
+    ),
+    kind("LISTEN", &["listen leaked"], "select count(*) from pg_listening_channels()", "0"),
+    kind(
+        "PREPARE",
+        &["prepare leaked as select 1"],
+        "select count(*) from pg_prepared_statements where name = 'leaked'",
+        "0",
+    ),
+    kind(
+        "WITH HOLD cursor",
+        &["begin; declare leaked cursor with hold for select 1; commit"],
+        "select count(*) from pg_cursors",
+        "0",
+    ),
+    kind(
+        "DISCARD ALL after SET",
+        &["set work_mem = '7MB'", "discard all", "set work_mem = '6MB'"],
+        "show work_mem",
+        "4MB",
+    ),
+];
+
+/// How the client leaves.
+#[derive(Debug, Clone, Copy)]
+enum Exit {
+    Terminate,
+    Reset,
+    InTransaction,
+    InFailedTransaction,
+    /// It does not: it stays connected and idle.
+    Stays,
+}
+
+fn start(pool_size: u32) -> Herd {
+    let herd = Setup::shared().set("pool.size", pool_size).start();
+    // Roles are shared by all databases of the cluster, and the other matrix may have made it.
+    herd.psql_directly(
+        "do $$ begin
+             perform pg_advisory_xact_lock(1);
+             if not exists (select from pg_roles where rolname = 'leaked_role') then
+                 create role leaked_role;
+                 grant leaked_role to app;
+             end if;
+         exception when others then null; end $$",
+    )
+    .unwrap();
+    herd
+}
+
+/// Makes the state and leaves; gives the client if it stays.
+async fn leave(herd: &Herd, kind: &Kind, exit: Exit) -> Option<Client> {
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    for sql in kind.dirty {
+        client.execute(sql).await;
+    }
+    match exit {
+        Exit::Terminate => client.terminate().await,
+        Exit::Reset => client.reset(),
+        Exit::InTransaction => {
+            client.execute("begin").await;
+            client.execute("set local lock_timeout = '1h'").await;
+            client.reset();
+        }
+        Exit::InFailedTransaction => {
+            client.execute("begin").await;
+            assert_eq!(client.failure("select 1 / 0").await.as_deref(), Some("22012"));
+            client.reset();
+        }
+        Exit::Stays => return Some(client),
+    }
+    None
+}
+
+async fn check(herd: &Herd, exit: Exit) {
+    let mut leaks = Vec::new();
+    for kind in &KINDS {
+        let stays = leave(herd, kind, exit).await;
+        for attempt in 0..3 {
+            let mut next = herd.proxy(0).connect_to("read-write").await;
+            // What a closed server connection held is let go a moment later; only locks can be seen from outside.
+            let mut seen = next.value(kind.probe).await;
+            if kind.name == "advisory lock" && !matches!(exit, Exit::Stays) {
+                for _ in 0..100 {
+                    if seen == kind.clean {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    seen = next.value(kind.probe).await;
+                }
+            }
+            let own_lock = kind.name == "advisory lock" && matches!(exit, Exit::Stays);
+            if seen != kind.clean && !own_lock {
+                leaks
+                    .push(format!("{} (attempt {attempt}): {seen:?} instead of {:?}", kind.name, kind.clean));
+            }
+            next.terminate().await;
+        }
+        if let Some(client) = stays {
+            client.terminate().await;
+        }
+    }
+    assert!(leaks.is_empty(), "{exit:?}:\n{}", leaks.join("\n"));
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_clients_that_say_goodbye() {
+    check(&start(1), Exit::Terminate).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_clients_that_vanish() {
+    check(&start(1), Exit::Reset).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_clients_that_vanish_in_a_transaction() {
+    check(&start(1), Exit::InTransaction).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_clients_that_vanish_in_a_failed_transaction() {
+    check(&start(1), Exit::InFailedTransaction).await;
+}
+
+#[tokio::test]
+async fn clients_do_not_see_what_their_neighbours_have_set() {
+    check(&start(2), Exit::Stays).await;
+}
+
+#[tokio::test]
+async fn a_client_finds_its_own_state_again_whichever_server_it_gets() {
+    let herd = start(2);
+    for kind in &KINDS {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        let mut directly = herd.connect_directly(0).await;
+        for sql in kind.dirty {
+            client.execute(sql).await;
+            // The same lock cannot be had twice.
+            let own = sql.replace("4711", "4712");
+            directly.execute(&own).await;
+        }
+        // Others use the servers meanwhile.
+        let mut neighbour = herd.proxy(0).connect_to("read-write").await;
+        neighbour.execute("set work_mem = '1MB'").await;
+        let probe = if kind.name == "advisory lock" {
+            "select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'"
+        } else {
+            kind.probe
+        };
+        let expected = directly.value(probe).await;
+        for _ in 0..3 {
+            assert_eq!(client.value(probe).await, expected, "{}", kind.name);
+            assert_eq!(neighbour.value("show work_mem").await, "1MB");
+        }
+        directly.terminate().await;
+        client.terminate().await;
+        neighbour.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_told_what_changes_and_nothing_of_its_neighbours() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut a = herd.proxy(0).connect_to("read-write").await;
+    let mut b = herd.proxy(0).connect_to("read-write").await;
+    a.execute("set datestyle = 'German'").await;
+    assert_eq!(a.parameter("DateStyle"), Some("German, DMY"));
+    let heard = b.query("select date '2020-02-03'").await;
+    assert_eq!(b.parameter("DateStyle"), Some("ISO, MDY"), "{heard:?}");
+    let row = heard.iter().find(|message| message.tag == b'D').unwrap();
+    assert_eq!(row.row()[0].as_deref(), Some("2020-02-03"));
+    assert_eq!(a.value("select date '2020-02-03'").await, "03.02.2020");
+    let silent = heard.iter().all(|message| message.tag != b'S');
+    assert!(silent, "{heard:?}");
+}

@@ -1,0 +1,6 @@
+//! Many clients, few servers.
+
+mod leaks;
+mod session_mode;
+mod sharing;
+mod statements;

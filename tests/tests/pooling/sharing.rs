@@ -1,0 +1,172 @@
+//! Server connections go from client to client.
+
+use std::time::Duration;
+
+use e2e::Setup;
+use testkit::{Batch, Client};
+use tokio::{task::JoinSet, time::Instant};
+
+#[tokio::test]
+async fn fifty_clients_share_three_servers() {
+    let herd = Setup::shared().set("pool.size", 3).start();
+    herd.psql("create table shared_work (client int, n int)").unwrap();
+    let mut clients = JoinSet::new();
+    for id in 0..50 {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        clients.spawn(async move {
+            for n in 0..10 {
+                client.execute("begin").await;
+                client.execute(&format!("insert into shared_work values ({id}, {n})")).await;
+                let own = format!("select count(*) from shared_work where client = {id}");
+                assert_eq!(client.value(&own).await, (n + 1).to_string());
+                client.execute("commit").await;
+            }
+        });
+    }
+    let count = format!(
+        "select count(*) from pg_stat_activity where datname = '{}' and usename = 'app'",
+        herd.database()
+    );
+    let mut most = 0;
+    while !clients.is_empty() {
+        let servers: u32 = herd.cluster().psql(0, &count).unwrap().parse().unwrap();
+        most = most.max(servers);
+        while let Some(done) = clients.try_join_next() {
+            done.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!((1..=3).contains(&most), "{most} server connections");
+    assert_eq!(herd.psql_directly("select count(*) from shared_work").unwrap(), "500");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_too_long_gets_53300_and_keeps_its_session() {
+    let herd = Setup::shared().set("pool.size", 1).set("pool.wait_timeout", "500ms").start();
+    let mut owner = herd.proxy(0).connect_to("read-write").await;
+    let mut waiting = herd.proxy(0).connect_to("read-write").await;
+    waiting.execute("set work_mem = '5MB'").await;
+    owner.execute("begin").await;
+    let began = Instant::now();
+    let messages = waiting.query("select 1").await;
+    assert_eq!(messages[0].sqlstate().as_deref(), Some("53300"), "{messages:?}");
+    assert!(messages[0].complaint().starts_with("ERROR"), "{messages:?}");
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+    assert_eq!(messages.last().unwrap().tag, b'Z');
+    // A pipeline is skipped to its Sync.
+    let batch = Batch::new().parse("", "select 2").bind("", "", &[]).execute("", 0).sync();
+    let messages = waiting.run(&batch).await;
+    let tags: Vec<u8> = messages.iter().map(|message| message.tag).collect();
+    assert!(tags.ends_with(b"EZ"), "{messages:?}");
+    owner.execute("commit").await;
+    assert_eq!(waiting.value("show work_mem").await, "5MB");
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_the_next_client() {
+    let herd = Setup::shared().set("pool.size", 1).set("pool.max_waiting", 1).start();
+    let mut owner = herd.proxy(0).connect_to("read-write").await;
+    let mut first = herd.proxy(0).connect_to("read-write").await;
+    let mut second = herd.proxy(0).connect_to("read-write").await;
+    owner.execute("begin").await;
+    first.send(Batch::new().query("select 'first'").bytes()).await.unwrap();
+    herd.proxy(0).until_waiting(1).await;
+    assert_eq!(second.failure("select 'second'").await.as_deref(), Some("53300"));
+    owner.execute("commit").await;
+    assert_eq!(first.until_ready().await[1].row(), [Some("first".to_owned())]);
+    assert_eq!(second.value("select 'second'").await, "second");
+}
+
+#[tokio::test]
+async fn those_who_waited_longest_come_first() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut owner = herd.proxy(0).connect_to("read-write").await;
+    owner.execute("create table turns (n serial, client int)").await;
+    owner.execute("begin").await;
+    let mut waiting: Vec<Client> = Vec::new();
+    for id in 0..5 {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        client
+            .send(Batch::new().query(&format!("insert into turns (client) values ({id})")).bytes())
+            .await
+            .unwrap();
+        herd.proxy(0).until_waiting(id + 1).await;
+        waiting.push(client);
+    }
+    owner.execute("commit").await;
+    for client in &mut waiting {
+        assert_eq!(client.until_ready().await.last().unwrap().tag, b'Z');
+    }
+    assert_eq!(owner.value("select string_agg(client::text, '' order by n) from turns").await, "01234");
+}
+
+#[tokio::test]
+async fn a_transaction_keeps_its_server_and_others_get_other_ones() {
+    let herd = Setup::shared().set("pool.size", 2).start();
+    let mut a = herd.proxy(0).connect_to("read-write").await;
+    let mut b = herd.proxy(0).connect_to("read-write").await;
+    let pid = "select pg_backend_pid()";
+    a.execute("begin").await;
+    b.execute("begin").await;
+    let (of_a, of_b) = (a.value(pid).await, b.value(pid).await);
+    assert_ne!(of_a, of_b);
+    assert_eq!(a.value(pid).await, of_a);
+    assert_eq!(b.value(pid).await, of_b);
+    a.execute("commit").await;
+    b.execute("commit").await;
+}
+
+#[tokio::test]
+async fn a_client_that_dies_in_a_transaction_leaves_no_transaction_behind() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut next = herd.proxy(0).connect_to("read-write").await;
+    next.execute("create table half_done (a int)").await;
+    for polite in [true, false] {
+        let mut dying = herd.proxy(0).connect_to("read-write").await;
+        dying.execute("begin").await;
+        dying.execute("insert into half_done values (1)").await;
+        dying.execute("lock table half_done in access exclusive mode").await;
+        if polite {
+            dying.terminate().await
+        } else {
+            dying.reset()
+        }
+        assert_eq!(next.value("select count(*) from half_done").await, "0", "polite: {polite}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_whose_client_died_does_not_go_on() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut dying = herd.proxy(0).connect_to("read-write").await;
+    dying.send(Batch::new().query("select pg_sleep(60)").bytes()).await.unwrap();
+    let running =
+        "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'
+                   and datname = current_database()";
+    let until = |wanted: &'static str| {
+        let herd = &herd;
+        e2e::eventually_async("the query's state", Duration::from_secs(10), move || async move {
+            (herd.psql_directly(running).unwrap() == wanted).then_some(())
+        })
+    };
+    until("1").await;
+    dying.reset();
+    until("0").await;
+    let mut next = herd.proxy(0).connect_to("read-write").await;
+    assert_eq!(next.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn an_idle_server_that_was_ended_is_replaced_without_a_word() {
+    let herd = Setup::shared().set("pool.size", 2).start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    for _ in 0..5 {
+        assert_eq!(client.value("select 1").await, "1");
+        herd.psql_directly(
+            "select pg_terminate_backend(pid, 1000) from pg_stat_activity
+             where datname = current_database() and usename = 'app'",
+        )
+        .unwrap();
+    }
+    assert_eq!(client.value("select 2").await, "2");
+}

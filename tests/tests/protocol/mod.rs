@@ -1,0 +1,10 @@
+//! What clients see of the protocol: everything looks as if they talked to PostgreSQL itself.
+
+mod cancel;
+mod differential;
+mod hostile;
+mod large;
+mod login;
+mod messages;
+mod programs;
+mod tls;

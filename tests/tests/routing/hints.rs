@@ -1,0 +1,31 @@
+//! Comments that say where to.
+
+use e2e::Setup;
+
+use super::Watched;
+
+#[tokio::test]
+async fn hints_choose_the_node_of_a_read_and_never_that_of_a_write() {
+    let setup = Setup::shared().set("routing.read_your_writes", "off");
+    let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;
+    for (sql, node) in [
+        ("/* pgherd: primary */ select * from t", "eu"),
+        ("select * from t /* pgherd: primary */", "eu"),
+        ("/* pgherd: region=ap */ select * from t", "ap"),
+        ("/* pgherd: replica, region=ap */ select * from t", "ap"),
+        ("/* pgherd: region=mars */ select 'x' from t", "us|ap"),
+        ("/* pgherd: replica */ select pg_is_in_recovery()", "us"),
+        ("/* pgherd: replica */ insert into t values (1)", "eu"),
+        ("/* pgherd: replica */ select * from t for update", "eu"),
+        ("/* pgherd: max_lag=0ms */ select * from t", "eu"),
+        ("/* pgherd: replika */ select * from t", "eu"),
+        ("select '/* pgherd: primary */' from t", "us"),
+        ("/* pgherd: region=ap */ begin read only", "ap"),
+        ("commit", ""),
+    ] {
+        let outcome = watched.query(sql).await;
+        assert_eq!(outcome.error(), None, "{sql}: {:?}", outcome.messages);
+        let nodes = outcome.nodes.join(",");
+        assert!(node.split('|').any(|one| one == nodes), "{sql} went to {nodes:?}");
+    }
+}

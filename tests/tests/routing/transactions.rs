@@ -1,0 +1,61 @@
+//! A transaction goes whole to one node.
+
+use e2e::Setup;
+use testkit::Batch;
+
+use super::Watched;
+
+#[tokio::test]
+async fn read_only_transactions_go_to_a_replica_and_others_to_the_primary() {
+    let setup = Setup::shared();
+    let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;
+    let ports = [0, 1].map(|node| watched.herd.cluster().node(node).port().to_string());
+    let [primary, replica] = ports;
+    for (begin, port) in [
+        ("begin read only", &replica),
+        ("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", &replica),
+        ("start transaction read only", &replica),
+        ("begin", &primary),
+        ("begin read write", &primary),
+        ("begin isolation level serializable read only", &primary),
+        ("begin; set transaction read only", &primary),
+    ] {
+        let client = &mut watched.client;
+        client.execute(begin).await;
+        assert_eq!(client.value("select current_setting('port')").await, *port, "{begin}");
+        client.execute("savepoint s").await;
+        let in_recovery = if *port == replica { "t" } else { "f" };
+        assert_eq!(client.value("select pg_is_in_recovery()").await, in_recovery, "{begin}");
+        client.execute("commit").await;
+    }
+    let client = &mut watched.client;
+    client.execute("begin read only").await;
+    assert_eq!(client.failure("insert into t values (1)").await.as_deref(), Some("25006"));
+    assert_eq!(client.failure("select 1").await.as_deref(), Some("25P02"));
+    client.execute("rollback").await;
+    client.execute("insert into t values (1)").await;
+}
+
+#[tokio::test]
+async fn a_pipeline_goes_to_the_primary_if_anything_in_it_writes() {
+    let setup = Setup::shared().set("routing.read_your_writes", "off");
+    let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;
+    let step = |batch: Batch, sql: &str| batch.parse("", sql).bind("", "", &[]).execute("", 0);
+    let (read, write) = ("select count(*) from t", "insert into t values (1)");
+    for (batch, node) in [
+        (step(step(Batch::new(), read), read).sync(), "us"),
+        (step(step(Batch::new(), read), write).sync(), "eu"),
+        (step(step(Batch::new(), write), read).sync(), "eu"),
+    ] {
+        let outcome = watched.run(&batch).await;
+        assert_eq!((outcome.error(), outcome.nodes, outcome.reruns), (None, vec![node.to_owned()], 0));
+    }
+    // Two units that were sent at once.
+    let both = step(step(Batch::new(), read).sync(), write).sync();
+    watched.client.send(both.bytes()).await.unwrap();
+    for _ in 0..2 {
+        let messages = watched.client.until_ready().await;
+        assert!(messages.iter().all(|message| message.tag != b'E'), "{messages:?}");
+    }
+    assert_eq!(watched.client.value("/* pgherd: primary */ select count(*) from t").await, "3");
+}
