@@ -98,6 +98,14 @@ impl Setup {
         let password = random_password().expect("the system has randomness");
         let admin = Login { user: "admin".to_owned(), password };
         let mut configuration = base(&cluster, &admin);
+        if matches!(self.cluster, Choice::Shared) {
+            // Many tests at a time keep the shared cluster's standbys busy, which says nothing about any of them.
+            for (bound, value) in
+                [("max_lag", "10min"), ("max_lag_bytes", "4GB"), ("max_sample_age", "10min")]
+            {
+                configuration.set(&format!("routing.{bound}"), value);
+            }
+        }
         for (path, value) in &self.changes {
             configuration.set(path, value.clone());
         }

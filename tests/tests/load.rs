@@ -19,11 +19,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const INSERT: &str = "insert into ledger values ($1)";
 
+/// An insert that succeeded.
+#[derive(Debug)]
+pub(crate) struct Insert {
+    /// The row's id.
+    pub(crate) id: i64,
+    /// When it was sent.
+    pub(crate) begun: Instant,
+    /// When its success was heard of.
+    pub(crate) acknowledged: Instant,
+}
+
 /// What clients were told.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Ids of rows whose insert succeeded, and when it did.
-    pub(crate) acknowledged: Vec<(i64, Instant)>,
+    /// Inserts that succeeded.
+    pub(crate) acknowledged: Vec<Insert>,
     /// Ids of rows of which it is not known (08007).
     doubtful: BTreeSet<i64>,
     /// How many inserts failed, by SQLSTATE.
@@ -120,7 +131,7 @@ impl Ledger {
 
     /// The longest time without a successful insert.
     pub(crate) fn write_gap(&self) -> Duration {
-        longest_gap(self.acknowledged.iter().map(|(_, at)| *at).collect())
+        longest_gap(self.acknowledged.iter().map(|insert| insert.acknowledged).collect())
     }
 
     /// The longest time without a successful read.
@@ -132,17 +143,17 @@ impl Ledger {
     /// twice (the primary key sees to that).
     pub(crate) fn count_missing(&self, herd: &Herd, node: usize) -> usize {
         let rows = rows_on(herd, node);
-        let acknowledged: BTreeSet<i64> = self.acknowledged.iter().map(|(id, _)| *id).collect();
+        let acknowledged: BTreeSet<i64> = self.acknowledged.iter().map(|insert| insert.id).collect();
         let phantoms: Vec<_> =
             rows.difference(&acknowledged).filter(|id| !self.doubtful.contains(id)).collect();
         assert!(phantoms.is_empty(), "rows whose insert failed: {phantoms:?}");
         acknowledged.difference(&rows).count()
     }
 
-    /// How many rows that were acknowledged after `instant` a node has.
-    pub(crate) fn count_present_since(&self, herd: &Herd, node: usize, instant: Instant) -> usize {
+    /// How many rows whose insert began after `instant` a node has.
+    pub(crate) fn count_begun_since(&self, herd: &Herd, node: usize, instant: Instant) -> usize {
         let rows = rows_on(herd, node);
-        self.acknowledged.iter().filter(|(id, at)| *at > instant && rows.contains(id)).count()
+        self.acknowledged.iter().filter(|insert| insert.begun > instant && rows.contains(&insert.id)).count()
     }
 
     /// Prints the figures.
@@ -198,9 +209,10 @@ async fn write(
         }
         let id = (number << 32) | n;
         let batch = insert(number, id);
+        let begun = Instant::now();
         match outcome(&client.run(&batch).await) {
             Ok(()) => {
-                page.acknowledged.push((id, Instant::now()));
+                page.acknowledged.push(Insert { id, begun, acknowledged: Instant::now() });
                 count.fetch_add(1, Relaxed);
             }
             Err(code) => {

@@ -6,8 +6,6 @@ use std::{
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
-use crate::environment::write_private;
-
 /// The PEM files of the demo's TLS.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
@@ -54,6 +52,6 @@ impl Certificate {
         fs::write(&self.authority, authority_certificate.pem())?;
         fs::write(&self.certificate, leaf_certificate.pem())?;
         // The key comes last: its presence says that all is there.
-        write_private(&self.key, &leaf_key.serialize_pem())
+        lab::write_private(&self.key, &leaf_key.serialize_pem())
     }
 }

@@ -1,12 +1,10 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 /// `demo.env`: what scripts need to know, as shell assignments. It is replaced as a whole when something changes.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ impl Environment {
             let _ = writeln!(content, "{name}={}", quote(value));
         }
         if content != self.written {
-            write_private(&self.path, &content)?;
+            lab::write_private(&self.path, &content)?;
             self.written = content;
         }
         Ok(())
@@ -49,22 +47,6 @@ impl Environment {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
-    let mut name = path.file_name().context("a file has a name")?.to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let _ = fs::remove_file(&new);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .with_context(|| format!("could not make {}", new.display()))?;
-    file.write_all(content.as_bytes()).with_context(|| format!("could not write {}", new.display()))?;
-    fs::rename(&new, path).with_context(|| format!("could not replace {}", path.display()))
 }
 
 /// A word for the shell; plain ones stay as they are, for readers that are no shells.

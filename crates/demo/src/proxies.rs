@@ -13,8 +13,6 @@ use anyhow::{Context, Result, bail};
 use lab::{Reservation, Signal};
 use tokio::time::Instant;
 
-use crate::environment::write_private;
-
 /// How long proxies may take to let their clients finish; their configuration says 2 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// A proxy that ended by itself is started again after this time, in which people can see that it is gone.
@@ -53,7 +51,7 @@ impl Proxy {
             binary: binary.to_owned(),
             state: State::Gone { since: Instant::now() },
         };
-        write_private(&proxy.file("toml"), text)?;
+        lab::write_private(&proxy.file("toml"), text)?;
         fs::create_dir_all(directory.join(crate::configuration::state_directory(region)))
             .context("could not make the proxy's state directory")?;
         port.release();

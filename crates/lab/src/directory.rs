@@ -59,10 +59,15 @@ fn canonical(path: &Path) -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("could not resolve {}", path.display()))
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
-pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
+/// Writes a file that only its owner can read, whole or not at all: a reader sees the old file or the new one.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn write_private(path: &Path, content: &str) -> Result<()> {
     use std::io::Write as _;
-    let new = path.with_extension("new");
+    let mut name = path.file_name().context("a file has a name")?.to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
     let _ = fs::remove_file(&new);
     let mut file = fs::OpenOptions::new()
         .write(true)

@@ -29,6 +29,7 @@ mod warden;
 
 pub use binaries::Binaries;
 pub use cluster::Cluster;
+pub use directory::write_private;
 pub use node::Node;
 pub use options::{Login, Options};
 pub use port::{Reservation, free_port, is_free};

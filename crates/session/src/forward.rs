@@ -48,21 +48,9 @@ impl Session {
             && (server.cancels().get() == 0 || !server.ledger.is_settled())
     }
 
-    /// Sends what can be sent of `input`; the number of bytes consumed.
+    /// Sends what can be sent of `input`, behind what `out` holds already, in the same write; the number of bytes
+    /// consumed.
     pub(crate) fn forward(
-        &mut self,
-        cx: &mut Context<'_>,
-        server: &mut Server,
-        input: &[u8],
-        out: &mut Vec<u8>,
-        scanned: &mut VecDeque<Scanned>,
-    ) -> Result<usize, End> {
-        out.clear();
-        self.forward_behind(cx, server, input, out, scanned)
-    }
-
-    /// As [`Session::forward`], behind what `out` holds already, in the same write.
-    pub(crate) fn forward_behind(
         &mut self,
         cx: &mut Context<'_>,
         server: &mut Server,

@@ -237,7 +237,7 @@ impl Session {
     ) -> Result<usize, End> {
         let Phase::Linked(mut server) = std::mem::replace(&mut self.phase, Phase::Idle) else { return Ok(0) };
         let consumed = if self.may_forward(&server) {
-            self.forward_behind(cx, &mut server, input, &mut work.out, &mut work.scanned)
+            self.forward(cx, &mut server, input, &mut work.out, &mut work.scanned)
         } else {
             Ok(0)
         };

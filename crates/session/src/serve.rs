@@ -272,6 +272,7 @@ impl Session {
     ) -> Result<Turn, End> {
         work.scanned.clear();
         let mut forward = |me: &mut Self, cx: &mut Context<'_>, input: &[u8]| {
+            work.out.clear();
             me.forward(cx, &mut server, input, &mut work.out, &mut work.scanned)
         };
         let mut progress = false;

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use pool::{Delivery, DialFailure, Server};
+use topology::NodeId;
 use wire::{
     SqlState,
     message::error::{ErrorMessage, Severity},
@@ -74,8 +75,11 @@ impl Session {
                 Ok(Turn::Again)
             }
             Some(Delivery::Failed(failure)) => {
-                self.phase = Phase::Idle;
-                self.dial_failed(&failure)
+                let node = match std::mem::replace(&mut self.phase, Phase::Idle) {
+                    Phase::Waiting(pool) => Some(pool.plan().node),
+                    _ => None,
+                };
+                self.dial_failed(&failure, node)
             }
             Some(Delivery::TimedOut) => {
                 self.phase = Phase::Idle;
@@ -143,7 +147,13 @@ impl Session {
         }
     }
 
-    fn dial_failed(&mut self, failure: &DialFailure) -> Result<Turn, End> {
+    fn dial_failed(&mut self, failure: &DialFailure, node: Option<NodeId>) -> Result<Turn, End> {
+        let on_replica = node.is_some_and(|node| !self.worker.is_primary(&self.pools, node));
+        if on_replica && !failure.is_transient() && !self.primary_only {
+            // a role, its password or its database may be too new for the replica: the primary knows
+            self.primary_only = true;
+            return Ok(Turn::Again);
+        }
         let waited = self.worker.now() - self.waiting_since();
         if failure.is_transient() && waited < self.worker.settings().session.max_hold {
             return Ok(Turn::Again); // the pool dials again after a pause, or the topology changes

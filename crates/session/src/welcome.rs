@@ -20,7 +20,11 @@ impl Session {
         if let Some(parameters) = self.startup.reported() {
             return self.welcome_with(cx, parameters).map(|()| Turn::Again);
         }
-        let wants = if self.policy == Policy::ReadOnly { Wants::Replica } else { Wants::Any };
+        let wants = match self.policy {
+            _ if self.primary_only => Wants::Primary,
+            Policy::ReadOnly => Wants::Replica,
+            Policy::Smart | Policy::ReadWrite => Wants::Any,
+        };
         if let Some(server) = self.check_out(wants, None) {
             self.link(cx, server, LONG_UNIT, &mut Work::default())?;
         } else if matches!(self.phase, Phase::Held)

@@ -132,3 +132,21 @@ async fn a_replica_beyond_the_lag_bound_is_left_out_and_comes_back() {
         sleep(POLL).await;
     }
 }
+
+#[tokio::test]
+async fn a_role_and_a_database_that_the_replica_has_not_got_yet_are_served_by_the_primary() {
+    let herd = Setup::own(1).regions(["us"]).start();
+    let primary = herd.cluster().node(0).port().to_string();
+    herd.cluster().wait_for_all().unwrap();
+    herd.cluster().psql(1, "select pg_wal_replay_pause()").unwrap();
+    herd.cluster().psql(0, "create role newcomer login password 'first'").unwrap();
+    herd.cluster().psql(0, "create database fresh owner newcomer").unwrap();
+    let newcomer = lab::Login { user: "newcomer".into(), password: "first".into() };
+    for database in [herd.database(), "fresh"] {
+        let mut client = herd.proxy(0).login(&newcomer, database).connect().await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(client.value("select current_setting('port')").await, primary, "{database}");
+        }
+    }
+    herd.cluster().psql(1, "select pg_wal_replay_resume()").unwrap();
+}

@@ -31,7 +31,7 @@ fn a_returning_old_primary_is_never_written_to() {
         "{missing} rows are lost: {alarm}"
     );
     ledger.assert_only_doubts();
-    assert_eq!(ledger.count_present_since(&herd, 0, promoted_at), 0, "written to the old primary");
+    assert_eq!(ledger.count_begun_since(&herd, 0, promoted_at), 0, "written to the old primary");
     // As a standby it is welcome.
     herd.cluster().rejoin(0).unwrap();
     wait_for_state(&herd, 0, "standby", "up");

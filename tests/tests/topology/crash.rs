@@ -84,7 +84,7 @@ fn a_frozen_primary_that_wakes_after_the_promotion_is_not_written_to() {
     let missing = ledger.count_missing(&herd, 1);
     ledger.report("frozen primary", missing);
     ledger.assert_only_doubts();
-    assert_eq!(ledger.count_present_since(&herd, 0, promoted_at), 0, "written to the old primary");
+    assert_eq!(ledger.count_begun_since(&herd, 0, promoted_at), 0, "written to the old primary");
 }
 
 #[test]
