@@ -1,5 +1,6 @@
 use std::{
-    env, fs,
+    env,
+    fs::{self, File, TryLockError},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -11,20 +12,33 @@ use crate::secret::random_number;
 /// The file that marks a directory as a cluster's.
 pub(crate) const RECORD: &str = "cluster.txt";
 
+/// The file whose lock says that the directory is in use.
+const LOCK: &str = "cluster.lock";
+
 /// A cluster's directory.
 #[derive(Debug)]
-pub(crate) enum Directory {
+pub(crate) struct Directory {
+    path: PathBuf,
+    origin: Origin,
+    lock: File,
+}
+
+/// What a directory was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
     /// Made (or found empty) now.
-    New(PathBuf),
+    New,
     /// Left behind by a kept cluster.
-    Kept(PathBuf),
+    Kept,
 }
 
 impl Directory {
-    /// Makes or finds the directory; `None`: a new one in the system's temporary directory.
+    /// Makes or finds the directory; `None`: a new one in the system's temporary directory. It is locked, so that
+    /// nobody else begins in it and takes what runs there for something left behind.
     ///
     /// # Errors
-    /// When it holds something that is no cluster: removing it in the end would remove somebody's files.
+    /// When a cluster runs in it, or when it holds something that is no cluster: removing it in the end would remove
+    /// somebody's files.
     pub(crate) fn prepare(wish: Option<&Path>) -> Result<Self> {
         let path = match wish {
             Some(path) => path.to_owned(),
@@ -34,29 +48,58 @@ impl Directory {
             // Servers may run as another user, who has to walk in; what is secret inside is closed by itself.
             let made = fs::DirBuilder::new().mode(0o755).create(&path);
             made.with_context(|| format!("could not make {}", path.display()))?;
-            return Ok(Self::New(canonical(&path)?));
         }
-        let path = canonical(&path)?;
-        if path.join(RECORD).is_file() {
-            return Ok(Self::Kept(path));
+        let path = path.canonicalize().with_context(|| format!("could not resolve {}", path.display()))?;
+        let is_kept = || path.join(RECORD).is_file();
+        if !path.join(LOCK).exists() && !is_kept() {
+            check_empty(&path)?;
         }
-        let mut entries =
-            fs::read_dir(&path).with_context(|| format!("could not read {}", path.display()))?;
-        if entries.next().is_some() {
-            bail!("{} is neither empty nor the directory of a kept cluster", path.display());
+        let lock = lock(&path)?;
+        let origin = if is_kept() { Origin::Kept } else { Origin::New };
+        if origin == Origin::New {
+            check_empty(&path)?;
         }
-        Ok(Self::New(path))
+        Ok(Self { path, origin, lock })
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
-        let (Self::New(path) | Self::Kept(path)) = self;
-        path
+        &self.path
+    }
+
+    /// What it was before.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The lock. It lasts until the last process that has this file open is gone.
+    pub(crate) fn into_lock(self) -> File {
+        self.lock
     }
 }
 
-fn canonical(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().with_context(|| format!("could not resolve {}", path.display()))
+/// That there is nothing in it, a lock apart.
+fn check_empty(path: &Path) -> Result<()> {
+    let mut entries =
+        fs::read_dir(path).with_context(|| format!("could not read {}", path.display()))?.flatten();
+    if entries.any(|entry| entry.file_name() != LOCK) {
+        bail!("{} is neither empty nor the directory of a kept cluster", path.display());
+    }
+    Ok(())
+}
+
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join(LOCK);
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).open(&path);
+    let file = file.with_context(|| format!("could not open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another cluster runs in {}", directory.display()),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("could not lock {}", path.display()))
+        }
+    }
 }
 
 /// Writes a file that only its owner can read, whole or not at all: a reader sees the old file or the new one.
@@ -87,11 +130,13 @@ mod tests {
     fn a_directory_with_foreign_files_is_refused() {
         let directory = Directory::prepare(None).unwrap();
         let path = directory.path().to_owned();
-        assert!(matches!(Directory::prepare(Some(&path)).unwrap(), Directory::New(_)));
+        assert!(Directory::prepare(Some(&path)).is_err(), "it is locked");
+        drop(directory);
+        assert_eq!(Directory::prepare(Some(&path)).unwrap().origin(), Origin::New);
         fs::write(path.join("thesis.tex"), "x").unwrap();
         assert!(Directory::prepare(Some(&path)).is_err());
         fs::write(path.join(RECORD), "x").unwrap();
-        assert!(matches!(Directory::prepare(Some(&path)).unwrap(), Directory::Kept(_)));
+        assert_eq!(Directory::prepare(Some(&path)).unwrap().origin(), Origin::Kept);
         fs::remove_dir_all(path).unwrap();
     }
 }

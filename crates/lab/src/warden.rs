@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     io::Write,
     os::unix::process::CommandExt,
     path::Path,
@@ -78,22 +79,26 @@ fi
 #[derive(Debug)]
 pub(crate) struct Warden {
     child: Child,
+    /// Held by the shell too (as its output, which it never uses): the directory is locked until nothing of the cluster
+    /// is left, even if its owner was killed.
+    _lock: File,
 }
 
 impl Warden {
     /// Posts a warden for `directory`, which it removes in the end unless told to keep it.
-    pub(crate) fn post(directory: &Path, keep: bool) -> Result<Self> {
+    pub(crate) fn post(directory: &Path, keep: bool, lock: File) -> Result<Self> {
+        let shared = lock.try_clone().context("could not share the lock of the directory")?;
         let child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "pgherd-warden"])
             .arg(directory)
             .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(shared)
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .context("could not start /bin/sh")?;
-        let mut warden = Self { child };
+        let mut warden = Self { child, _lock: lock };
         warden.tell_keep(keep)?;
         Ok(warden)
     }

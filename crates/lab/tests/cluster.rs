@@ -137,6 +137,31 @@ fn a_kept_cluster_starts_again_in_the_roles_it_was_left_in() {
 }
 
 #[test]
+fn a_directory_in_use_is_refused_and_its_cluster_is_left_alone() {
+    let folder = env::temp_dir().join(format!("pgherd-lab-{}", lab::random_password().unwrap()));
+    let cluster = Cluster::start(Options { directory: Some(folder.clone()), ..small() }).unwrap();
+    let refused = Cluster::start(Options { directory: Some(folder.clone()), ..small() }).unwrap_err();
+    assert!(refused.to_string().contains("another cluster runs in"), "{refused}");
+    assert_eq!(cluster.psql(0, "select 1").unwrap(), "1");
+    drop(cluster);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_directory_with_somebodys_files_is_refused_whatever_they_are_called() {
+    let folder = env::temp_dir().join(format!("pgherd-lab-{}", lab::random_password().unwrap()));
+    fs::create_dir(&folder).unwrap();
+    for name in ["thesis.txt", "cluster.lock"] {
+        fs::write(folder.join(name), "").unwrap();
+        let refused = Cluster::start(Options { directory: Some(folder.clone()), ..small() }).unwrap_err();
+        assert!(refused.to_string().contains("neither empty nor"), "{refused}");
+    }
+    fs::remove_file(folder.join("thesis.txt")).unwrap();
+    fs::remove_file(folder.join("cluster.lock")).unwrap();
+    fs::remove_dir(&folder).unwrap();
+}
+
+#[test]
 fn stop_modes_end_the_server_and_a_restart_brings_it_back() {
     let cluster = Cluster::start(Options { standbys: 0, ..Options::default() }).unwrap();
     for mode in [StopMode::Smart, StopMode::Fast, StopMode::Immediate] {

@@ -10,7 +10,7 @@ use crate::{
     account::Account,
     binaries::Binaries,
     command::{connect_to, program, run},
-    directory::{Directory, write_private},
+    directory::{Directory, Origin, write_private},
     node::Node,
     options::{Login, Options},
     port::Reservation,
@@ -29,21 +29,18 @@ impl Cluster {
         let account = Account::choose()?;
         let directory = Directory::prepare(options.directory.as_deref())?;
         let path = directory.path().to_owned();
-        let is_kept = matches!(directory, Directory::Kept(_));
+        let is_kept = directory.origin() == Origin::Kept;
         // First of all, so that whatever fails from here on is cleaned up.
-        let warden = Warden::post(&path, is_kept)?;
+        let warden = Warden::post(&path, is_kept, directory.into_lock())?;
         account.check_reach(&path)?;
-        let (nodes, reservations, accounts) = match directory {
-            Directory::New(_) => {
-                let (nodes, reservations) = new_nodes(&options, &path)?;
-                (nodes, reservations, Accounts::generate(&options.role)?)
-            }
-            Directory::Kept(_) => {
-                let record = Record::read(&path)?;
-                let (nodes, reservations) = record.nodes(&path)?;
-                options.database = record.database;
-                (nodes, reservations, record.accounts)
-            }
+        let (nodes, reservations, accounts) = if is_kept {
+            let record = Record::read(&path)?;
+            let (nodes, reservations) = record.nodes(&path)?;
+            options.database = record.database;
+            (nodes, reservations, record.accounts)
+        } else {
+            let (nodes, reservations) = new_nodes(&options, &path)?;
+            (nodes, reservations, Accounts::generate(&options.role)?)
         };
         let keep = std::mem::replace(&mut options.keep, is_kept);
         let mut cluster = Self { binaries, account, directory: path, options, accounts, nodes, warden };
