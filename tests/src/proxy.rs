@@ -116,6 +116,25 @@ impl Proxy {
         });
     }
 
+    /// Waits until it has heard of all nodes, and of how far behind each standby is: until then reads go to the primary.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn wait_until_standbys_are_known(&self) {
+        /// Columns of SHOW NODES.
+        const HEALTH: usize = 7;
+        const LAG_BYTES: usize = 11;
+        const LAG_MS: usize = 12;
+        let is_known = |line: &str| {
+            let cells: Vec<&str> = line.split('|').collect();
+            cells[HEALTH] != "unknown" && (cells[LAG_BYTES].is_empty() || !cells[LAG_MS].is_empty())
+        };
+        eventually("the lag of all standbys is known", START_PATIENCE, || {
+            let nodes = self.cluster.psql_at(self.port(), &self.admin, "pgherd", "show nodes").ok()?;
+            nodes.lines().all(is_known).then_some(())
+        });
+    }
+
     /// Its region.
     #[must_use]
     pub fn region(&self) -> &str {

@@ -72,7 +72,7 @@ impl Setup {
         self
     }
 
-    /// Starts everything and waits until all proxies serve.
+    /// Starts everything and waits until all proxies serve and would read from every standby.
     ///
     /// # Panics
     /// When something does not start.
@@ -80,6 +80,7 @@ impl Setup {
     pub fn start(self) -> Herd {
         let herd = self.start_without_service();
         herd.proxies().iter().for_each(Proxy::wait_until_ready);
+        herd.proxies().iter().for_each(Proxy::wait_until_standbys_are_known);
         herd
     }
 

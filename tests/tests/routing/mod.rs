@@ -40,6 +40,7 @@ impl Watched {
         proxy.kill();
         proxy.spawn();
         proxy.wait_until_ready();
+        proxy.wait_until_standbys_are_known();
         let (client, admin) = (proxy.connect().await, proxy.admin().await);
         Self { herd, client, admin }
     }

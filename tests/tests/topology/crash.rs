@@ -55,7 +55,13 @@ fn one_killed_backend_is_no_failover() {
     let load = Load::start(&herd, 4, 2);
     let sql = format!("select pid from pg_stat_activity where datname = '{}' limit 1", herd.database());
     let victim = herd.cluster().psql(0, &sql).unwrap().parse().unwrap();
+    let checkpointer = "select pid from pg_stat_activity where backend_type = 'checkpointer'";
+    let before = herd.cluster().psql(0, checkpointer).unwrap();
     lab::signal(victim, Signal::SIGKILL).unwrap();
+    // All of its processes are replaced.
+    eventually("the server has recovered", PATIENCE, || {
+        herd.cluster().psql(0, checkpointer).ok().filter(|now| !now.is_empty() && *now != before)
+    });
     load.wait_for_writes(300);
     let ledger = load.stop();
     let missing = ledger.count_missing(&herd, 0);

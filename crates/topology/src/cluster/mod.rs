@@ -218,6 +218,7 @@ impl Cluster {
         self.count_tail();
         self.ask_history(&verdict, now);
         self.judge_health(&verdict.stale);
+        self.measure_lag_soon(now);
     }
 
     /// Adopts the `system_identifier` of most nodes; in a tie that of a primary, then that of the first node.

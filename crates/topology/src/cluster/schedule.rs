@@ -6,6 +6,7 @@ use super::{Cluster, Tenure};
 use crate::{
     action::Action,
     node::{Burst, DownReason, Node, NodeId, Reach},
+    probe::Role,
 };
 
 /// Probes in a burst, the first at once.
@@ -18,6 +19,9 @@ const HUNT_INTERVAL: Duration = Duration::from_millis(50);
 const HUNT_EAGERLY: Duration = Duration::from_secs(30);
 /// … and then this.
 const HUNT_INTERVAL_LATER: Duration = Duration::from_millis(250);
+
+/// For how long after its first sample of a primary's WAL a cluster asks in haste how far behind its standbys are.
+const SETTLING: Duration = Duration::from_secs(2);
 
 impl Cluster {
     /// When [`Cluster::handle_timeout`] is due; `None`: not before another input.
@@ -77,6 +81,23 @@ impl Cluster {
     pub(super) fn probe_again(&mut self, id: NodeId, now: Instant) {
         if let Some(node) = self.node_mut(id).filter(|node| node.burst == Burst::Idle) {
             node.burst = Burst::Running { left: 1, next: now + BURST_INTERVAL };
+        }
+    }
+
+    /// How far behind a standby is can be told in time only once it has replayed past the first sample of the primary.
+    /// Until then it is not read from, so it is asked again soon and not a whole period later: after a start, and after
+    /// each failover.
+    pub(super) fn measure_lag_soon(&mut self, now: Instant) {
+        let known_since = self.wal.first().map(|(at, _)| at).filter(|_| self.present().is_some());
+        if known_since.is_none_or(|since| now.saturating_duration_since(since) >= SETTLING) {
+            return;
+        }
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            let view = node.view(self.floor, &self.wal, false);
+            if view.role == Role::Standby && view.lag_bytes.is_some() && view.lag.is_none() {
+                self.probe_again(node.id, now);
+            }
         }
     }
 

@@ -44,7 +44,7 @@ impl Scene {
     /// a is the primary of timeline 1 at 1000; b and c follow.
     fn running() -> Self {
         let mut scene = Self::new(None);
-        scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 900);
+        scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
         assert_eq!(scene.writable(), Ok(A));
         scene.events();
         scene.actions();
@@ -404,7 +404,7 @@ fn without_a_primary_all_nodes_are_probed_every_fifty_milliseconds() {
 #[test]
 fn lag_is_measured_against_the_primary_and_frozen_while_there_is_none() {
     let mut scene = Scene::running();
-    scene.wait(998).primary(A, 1, 3000).wait(498).standby(B, 1, 2000);
+    scene.standby(C, 1, 900).wait(996).primary(A, 1, 3000).wait(498).standby(B, 1, 2000);
     let snapshot = scene.snapshot();
     let (b, c) = (snapshot.node(B).unwrap(), snapshot.node(C).unwrap());
     assert_eq!(b.lag_bytes, Some(1000));
@@ -414,6 +414,25 @@ fn lag_is_measured_against_the_primary_and_frozen_while_there_is_none() {
     scene.refused(A).wait(60_000).standby(B, 1, 2000);
     let lag = scene.snapshot().node(B).unwrap().lag.unwrap();
     assert!(lag < Duration::from_secs(2), "{lag:?}");
+}
+
+#[test]
+fn a_standby_of_unknown_lag_is_asked_again_soon_but_not_for_ever() {
+    let mut scene = Scene::running();
+    scene.standby(C, 1, 900);
+    assert_eq!(scene.snapshot().node(C).unwrap().lag, None);
+    assert_eq!(scene.tick(50).actions(), [Action::ProbeNow(C)]);
+    scene.standby(C, 1, 1000);
+    assert_eq!(scene.snapshot().node(C).unwrap().lag, Some(Duration::ZERO));
+    scene.tick(50).actions();
+    assert_eq!(scene.cluster.poll_timeout(), None, "it is known now");
+
+    let mut scene = Scene::running();
+    for _ in 0..100 {
+        scene.standby(C, 1, 900).tick(50);
+    }
+    scene.actions();
+    assert_eq!(scene.cluster.poll_timeout(), None, "it is far behind: its regular probes will do");
 }
 
 #[test]
