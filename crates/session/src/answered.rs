@@ -16,7 +16,7 @@ use wire::{
 
 use crate::{
     effects::{Change, LastTag, Outcome},
-    exchange::{Block, Intent, Side},
+    exchange::{Block, Side},
     pin::PinReason,
     session::Session,
     stats::{add, count},
@@ -113,7 +113,7 @@ impl Session {
         }
         exchange.unit_answering = false;
         if status == TxStatus::Idle
-            && std::mem::take(&mut exchange.intent) == Intent::Writes
+            && exchange.writes.end_of_transaction(unit)
             && exchange.side == Side::Primary
         {
             // not the turn's time, which lies before the commit: a sample of the primary taken in between would not

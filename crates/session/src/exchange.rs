@@ -64,14 +64,32 @@ impl Block {
     }
 }
 
-/// What was sent since the last end of a transaction.
+/// Which of the units whose transactions have not ended hold something that is not known to be a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Intent {
-    /// Reads alone.
-    #[default]
-    Reads,
-    /// Something that is not known to be a read.
-    Writes,
+pub(crate) struct Writes {
+    /// The first and the last such unit.
+    span: Option<(u32, u32)>,
+}
+
+impl Writes {
+    /// Unit number `unit`, the newest, holds one.
+    pub(crate) fn note(&mut self, unit: u32) {
+        let first = self.span.map_or(unit, |(first, _)| first);
+        self.span = Some((first, unit));
+    }
+
+    /// No such unit is under way.
+    pub(crate) fn is_empty(self) -> bool {
+        self.span.is_none()
+    }
+
+    /// The transaction that unit number `unit` belongs to has ended; whether it held one. Later units may follow in the
+    /// same pipeline.
+    pub(crate) fn end_of_transaction(&mut self, unit: u32) -> bool {
+        let Some((first, last)) = self.span else { return false };
+        self.span = (last > unit).then_some((first.max(unit + 1), last));
+        first <= unit
+    }
 }
 
 /// A Parse whose ParseComplete is still to come.
@@ -118,7 +136,9 @@ pub(crate) struct Exchange {
     /// Part of a unit was sent, its end was not.
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
-    pub(crate) intent: Intent,
+    pub(crate) writes: Writes,
+    /// Why the next unit cannot follow here.
+    pub(crate) unsuited: Option<Box<ErrorMessage>>,
     /// Since when its primary is known to have been replaced.
     pub(crate) deposed_since: Option<Instant>,
     pub(crate) started: Instant,
@@ -143,7 +163,8 @@ impl Exchange {
             unit_failed: false,
             unit_open: false,
             block: Block::default(),
-            intent: Intent::default(),
+            writes: Writes::default(),
+            unsuited: None,
             deposed_since: None,
             started: now,
             unit_started: now,
@@ -159,5 +180,25 @@ impl Exchange {
         bound.clear();
         held_back.clear();
         *self = Self { parses, bound, held_back, ..Self::new(node, side, now) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_one_transaction_leaves_the_writes_of_later_units() {
+        let mut writes = Writes::default();
+        assert!(!writes.end_of_transaction(0), "a read");
+        writes.note(1);
+        writes.note(2);
+        writes.note(5);
+        assert!(writes.end_of_transaction(1));
+        assert!(!writes.is_empty());
+        assert!(writes.end_of_transaction(2));
+        assert!(writes.end_of_transaction(5));
+        assert!(writes.is_empty());
+        assert!(!writes.end_of_transaction(6));
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, task::Context};
 
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, unit_end};
+use routing::Policy;
 use sql::{Class, Effect, Kind};
 use wire::{
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
@@ -15,7 +16,7 @@ use wire::{
 };
 
 use crate::{
-    exchange::{Block, Entrance, Intent, ParseUnderWay, Rerun, Side},
+    exchange::{Block, Entrance, ParseUnderWay, Rerun, Side},
     io::{Splice, send},
     pin::PinReason,
     rename::Message,
@@ -125,7 +126,7 @@ impl Session {
                     self.names.remove(b"");
                 }
                 self.pin(PinReason::LongStatement);
-                self.exchange_mut().intent = Intent::Writes;
+                self.note_write();
                 let owed = if header.tag == b'Q' { Owed::Query } else { Owed::Parse };
                 if owed == Owed::Parse {
                     let unit = self.exchange().units_sent;
@@ -157,9 +158,13 @@ impl Session {
     /// A new unit may follow on this connection, or has to wait until the connection is released: on a replica
     /// outside a transaction only reads follow.
     fn may_begin_unit(&mut self, server: &Server, rest: &[u8]) -> Result<bool, End> {
+        if let Some(error) = self.unsuited(rest) {
+            self.exchange_mut().unsuited = Some(Box::new(error));
+            return Ok(false);
+        }
         let exchange = self.exchange();
         let first = exchange.units_sent == 0;
-        let settled_elsewhere = exchange.side == Side::Primary
+        let settled_elsewhere = (exchange.side == Side::Primary && self.policy != Policy::ReadOnly)
             || exchange.block.is_open()
             || server.ledger.status() != TxStatus::Idle
             || self.pin.is_some()
@@ -243,6 +248,12 @@ impl Session {
         true
     }
 
+    /// The unit that is being sent holds something that is not known to be a read.
+    fn note_write(&mut self) {
+        let exchange = self.exchange_mut();
+        exchange.writes.note(exchange.units_sent);
+    }
+
     /// What running a text of this class means for the session.
     pub(crate) fn note_class(&mut self, class: Class, text: &[u8]) {
         let unit = self.exchange().units_sent;
@@ -253,7 +264,7 @@ impl Session {
             Kind::Commit { chain } => exchange.block = Block::Committing { chain },
             Kind::Rollback { chain: false } => exchange.block = Block::None,
             Kind::Control | Kind::Session => {}
-            Kind::Write => exchange.intent = Intent::Writes,
+            Kind::Write => exchange.writes.note(unit),
         }
         match class.effect {
             Effect::None | Effect::DeallocateAll | Effect::Deallocate => {}
@@ -271,7 +282,7 @@ impl Session {
             }
             b'S' => Owed::Sync,
             b'F' => {
-                self.exchange_mut().intent = Intent::Writes;
+                self.note_write();
                 Owed::FunctionCall
             }
             b'c' | b'f' => Owed::CopyEnd,

@@ -4,6 +4,7 @@ use std::task::Context;
 
 use pool::{Body, Server};
 use routing::Policy;
+use tokio::time::Instant;
 use wire::{
     SqlState,
     frame::{Direction, MESSAGE_LIMIT, Peek, peek},
@@ -15,7 +16,7 @@ use wire::{
 };
 
 use crate::{
-    exchange::{Entrance, Exchange, Intent, Rerun, Side},
+    exchange::{Entrance, Exchange, Rerun, Side},
     io::send,
     local::Responder,
     session::{ClientBody, End, Phase, Session},
@@ -37,6 +38,8 @@ pub(crate) enum Loss {
     Replay(Box<ErrorMessage>),
     /// Another node is the primary now.
     Deposed,
+    /// Nothing is wrong with it, but it must not run what comes next; the transaction ends with this error.
+    Unsuited(Box<ErrorMessage>),
 }
 
 /// A request is run elsewhere at most so often before its client hears of the trouble.
@@ -87,6 +90,8 @@ impl Session {
             return Ok(());
         }
         if let Rerun::Possible { bytes, names, read_only } = std::mem::take(&mut exchange.rerun) {
+            // units that came later were kept too, and may be more than the read that the first of them is
+            let read_only = read_only && exchange.writes.is_empty();
             if self.reruns < RERUNS_MAX && may_run_again(&loss, read_only) {
                 if exchange.side == Side::Replica {
                     self.remember_refused(&bytes, &loss);
@@ -101,6 +106,10 @@ impl Session {
             }
             self.worker.keep_spare(bytes);
         }
+        if exchange.side == Side::Primary && (!exchange.writes.is_empty() || exchange.block.is_committing()) {
+            // it may have committed: whoever looks must not be shown a replica that has not heard of it
+            self.written = Some(routing::Written::After(Instant::now().into_std()));
+        }
         if let ClientBody::Forward(left) = self.body {
             self.body = ClientBody::Discard(left);
         }
@@ -110,6 +119,10 @@ impl Session {
         send(cx, &mut self.stream, &mut self.output, &exchange.held_back).map_err(End::ClientIo)?;
         if let Loss::Replay(error) = loss {
             return self.replay_failed(cx, server, &exchange, *error);
+        }
+        if let (Loss::Unsuited(error), Some(_)) = (&loss, self.pin) {
+            let error = ErrorMessage { severity: Severity::Fatal, ..ErrorMessage::clone(error) };
+            return Err(End::Refused(Box::new(error)));
         }
         if let Some(reason) = self.pin {
             let text = format!(
@@ -166,7 +179,7 @@ impl Session {
                 Report::ReadOnly
             }
             Loss::Refused(SqlState::CANNOT_CONNECT_NOW) => Report::Starting,
-            Loss::Refused(_) | Loss::Replay(_) | Loss::Deposed => return,
+            Loss::Refused(_) | Loss::Replay(_) | Loss::Deposed | Loss::Unsuited(_) => return,
             Loss::Desynchronised => {
                 tracing::error!(client = %self.handle.id, node = exchange.node.0,
                     "a server sent what nobody asked for; its connection is closed");
@@ -239,7 +252,7 @@ fn may_run_again(loss: &Loss, read_only: bool) -> bool {
         Loss::Refused(_) => true,
         Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN => true,
         Loss::Fatal(_) | Loss::Gone | Loss::Deposed => read_only,
-        Loss::Desynchronised | Loss::Replay(_) => false,
+        Loss::Desynchronised | Loss::Replay(_) | Loss::Unsuited(_) => false,
     }
 }
 
@@ -252,6 +265,7 @@ fn verdict(exchange: &Exchange, status: TxStatus, loss: &Loss) -> (Option<ErrorM
         Loss::Desynchronised => "the server broke the protocol",
         Loss::Replay(_) => "the session's settings could not be restored",
         Loss::Deposed => "another node has become the primary",
+        Loss::Unsuited(error) => return (Some(ErrorMessage::clone(error)), TxStatus::Failed),
     };
     let detail = match loss {
         Loss::Fatal(error) => format!("{reason}: {} ({})", error.message, error.code),
@@ -275,7 +289,7 @@ fn verdict(exchange: &Exchange, status: TxStatus, loss: &Loss) -> (Option<ErrorM
         TxStatus::Failed if exchange.units_done == exchange.units_sent => (None, TxStatus::Failed),
         TxStatus::InTransaction | TxStatus::Failed => (Some(failover(detail)), TxStatus::Failed),
         TxStatus::Idle if exchange.block.is_open() => (Some(failover(detail)), TxStatus::Failed),
-        TxStatus::Idle if exchange.intent == Intent::Writes => {
+        TxStatus::Idle if !exchange.writes.is_empty() => {
             let error = ErrorMessage::error(
                 SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
                 "the server was lost while it ran the statement; whether it committed is not known",

@@ -287,6 +287,11 @@ impl Session {
             }
             other => other,
         };
+        let unsuited = self.exchange_mut().unsuited.take().filter(|_| server.ledger.is_settled());
+        if let (Some(error), Ok(())) = (unsuited, &outcome) {
+            self.lost(cx, server, Loss::Unsuited(error))?;
+            return Ok(Turn::Again);
+        }
         self.phase = Phase::Linked(server);
         outcome?;
         self.answer_settled(cx, work)?;

@@ -104,6 +104,18 @@ async fn a_statement_that_does_not_parse_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn what_stands_beside_a_deallocate_in_one_query_is_run_or_refused_and_never_left_out() {
+    let herd = Setup::shared().start();
+    herd.psql("create table beside (a int)").unwrap();
+    let mut client = herd.connect().await;
+    client.run(&Batch::new().parse("one", "select 1").sync()).await;
+    let outcome = client.query("deallocate one; insert into beside values (1)").await;
+    let failed = outcome.iter().any(|message| message.tag == b'E');
+    let rows = client.value("/* pgherd: primary */ select count(*) from beside").await;
+    assert_eq!(rows, if failed { "0" } else { "1" }, "{outcome:?}");
+}
+
+#[tokio::test]
 async fn deallocate_and_discard_take_the_clients_statements_and_no_others() {
     let herd = Setup::shared().set("pool.size", 1).start();
     let mut a = herd.proxy(0).connect_to("read-write").await;

@@ -1,6 +1,7 @@
 //! Listeners and databases that are for one thing only.
 
 use e2e::Setup;
+use testkit::Batch;
 
 #[tokio::test]
 async fn a_listener_keeps_to_its_policy() {
@@ -51,4 +52,33 @@ async fn a_database_has_a_policy_of_its_own_whatever_the_listener_says() {
     assert_eq!(orders.value(port).await, primary);
     assert_eq!(orders.value("select current_database()").await, "postgres");
     assert_eq!(herd.connect().await.value(port).await, replica);
+}
+
+#[tokio::test]
+async fn a_read_only_listener_writes_nothing_when_it_has_to_use_the_primary() {
+    let herd = Setup::own(0).start();
+    herd.psql("create table untouched (a int); create table gate (a int)").unwrap();
+    let insert = "insert into untouched values (1)";
+    let mut reader = herd.proxy(0).connect_to("read-only").await;
+    assert_eq!(reader.value("select count(*) from untouched").await, "0");
+    for evasion in ["set transaction read write", "begin read write", "set transaction_read_only = off"] {
+        reader.execute("begin read only").await;
+        assert_eq!(reader.failure(evasion).await.as_deref(), Some("25006"), "{evasion}");
+        assert_eq!(reader.failure(insert).await.as_deref(), Some("25P02"), "{evasion}");
+        reader.execute("rollback").await;
+    }
+    // Behind a read that has to wait.
+    let mut keeper = herd.connect_directly(0).await;
+    keeper.execute("begin").await;
+    keeper.execute("lock table gate in access exclusive mode").await;
+    reader.send(Batch::new().query("select count(*) from gate").bytes()).await.unwrap();
+    let mut watch = herd.connect_directly(0).await;
+    while watch.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").await != "1" {}
+    reader.send(Batch::new().query(insert).bytes()).await.unwrap();
+    keeper.execute("commit").await;
+    let answered = reader.until_ready().await;
+    assert!(answered.iter().all(|message| message.tag != b'E'), "{answered:?}");
+    let refused = reader.until_ready().await;
+    assert!(refused.iter().any(|message| message.tag == b'E'), "{refused:?}");
+    assert_eq!(herd.psql_directly("select count(*) from untouched").unwrap(), "0");
 }

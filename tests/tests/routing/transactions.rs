@@ -59,3 +59,27 @@ async fn a_pipeline_goes_to_the_primary_if_anything_in_it_writes() {
     }
     assert_eq!(watched.client.value("/* pgherd: primary */ select count(*) from t").await, "3");
 }
+
+#[tokio::test]
+async fn session_state_and_advisory_locks_are_refused_in_a_read_only_transaction_on_a_replica() {
+    let setup = Setup::shared().set("routing.read_your_writes", "off");
+    let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;
+    let client = &mut watched.client;
+    for sql in [
+        "select pg_advisory_xact_lock(42)",
+        "declare c cursor with hold for select 1",
+        "prepare p as select 1",
+    ] {
+        client.execute("begin read only").await;
+        assert_eq!(client.value("select pg_is_in_recovery()").await, "t");
+        assert_eq!(client.failure(sql).await.as_deref(), Some("0A000"), "{sql}");
+        assert_eq!(client.failure("select 1").await.as_deref(), Some("25P02"), "{sql}");
+        client.execute("rollback").await;
+        client.execute("insert into t values (1)").await;
+        // With the hint it is the primary's from the beginning.
+        client.execute("/* pgherd: primary */ begin read only").await;
+        assert_eq!(client.value("select pg_is_in_recovery()").await, "f");
+        client.execute("select pg_advisory_xact_lock(42)").await;
+        client.execute("commit").await;
+    }
+}

@@ -2,6 +2,7 @@
 
 mod claims;
 mod crash;
+mod doubt;
 mod promotion;
 mod sessions;
 

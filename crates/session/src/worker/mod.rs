@@ -18,7 +18,7 @@ pub(crate) use view::ClusterView;
 
 use pool::{Delivery, DialPlan, Gate, Pool, Server, Waiter};
 use tokio::time::Instant;
-use topology::{Health, NodeId, Report, Snapshot, Stamp, Writable};
+use topology::{Health, NoPrimary, NodeId, Report, Snapshot, Stamp, Writable};
 
 use crate::{
     CancelKeys, ClientId, World,
@@ -171,7 +171,7 @@ impl Worker {
         self.view(pools).admits(stamp)
     }
 
-    /// Whether another primary took the place of the one that this stamp was for.
+    /// Whether another primary took, or claims, the place of the one that this stamp was for.
     pub(crate) fn is_deposed(&self, pools: &PoolSet, stamp: &Stamp) -> bool {
         let view = self.view(pools);
         let snapshot = view.snapshot.borrow();
@@ -181,6 +181,11 @@ impl Worker {
         let node = snapshot.node(stamp.node);
         match snapshot.writable {
             Writable::Primary(primary) => primary != stamp.node || snapshot.timeline != Some(stamp.timeline),
+            // while nobody knows who is right, nobody is written to, not even by sessions that were there before
+            Writable::None {
+                reason: NoPrimary::SplitBrain | NoPrimary::Unproven | NoPrimary::OnlyStale,
+                ..
+            } => true,
             Writable::None { .. } => node.is_none_or(|n| matches!(n.health, Health::Stale | Health::Foreign)),
         }
     }

@@ -124,6 +124,8 @@ impl Total {
             Self::Many { verdict, effect, control } => {
                 let effect = match effect {
                     Effect::None | Effect::Pin(_) => effect,
+                    // answered for the server only where nothing else has to be run: see `Effect::Deallocate`
+                    Effect::Deallocate => Effect::None,
                     _ if control == Control::Present => Effect::Pin(PinCause::Mixed),
                     _ => effect,
                 };

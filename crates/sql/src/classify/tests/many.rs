@@ -8,6 +8,14 @@ const fn pins(cause: PinCause) -> Class {
 }
 
 #[test]
+fn a_deallocate_among_others_is_not_one_that_may_be_answered_without_the_rest() {
+    for text in ["deallocate a; delete from t", "select 1; deallocate a", "'';deallocate/* c */select"] {
+        assert_eq!(classify(text.as_bytes(), &NoFunctions).effect, Effect::None, "{text}");
+    }
+    assert_eq!(classify(b"deallocate a;", &NoFunctions).effect, Effect::Deallocate);
+}
+
+#[test]
 fn empty_statements_do_not_count() {
     check(";;select 1;; -- x\n;", READ);
     check("; begin ;", of(Kind::Begin { replica: false }));

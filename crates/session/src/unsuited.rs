@@ -1,0 +1,91 @@
+//! Statements that the node in use would run, and must not.
+
+use sql::{Class, Effect, Kind};
+use wire::{
+    SqlState,
+    frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
+    message::{
+        error::ErrorMessage,
+        frontend::{BindNames, Parse, query_text},
+    },
+};
+
+use routing::Policy;
+
+use crate::{exchange::Side, session::Session};
+
+impl Session {
+    /// Why the unit that `rest` begins with must not follow in the open transaction or pinned session. `None`: nothing is wrong with it.
+    ///
+    /// A transaction that began read-only is on a replica, where locks exclude nobody on the primary and where a
+    /// client that is pinned could not write any more. Under a read-only policy it may be on the primary, for lack of a
+    /// replica, and must stay what it began as; so must a pinned session.
+    pub(crate) fn unsuited(&self, rest: &[u8]) -> Option<ErrorMessage> {
+        let exchange = self.exchange();
+        let in_block = exchange.block.is_open();
+        match (exchange.side, self.policy) {
+            (Side::Replica, _) if in_block && self.pin.is_none() => self.find(rest, |class, text| {
+                let locks = class.kind == Kind::Write && mentions(text, b"advisory");
+                (locks || matches!(class.effect, Effect::Pin(_))).then(needs_primary)
+            }),
+            (Side::Primary, Policy::ReadOnly) if in_block || self.pin.is_some() => {
+                self.find(rest, |class, text| {
+                    let reopens = match class.kind {
+                        Kind::Begin { replica } => !replica,
+                        Kind::Read => false,
+                        Kind::Write if !in_block => true,
+                        _ => mentions(text, b"transaction"),
+                    };
+                    reopens.then(stays_read_only)
+                })
+            }
+            (Side::Primary | Side::Replica, _) => None,
+        }
+    }
+
+    /// The first of what `judge` says of the statements up to the end of the unit.
+    fn find(
+        &self,
+        mut rest: &[u8],
+        judge: impl Fn(Class, &[u8]) -> Option<ErrorMessage>,
+    ) -> Option<ErrorMessage> {
+        while let Ok(Peek::Whole { header, body }) = peek(rest, Direction::Frontend, MESSAGE_LIMIT) {
+            let text = match header.tag {
+                b'Q' => query_text(body).ok(),
+                b'P' => Parse::read(body).ok().map(|parse| parse.query),
+                b'B' => {
+                    let name = BindNames::read(body).ok().map(|bind| bind.statement);
+                    name.and_then(|name| self.names.find(name)).map(|statement| statement.text())
+                }
+                _ => None,
+            };
+            let found = text.and_then(|text| judge(self.pools.classify(text), text));
+            if found.is_some() || protocol::unit_end(header.tag).is_some() {
+                return found;
+            }
+            rest = rest.get(HEADER_LEN + body.len()..).unwrap_or_default();
+        }
+        None
+    }
+}
+
+fn mentions(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+fn needs_primary() -> ErrorMessage {
+    ErrorMessage::error(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "cannot take session state or advisory locks in a read-only transaction on a replica",
+    )
+    .with_detail("The transaction began READ ONLY, so it runs on a standby, where a lock excludes nobody on the primary.")
+    .with_hint("Begin it without READ ONLY, or with the comment /* pgherd: primary */.")
+}
+
+fn stays_read_only() -> ErrorMessage {
+    ErrorMessage::error(
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        "cannot make a transaction of a read-only listener or database writable",
+    )
+    .with_hint("Connect to a listener for writes.")
+}
