@@ -50,6 +50,15 @@ pub(super) enum WithList {
     At(usize),
 }
 
+/// Where INSERT, UPDATE, DELETE and MERGE are a statement's first word, and not a column's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commands {
+    /// At the start of the statement and of a WITH query, and behind a WITH list.
+    AtParentheses,
+    /// Anywhere: a WITH list may end in a SEARCH or CYCLE clause, whose last word is any name.
+    Anywhere,
+}
+
 /// What follows `)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterClose {
@@ -68,6 +77,7 @@ pub(super) struct Scan<'a, 'f, F: ?Sized> {
     pub(super) undone: Undone,
     pub(super) with_list: WithList,
     pub(super) after_close: AfterClose,
+    commands: Commands,
     pub(super) config: Option<ConfigCall>,
     /// Open parentheses.
     pub(super) depth: usize,
@@ -104,6 +114,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             undone: Undone::Wholly,
             with_list: WithList::Absent,
             after_close: AfterClose::Alias,
+            commands: Commands::AtParentheses,
             config: None,
             depth: 0,
             atomic_depth: 0,
@@ -162,14 +173,18 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
     }
 
     #[inline]
-    fn step(&mut self, token: Token<'a>) {
+    fn step(&mut self, mut token: Token<'a>) {
         if self.config.is_some() {
             self.step_config(token);
         }
         match token.kind {
             TokenKind::Word => {
-                if token.keyword != Keyword::Other && self.previous_kind() != TokenKind::Dot {
-                    self.keyword(token);
+                if token.keyword != Keyword::Other {
+                    if self.previous_kind() == TokenKind::Dot || self.is_column(token.keyword) {
+                        token.keyword = Keyword::Other;
+                    } else {
+                        self.keyword(token);
+                    }
                 }
                 self.pass_name(token);
             }
@@ -225,19 +240,31 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
 
     fn pass_dot(&mut self) {
         self.before_dot = self.previous.filter(Token::is_name);
-        let creates = self.form == Form::Create || self.access == Access::Into;
+        // INTO behind what may be a column called `insert` or the command
+        let into = self.form == Form::Query
+            && self.access == Access::Write
+            && matches!(self.before.keyword, Keyword::Into | Keyword::Table);
+        let creates = self.form == Form::Create || self.access == Access::Into || into;
         if creates && self.previous.is_some_and(|name| is_temporary_schema(name.text())) {
             self.effect = self.effect.then(Effect::Pin(PinCause::TemporaryTable));
         }
+    }
+
+    /// Whether a word that may begin a command is a column's name here.
+    fn is_column(&self, word: Keyword) -> bool {
+        matches!(word, Keyword::Insert | Keyword::Merge)
+            && self.form == Form::Query
+            && self.commands == Commands::AtParentheses
+            && self.previous.is_some_and(|token| !matches!(token.kind, TokenKind::Open | TokenKind::Close))
     }
 
     /// A key word that is no part of a dotted name.
     fn keyword(&mut self, token: Token<'a>) {
         let previous = self.previous_keyword();
         match token.keyword {
-            // a statement's first word, at its start, in a WITH query, or behind a WITH list; anywhere else a column
             Keyword::Insert | Keyword::Update | Keyword::Delete | Keyword::Merge
-                if matches!(self.previous_kind(), TokenKind::Open | TokenKind::Close) =>
+                if self.commands == Commands::Anywhere
+                    || matches!(self.previous_kind(), TokenKind::Open | TokenKind::Close) =>
             {
                 self.raise(Access::Write);
             }
@@ -254,7 +281,14 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
                 self.effect = self.effect.then(Effect::Pin(PinCause::TemporaryTable));
             }
             Keyword::On if previous == Keyword::Distinct => self.after_close = AfterClose::Expression,
-            Keyword::With if self.with_list == WithList::Absent => self.with_list = WithList::At(self.depth),
+            Keyword::With => {
+                if self.previous.is_none_or(|token| token.kind == TokenKind::Open) {
+                    self.commands = Commands::Anywhere;
+                }
+                if self.with_list == WithList::Absent {
+                    self.with_list = WithList::At(self.depth);
+                }
+            }
             Keyword::Atomic if self.form == Form::Create && previous == Keyword::Begin => {
                 self.atomic_depth = 1
             }

@@ -101,3 +101,29 @@ fn the_body_of_a_function_is_part_of_its_statement() {
     let two = Class { statements: Statements::Many, ..OTHER };
     check("create function f() returns int begin atomic select 1; end; select 1", two);
 }
+
+#[test]
+fn a_write_behind_search_or_cycle_is_one() {
+    let list = "with recursive t(n) as (select 1 union all select n + 1 from t)";
+    for tail in [
+        "search depth first by n set o insert into x select n from t",
+        "cycle n set c using p update x set a = 1",
+        "search breadth first by n set \"o\" cycle n set c to 1 default 0 using p delete from x",
+        "cycle n set c using U&\"p\" uescape '!' merge into x using t on true when matched then do nothing",
+    ] {
+        check(&format!("{list} {tail}"), WRITE);
+        check(&format!("with a as ({list} {tail} returning 1) select * from a"), WRITE);
+        check(&format!("copy ({list} {tail} returning 1) to stdout"), WRITE);
+        check(&format!("explain {list} {tail}"), READ);
+    }
+    check(&format!("{list} search depth first by n set o select n, o from t"), READ);
+}
+
+#[test]
+fn into_makes_a_table_behind_a_column_named_like_a_command() {
+    check("select insert into t from u", OTHER);
+    check("select u.merge into t from u", OTHER);
+    check("select count(*) insert into pg_temp.t from u", pin(PinCause::TemporaryTable));
+    check("with a as (select 1) select insert into table pg_temp.t", pin(PinCause::TemporaryTable));
+    check("insert into pg_temp.t values (1)", WRITE);
+}
