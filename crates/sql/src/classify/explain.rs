@@ -4,7 +4,7 @@ use super::scan::{Form, Scan};
 use super::{Outcome, Verdict, statement};
 use crate::class::{Effect, Kind};
 use crate::functions::Functions;
-use crate::token::{Keyword, Token, TokenKind, Tokenizer};
+use crate::token::{Keyword, Token, TokenKind, Tokenizer, is_word_byte};
 
 /// Whether the statement runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +68,13 @@ fn is_query(tokens: &Tokenizer<'_>) -> bool {
     })
 }
 
-/// The options, up to their `)`. The last ANALYZE holds.
+/// The options, up to their `)`. The last ANALYZE holds, but for a name in quotes, which may spell it and is not read.
 fn options(tokens: &mut Tokenizer<'_>) -> Mode {
-    let mut mode = Mode::Plan;
+    let (mut mode, mut quoted) = (Mode::Plan, Mode::Plan);
     let mut previous = Keyword::Other;
     while let Some(token) = tokens.next().filter(|token| token.kind != TokenKind::Close) {
         match token.keyword {
+            _ if matches!(token.kind, TokenKind::QuotedName | TokenKind::EscapedName) => quoted = Mode::Run,
             Keyword::Analyze | Keyword::Analyse => mode = Mode::Run,
             _ if matches!(previous, Keyword::Analyze | Keyword::Analyse) && is_off(token) => {
                 mode = Mode::Plan
@@ -82,12 +83,13 @@ fn options(tokens: &mut Tokenizer<'_>) -> Mode {
         }
         previous = token.keyword;
     }
-    mode
+    if quoted == Mode::Run { quoted } else { mode }
 }
 
 /// Whether a value of an option switches it off.
 fn is_off(value: Token<'_>) -> bool {
     matches!(value.keyword, Keyword::False | Keyword::Off)
-        || value.text() == b"0"
+        // not 0x1, which is a token and a word here
+        || (value.text() == b"0" && !value.behind().first().is_some_and(|b| is_word_byte(*b)))
         || [&b"'false'"[..], b"'off'"].iter().any(|off| value.text().eq_ignore_ascii_case(off))
 }

@@ -76,3 +76,13 @@ fn explain_of_anything_else_is_a_write() {
     check("explain (analyze", OTHER);
     check("explain;", OTHER);
 }
+
+#[test]
+fn a_quoted_option_of_explain_may_be_analyze() {
+    check("explain (\"analyze\") delete from t", WRITE);
+    check("explain (costs off, U&\"\\0061nalyze\") delete from t", WRITE);
+    check("explain (U&\"!0061nalyze\" uescape '!' on, analyze off) delete from t", WRITE);
+    check("explain (analyze \"on\") delete from t", WRITE);
+    check("explain (analyze 0x1) delete from t", WRITE);
+    check("explain (\"costs\" off) select 1", READ);
+}
