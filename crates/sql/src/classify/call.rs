@@ -87,7 +87,6 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
         match before.keyword {
             // an alias or a WITH query with its columns, or a type with its modifiers
             Keyword::As | Keyword::With | Keyword::Recursive | Keyword::Ordinality => return true,
-            Keyword::Not if name.keyword == Keyword::Materialized => return true,
             Keyword::Grouping if name.text().eq_ignore_ascii_case(b"sets") => return true,
             _ => {}
         }

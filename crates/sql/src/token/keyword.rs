@@ -103,8 +103,9 @@ macro_rules! structural {
         }
 
         /// Whether the first `len` bytes of `from` are grammar when a `(` follows them: reserved, or a type name that takes modifiers, so that
-        /// no function can be called by it without quotes. Expression syntax such as `coalesce` is not among these:
-        /// it is in the list of harmless functions.
+        /// no function can be called by it without quotes. Expression syntax such as `coalesce`, and words that may
+        /// name a function although the grammar has them (`join`, `rollup`), are not among these: they are in the list
+        /// of harmless functions.
         pub(super) fn opens_parenthesis(from: &[u8], len: usize) -> bool {
             matches!(pack_prefix(from, len), $(structure::$name)|*)
         }
@@ -112,12 +113,12 @@ macro_rules! structural {
 }
 
 structural! {
-    All "all" And "and" Any "any" Array "array" As "as" Between "between" Bit "bit" By "by" Case "case" Char "char"
-    Character "character" Check "check" Cube "cube" Dec "dec" Decimal "decimal" Distinct "distinct" Else "else"
+    All "all" And "and" Any "any" Array "array" As "as" Between "between" Bit "bit" Case "case" Char "char"
+    Character "character" Check "check" Dec "dec" Decimal "decimal" Distinct "distinct" Else "else"
     End "end" Except "except" Exists "exists" Float "float" For "for" From "from" Group "group" Grouping "grouping"
-    Having "having" Ilike "ilike" In "in" Intersect "intersect" Interval "interval" Into "into" Join "join"
-    Lateral "lateral" Like "like" Limit "limit" Nchar "nchar" Not "not" Numeric "numeric" Offset "offset" On "on"
-    Only "only" Or "or" Precision "precision" Returning "returning" Rollup "rollup" Row "row" Select "select"
+    Having "having" In "in" Intersect "intersect" Interval "interval" Into "into"
+    Lateral "lateral" Limit "limit" Nchar "nchar" Not "not" Numeric "numeric" Offset "offset" On "on"
+    Only "only" Or "or" Precision "precision" Returning "returning" Row "row" Select "select"
     Some "some" Symmetric "symmetric" Table "table" Then "then" Time "time" Timestamp "timestamp" To "to"
     Union "union" Using "using" Values "values" Varchar "varchar" When "when" Where "where" Window "window"
     With "with"

@@ -135,3 +135,21 @@ fn a_name_written_with_escapes_or_too_long_for_the_server_is_not_trusted() {
     check(&format!("select {}(1)", "f".repeat(64)), WRITE);
     check(&format!("select \"{}\"(1)", "\"\"".repeat(64)), WRITE);
 }
+
+#[test]
+fn words_of_the_grammar_that_may_name_a_function_are_asked_about() {
+    struct Named(&'static [u8]);
+    impl Functions for Named {
+        fn is_harmless(&self, _schema: Option<&[u8]>, _name: &[u8]) -> bool {
+            false
+        }
+        fn shadows(&self, name: &[u8]) -> bool {
+            name == self.0
+        }
+    }
+    for word in ["by", "cube", "ilike", "join", "like", "materialized", "rollup"] {
+        let sql = format!("select not {word}('2024-01-01')");
+        assert_eq!(classify(sql.as_bytes(), &Named(word.as_bytes())).kind, Kind::Write, "{sql}");
+        check(&sql, READ);
+    }
+}
