@@ -233,7 +233,9 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             self.raise(Access::Unvouched);
         }
         // a rule of the server's turns this UPDATE into set_config
-        if matches!(self.before.keyword, Keyword::Update | Keyword::Only) && is_named(token, b"pg_settings") {
+        if matches!(self.before.keyword, Keyword::Update | Keyword::Only)
+            && (token.kind == TokenKind::EscapedName || is_named(token, b"pg_settings"))
+        {
             self.effect = self.effect.then(Effect::Pin(PinCause::Settings));
         }
     }
@@ -245,7 +247,9 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             && self.access == Access::Write
             && matches!(self.before.keyword, Keyword::Into | Keyword::Table);
         let creates = self.form == Form::Create || self.access == Access::Into || into;
-        if creates && self.previous.is_some_and(|name| is_temporary_schema(name.text())) {
+        let temporary =
+            |name: Token<'_>| name.kind == TokenKind::EscapedName || is_temporary_schema(name.text());
+        if creates && self.previous.is_some_and(temporary) {
             self.effect = self.effect.then(Effect::Pin(PinCause::TemporaryTable));
         }
     }

@@ -39,7 +39,8 @@ pub(crate) enum Lifetime {
     Session,
     /// For the transaction at most, whatever the statement says.
     Transaction,
-    /// For the session, but the proxy cannot follow it: the rules of quoting change, or a replay would do otherwise.
+    /// For the session, but the proxy cannot follow it: the rules of quoting change, a replay would do otherwise, or the
+    /// name cannot be read.
     Untracked,
 }
 
@@ -81,6 +82,14 @@ impl<'a> SettingName<'a> {
         }
     }
 
+    /// Whether a part of the name is written with escapes, so that it may be any setting.
+    fn is_escaped(self) -> bool {
+        match self {
+            Self::Known(_) | Self::Quoted(_) => false,
+            Self::Written(name) => name.windows(3).any(|start| start.eq_ignore_ascii_case(b"u&\"")),
+        }
+    }
+
     /// What becomes of a value that is given to it.
     pub(crate) fn lifetime(self) -> Lifetime {
         const TRANSACTION: [&str; 3] =
@@ -88,7 +97,7 @@ impl<'a> SettingName<'a> {
         const UNTRACKED: [&str; 3] = ["standard_conforming_strings", "backslash_quote", "seed"];
         if TRANSACTION.iter().any(|name| self.is(name)) {
             Lifetime::Transaction
-        } else if UNTRACKED.iter().any(|name| self.is(name)) {
+        } else if UNTRACKED.iter().any(|name| self.is(name)) || self.is_escaped() {
             Lifetime::Untracked
         } else {
             Lifetime::Session

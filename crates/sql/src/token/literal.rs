@@ -76,11 +76,12 @@ fn continuation(mut rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// A number without its sign. What follows it at once, as in `1e` or `0x1f`, is a token of its own: where the
-/// versions of PostgreSQL disagree, the others refuse the text.
+/// A number without its sign. What follows it at once, as in `1e`, `0x1f` or `1_000`, is a token of its own: where the
+/// versions of PostgreSQL disagree, the others refuse the text. Before 16, `1_0$x$` is a number and the name `_0$x$`;
+/// since then a string behind a number is a mistake wherever it stands.
 #[inline]
 pub(super) fn number_len(from: &[u8]) -> usize {
-    let digit = |b: u8| b.is_ascii_digit() || b == b'_';
+    let digit = |b: u8| b.is_ascii_digit();
     let mut rest = skip(from, digit);
     if let [b'.', after @ ..] = rest
         && after.first() != Some(&b'.')

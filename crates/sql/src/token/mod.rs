@@ -17,7 +17,7 @@ pub(crate) enum TokenKind {
     Word,
     /// `"…"`.
     QuotedName,
-    /// `U&"…"`, whose escapes nobody here decodes.
+    /// `U&"…"`, with the `UESCAPE '…'` behind it, whose escapes nobody here decodes.
     EscapedName,
     /// `'…'` and every string with a prefix, `$tag$…$tag$` included.
     String,
@@ -109,9 +109,17 @@ impl<'a> Tokenizer<'a> {
                 continue;
             }
             if matches!(first, b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..) {
-                let (kind, len) = literal::word(from);
+                let (kind, mut len) = literal::word(from);
                 self.rest = from.get(len..).unwrap_or_default();
-                let keyword = if kind == TokenKind::Word { Keyword::of(from, len) } else { Keyword::Other };
+                let keyword = match kind {
+                    TokenKind::Word => Keyword::of(from, len),
+                    TokenKind::EscapedName => {
+                        self.pass_uescape();
+                        len = from.len().saturating_sub(self.rest.len());
+                        Keyword::Other
+                    }
+                    _ => Keyword::Other,
+                };
                 return Some(Token { kind, keyword, from, len });
             }
             let (kind, len) = match first {
@@ -124,6 +132,41 @@ impl<'a> Tokenizer<'a> {
             };
             self.rest = from.get(len..).unwrap_or_default();
             return Some(Token { kind, keyword: Keyword::Other, from, len });
+        }
+    }
+
+    /// Passes `UESCAPE '…'`, if that comes next: it belongs to the name before it. Not by way of [`Self::next`], which
+    /// a row of escaped names would make recursive.
+    #[cold]
+    fn pass_uescape(&mut self) {
+        let mut ahead = self.clone();
+        ahead.skip_blanks();
+        let Some((word, rest)) = ahead.rest.split_at_checked(b"uescape".len()) else { return };
+        if !word.eq_ignore_ascii_case(b"uescape") || rest.first().is_some_and(|b| is_word_byte(*b)) {
+            return;
+        }
+        ahead.rest = rest;
+        ahead.skip_blanks();
+        let (kind, len) = match ahead.rest {
+            [b'a'..=b'z' | b'A'..=b'Z', ..] => literal::word(ahead.rest),
+            [first, ..] => Self::symbol(*first, ahead.rest),
+            [] => return,
+        };
+        if kind == TokenKind::String {
+            ahead.rest = ahead.rest.get(len..).unwrap_or_default();
+            *self = ahead;
+        }
+    }
+
+    /// Passes whitespace and comments.
+    fn skip_blanks(&mut self) {
+        loop {
+            let rest = self.rest;
+            match rest {
+                [b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, after @ ..] => self.rest = after,
+                [b'-' | b'/', ..] if self.skip_comment(rest) => {}
+                _ => return,
+            }
         }
     }
 

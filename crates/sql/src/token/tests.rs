@@ -18,7 +18,7 @@ fn words_numbers_and_punctuation() {
     check("select a_1$, $1 from t;", &["select", "a_1$", ",", "$1", "from", "t", ";"]);
     check("1.5 .5 1. 1e5 1e+5 1e 1..2", &["1.5", ".5", "1.", "1e5", "1e+5", "1", "e", "1", "..", "2"]);
     check("a::b[1:2].c", &["a", "::", "b", "[", "1", ":", "2", "]", ".", "c"]);
-    check("1a 0x1f", &["1", "a", "0", "x1f"]);
+    check("1a 0x1f 1_0$x$ 1_", &["1", "a", "0", "x1f", "1", "_0$x$", "1", "_"]);
 }
 
 #[test]
@@ -27,6 +27,11 @@ fn strings_with_and_without_prefixes() {
     check("'a\\' 'b'", &["'a\\'", "'b'"]);
     check("E'a\\'b' e'''' E'\\\\'", &["E'a\\'b'", "e''''", "E'\\\\'"]);
     check("U&'a\\' u&\"a\"\"b\" u & 'a'", &["U&'a\\'", "u&\"a\"\"b\"", "u", "&", "'a'"]);
+    check(
+        "U&\"a\" /* c */ UEscape -- d\n '!'(U&\"b\" uescape E'!'.c uescape '!'",
+        &["U&\"a\" /* c */ UEscape -- d\n '!'", "(", "U&\"b\" uescape E'!'", ".", "c", "uescape", "'!'"],
+    );
+    check("U&\"a\" uescape$$, 1", &["U&\"a\"", "uescape$$", ",", "1"]);
     check("ne'a\\' 1", &["ne", "'a\\'", "1"]);
     check("'open ; ", &["'open ; "]);
     check("E'open\\", &["E'open\\"]);

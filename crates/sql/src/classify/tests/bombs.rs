@@ -49,6 +49,7 @@ fn quotes_that_nearly_end() {
     assert_eq!(kind_of(&format!("select {}", "$a".repeat(MANY))), Kind::Read);
     assert_eq!(kind_of(&format!("select {}", "$a ".repeat(MANY))), Kind::Read);
     assert_eq!(kind_of(&format!("select 1{}2", "/+".repeat(MANY))), Kind::Read);
+    assert_eq!(kind_of(&format!("select {}", "U&\"a\" uescape ".repeat(MANY))), Kind::Read);
 }
 
 #[test]

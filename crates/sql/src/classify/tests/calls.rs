@@ -153,3 +153,19 @@ fn words_of_the_grammar_that_may_name_a_function_are_asked_about() {
         check(&sql, READ);
     }
 }
+
+#[test]
+fn the_escape_character_of_a_name_does_not_hide_a_call() {
+    let settings = pin(PinCause::Settings);
+    check("select U&\"!006eextval\" UESCAPE '!' ('s')", settings);
+    check("select U&\"set!005fconfig\" /* c */ uescape -- c\n'!' ('search_path', 'x', false)", settings);
+    check("select U&\"pg!005fcatalog\" uescape '!' . nextval('s')", settings);
+    check("select U&\"a\" uescape '!' from t", READ);
+}
+
+#[test]
+fn an_underscore_behind_a_number_starts_a_name() {
+    check("select 1_$x$, pg_advisory_lock(1)", pin(PinCause::AdvisoryLock));
+    check("select 1_0$x$, pg_advisory_lock(1)", pin(PinCause::AdvisoryLock));
+    check("select .5_$x$, pg_advisory_lock(1) -- $x$", pin(PinCause::AdvisoryLock));
+}

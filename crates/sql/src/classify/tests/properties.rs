@@ -12,7 +12,8 @@ const PIECES: &[&str] = &[
     "declare", "hold", "atomic", "case", "end", "set_config", "lower", "nextval", "pg_advisory_lock",
     "pg_catalog", "pg_temp", "local", "session", "transaction", "read", "only", "deallocate", "prepare",
     "all", "true", "false", "null", "(", ")", ",", ".", "::", "=", "+", "[", "]", "*", "$1", "42", "1.5e3",
-    "'a'", "''", "E'\\''", "$$x$$", "$t$ ; $t$", "\"a b\"", "U&\"\\0061\"", "/* c */",
+    "'a'", "''", "E'\\''", "$$x$$", "$t$ ; $t$", "\"a b\"", "U&\"\\0061\"", "uescape", "search",
+    "/* c */",
     "/* pgherd: replica */", "-- c\n", "\n", "@>", "a", "B", "größe",
 ];
 

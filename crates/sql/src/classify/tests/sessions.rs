@@ -122,3 +122,14 @@ fn other_uses_of_set_config_pin() {
         check(sql, pin(PinCause::Settings));
     }
 }
+
+#[test]
+fn a_setting_whose_name_is_written_with_escapes_pins() {
+    let settings = session_pin(PinCause::Settings);
+    check("set U&\"standard_conforming_string\\0073\" = off", settings);
+    check("set u&\"standard_conforming_string!0073\" uescape '!' to off", settings);
+    check("set session app.U&\"\\0061\" = 1", settings);
+    check("reset U&\"work\\005fmem\"", settings);
+    check("update U&\"pg\\005fsettings\" set setting = 'off'", pin(PinCause::Settings));
+    check("create table U&\"pg\\005ftemp\".t ()", pin(PinCause::TemporaryTable));
+}
