@@ -91,8 +91,8 @@ impl sql::Functions for FunctionCatalog {
         }
     }
 
-    fn shadows(&self, name: &[u8]) -> bool {
-        self.bare.get(name) == Some(&Standing::Volatile)
+    fn shadows(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
+        schema.is_none() && self.bare.get(name) == Some(&Standing::Volatile)
     }
 }
 
@@ -240,8 +240,9 @@ mod tests {
             ("public", "lower", "f"),
             ("pg_catalog", "random", "t"),
         ]);
-        assert!(catalog.shadows(b"format"));
-        assert!(!catalog.shadows(b"lower") && !catalog.shadows(b"random") && !catalog.shadows(b"x"));
+        let shadows = |name: &[u8]| catalog.shadows(None, name);
+        assert!(shadows(b"format") && !catalog.shadows(Some(b"pg_catalog"), b"format"));
+        assert!(!shadows(b"lower") && !shadows(b"random") && !shadows(b"x"));
     }
 
     #[test]

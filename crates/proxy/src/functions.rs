@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use config::FunctionLists;
-use health::{FunctionCatalog, Health};
+use health::Health;
 use session::{FunctionSource, FunctionsNow};
 use sql::Functions;
 
@@ -13,19 +13,56 @@ pub(crate) struct KnownFunctions {
     lists: Arc<Lists>,
 }
 
-/// Names as configured: `schema.name`, or `name` alone for any schema; folded to lower case.
+/// Names as configured, folded to lower case.
 struct Lists {
     primary: HashSet<Box<[u8]>>,
+    /// What an unqualified call of one of `primary` may look like.
+    primary_bare: HashSet<Box<[u8]>>,
     replica: HashSet<Box<[u8]>>,
+}
+
+impl Lists {
+    fn new(lists: &FunctionLists) -> Self {
+        let folded = |name: &str| name.to_lowercase().into_bytes().into();
+        let bare = |name: &String| folded(name.rsplit('.').next().unwrap_or(name));
+        Self {
+            primary: lists.primary.iter().map(|name| folded(name)).collect(),
+            primary_bare: lists.primary.iter().map(bare).collect(),
+            replica: lists.replica.iter().map(|name| folded(name)).collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.primary.is_empty() && self.replica.is_empty()
+    }
+
+    /// What they say of a call; `None`: nothing. An unqualified call may mean any schema's function, so one that is for
+    /// the primary is enough; to be safe on a replica it has to be listed without a schema.
+    fn target(&self, schema: Option<&[u8]>, name: &[u8]) -> Option<Target> {
+        let listed = |list: &HashSet<Box<[u8]>>| {
+            list.contains(name) || schema.is_some_and(|schema| list.contains(&*[schema, b".", name].concat()))
+        };
+        if listed(&self.primary) || schema.is_none() && self.primary_bare.contains(name) {
+            Some(Target::Primary)
+        } else {
+            listed(&self.replica).then_some(Target::Replica)
+        }
+    }
+}
+
+/// Where a listed function may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// On the primary alone.
+    Primary,
+    /// On a replica, too.
+    Replica,
 }
 
 impl KnownFunctions {
     /// `lists` go above the catalogs that `health` reads.
     pub(crate) fn new(health: Arc<Health>, lists: &FunctionLists) -> Self {
-        let folded =
-            |names: &[String]| names.iter().map(|name| name.to_lowercase().into_bytes().into()).collect();
-        let lists = Lists { primary: folded(&lists.primary), replica: folded(&lists.replica) };
-        Self { health, lists: Arc::new(lists) }
+        Self { health, lists: Arc::new(Lists::new(lists)) }
     }
 }
 
@@ -38,26 +75,86 @@ impl fmt::Debug for KnownFunctions {
 impl FunctionSource for KnownFunctions {
     fn functions(&self, database: &str) -> FunctionsNow {
         let (version, catalog) = self.health.functions(database);
-        if self.lists.primary.is_empty() && self.lists.replica.is_empty() {
+        if self.lists.is_empty() {
             return (version, catalog);
         }
         (version, Arc::new(Listed { lists: Arc::clone(&self.lists), catalog }))
     }
 }
 
-struct Listed {
+/// The lists above a catalog.
+struct Listed<C> {
     lists: Arc<Lists>,
-    catalog: Arc<FunctionCatalog>,
+    catalog: Arc<C>,
 }
 
-impl Functions for Listed {
+impl<C: Functions> Functions for Listed<C> {
     fn is_harmless(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
-        let named = |list: &HashSet<Box<[u8]>>| {
-            list.contains(name) || schema.is_some_and(|schema| list.contains(&*[schema, b".", name].concat()))
-        };
-        if named(&self.lists.primary) {
-            return false;
+        match self.lists.target(schema, name) {
+            Some(target) => target == Target::Replica,
+            None => self.catalog.is_harmless(schema, name),
         }
-        named(&self.lists.replica) || self.catalog.is_harmless(schema, name)
+    }
+
+    fn shadows(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
+        match self.lists.target(schema, name) {
+            Some(target) => target == Target::Primary,
+            None => self.catalog.shadows(schema, name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sql::{Kind, classify};
+
+    use super::*;
+
+    /// Knows a volatile `format` outside `pg_catalog`, and that `audit` is harmless.
+    struct Catalog;
+
+    impl Functions for Catalog {
+        fn is_harmless(&self, _schema: Option<&[u8]>, name: &[u8]) -> bool {
+            name == b"audit"
+        }
+
+        fn shadows(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
+            schema.is_none() && name == b"format"
+        }
+    }
+
+    #[track_caller]
+    fn check(primary: &[&str], replica: &[&str], call: &str, expected: Kind) {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let lists = Lists::new(&FunctionLists { primary: owned(primary), replica: owned(replica) });
+        let known = Listed { lists: Arc::new(lists), catalog: Arc::new(Catalog) };
+        assert_eq!(classify(format!("select {call}").as_bytes(), &known).kind, expected, "{call}");
+    }
+
+    #[test]
+    fn a_list_leaves_to_the_catalog_what_it_does_not_name() {
+        check(&["x"], &["y"], "format('a')", Kind::Write);
+        check(&["x"], &["y"], "pg_catalog.format('a')", Kind::Read);
+        check(&["x"], &["y"], "audit()", Kind::Read);
+        check(&["x"], &["y"], "unheard_of()", Kind::Write);
+    }
+
+    #[test]
+    fn built_in_functions_can_be_kept_on_the_primary() {
+        check(&["PG_Sleep"], &[], "pg_sleep(1)", Kind::Write);
+        check(&["pg_sleep"], &[], "pg_catalog.pg_sleep(1)", Kind::Write);
+        check(&["pg_catalog.pg_sleep"], &[], "pg_sleep(1)", Kind::Write);
+        check(&["shop.lower"], &[], "pg_catalog.lower('a')", Kind::Read);
+        check(&[], &["format"], "format('a')", Kind::Read);
+        check(&[], &["public.format"], "format('a')", Kind::Write);
+    }
+
+    #[test]
+    fn an_unqualified_call_may_mean_the_listed_schema() {
+        check(&["shop.audit"], &[], "audit()", Kind::Write);
+        check(&["shop.audit"], &[], "shop.audit()", Kind::Write);
+        check(&["shop.audit"], &[], "other.audit()", Kind::Read);
+        check(&[], &["shop.stamp"], "shop.stamp()", Kind::Read);
+        check(&[], &["shop.stamp"], "stamp()", Kind::Write);
     }
 }

@@ -64,7 +64,7 @@ impl Functions for Known {
         }
     }
 
-    fn shadows(&self, name: &[u8]) -> bool {
-        self.others(&String::from_utf8_lossy(name)).any(|volatile| volatile)
+    fn shadows(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
+        schema.is_none() && self.others(&String::from_utf8_lossy(name)).any(|volatile| volatile)
     }
 }

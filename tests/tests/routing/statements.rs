@@ -145,3 +145,30 @@ async fn listed_functions_overrule_the_catalog() {
     }
     panic!("the promised function never went to the replica");
 }
+
+#[tokio::test]
+async fn functions_listed_for_the_primary_go_there_under_whatever_name() {
+    let list = |names: &[&str]| toml::Value::Array(names.iter().map(|name| (*name).into()).collect());
+    let setup = Setup::shared()
+        .set("routing.read_your_writes", "off")
+        .set("routing.primary_functions", list(&["pg_sleep", "shop.audit", "pg_catalog.upper"]));
+    let mut watched = Watched::new(
+        setup,
+        "create schema shop;
+         create function shop.audit() returns int language sql stable as 'select 1';
+         grant usage on schema shop to app;
+         create type label as (text text);
+         create function lower(label) returns text language plpgsql volatile as $$ begin return 'x'; end $$;
+         create function twice(a int) returns int language sql stable as 'select a * 2';",
+    )
+    .await;
+    watched.until_functions_are_known("select twice(1)").await;
+    watched.check("select initcap('a')", "us").await;
+    watched.check("select lower('(A)'::label)", "eu").await;
+    watched.check("select pg_sleep(0)", "eu").await;
+    watched.check("select pg_catalog.pg_sleep(0)", "eu").await;
+    watched.check("select upper('a')", "eu").await;
+    watched.check("select shop.audit()", "eu").await;
+    watched.check("set search_path to shop, public; select audit()", "eu").await;
+    watched.check("select audit()", "eu").await;
+}

@@ -48,7 +48,7 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
         };
         match standing(folded) {
             Standing::Harmless => {
-                if schema.is_none() && self.functions.shadows(folded) {
+                if self.functions.shadows(schema, folded) {
                     self.raise(Access::Unvouched);
                 }
             }

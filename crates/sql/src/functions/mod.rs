@@ -11,8 +11,8 @@ pub(crate) use views::is_node_view;
 
 /// What is known of the functions of a database, from its catalog or from the configuration.
 ///
-/// Asked only about names that the built-in lists do not decide; those lists hold for unqualified names and for
-/// `pg_catalog`.
+/// The built-in lists, which hold for unqualified names and for `pg_catalog`, come first: it is asked about names that
+/// are not in them, and whether harmless ones are shadowed.
 pub trait Functions {
     /// Whether calling it in a read is known to be harmless on a replica and gives the same answer there: it writes
     /// nothing, leaves nothing behind in the session and does not tell about the node it runs on.
@@ -21,9 +21,11 @@ pub trait Functions {
     /// that the call may mean is harmless.
     fn is_harmless(&self, schema: Option<&[u8]>, name: &[u8]) -> bool;
 
-    /// Whether an unqualified call of a built-in harmless `name` may mean a function outside `pg_catalog` that is not
-    /// harmless, such as a volatile `format(my_type)` that somebody added.
-    fn shadows(&self, _name: &[u8]) -> bool {
+    /// Whether a call of a built-in harmless `name` is not to be taken for harmless: unqualified, it may mean a function
+    /// outside `pg_catalog`, such as a volatile `format(my_type)` that somebody added, or the configuration says so.
+    ///
+    /// `schema` is `None` or `pg_catalog`.
+    fn shadows(&self, _schema: Option<&[u8]>, _name: &[u8]) -> bool {
         false
     }
 }

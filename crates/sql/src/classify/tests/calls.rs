@@ -9,8 +9,8 @@ impl Functions for Catalog {
         matches!((schema, name), (Some(b"app"), b"twice" | b"Twice" | b"nextval") | (None, b"double"))
     }
 
-    fn shadows(&self, name: &[u8]) -> bool {
-        name == b"format"
+    fn shadows(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
+        schema.is_none() && name == b"format"
     }
 }
 
@@ -143,7 +143,7 @@ fn words_of_the_grammar_that_may_name_a_function_are_asked_about() {
         fn is_harmless(&self, _schema: Option<&[u8]>, _name: &[u8]) -> bool {
             false
         }
-        fn shadows(&self, name: &[u8]) -> bool {
+        fn shadows(&self, _schema: Option<&[u8]>, name: &[u8]) -> bool {
             name == self.0
         }
     }
