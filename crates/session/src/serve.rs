@@ -376,7 +376,12 @@ impl Session {
         let pool = self.worker.pool(&self.pools, exchange.node);
         let mid_message =
             self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;
-        if mid_message || !server.ledger.is_settled() || exchange.entrance != Entrance::Open {
+        // what a Flush asked for is answered and yet not committed, nor does the last status tell of it
+        let unfinished = mid_message
+            || exchange.unit_open
+            || !server.ledger.is_settled()
+            || exchange.entrance != Entrance::Open;
+        if unfinished {
             // it would be kept busy for a client that has gone: end what it does, and the connection
             self.worker.cancel_and_close(&self.pools, exchange.node, server);
             return;

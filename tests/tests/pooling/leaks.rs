@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::{Herd, Setup};
-use testkit::Client;
+use testkit::{Batch, Client};
 
 /// A kind of state: what makes it, what shows it, and what that shows where it is not.
 struct Kind {
@@ -102,6 +102,8 @@ enum Exit {
     Reset,
     InTransaction,
     InFailedTransaction,
+    /// Behind a Flush: what it wrote is answered, and neither committed nor in a transaction that a status shows.
+    BeforeSync,
     /// It does not: it stays connected and idle.
     Stays,
 }
@@ -119,6 +121,7 @@ fn start(pool_size: u32) -> Herd {
          exception when others then null; end $$",
     )
     .unwrap();
+    herd.psql_directly("create table unfinished (a text); grant all on unfinished to public").unwrap();
     herd
 }
 
@@ -139,6 +142,17 @@ async fn leave(herd: &Herd, kind: &Kind, exit: Exit) -> Option<Client> {
         Exit::InFailedTransaction => {
             client.execute("begin").await;
             assert_eq!(client.failure("select 1 / 0").await.as_deref(), Some("22012"));
+            client.reset();
+        }
+        Exit::BeforeSync => {
+            let batch = Batch::new()
+                .parse("", "insert into public.unfinished values ('left behind')")
+                .bind("", "", &[])
+                .execute("", 0)
+                .flush();
+            client.send(batch.bytes()).await.unwrap();
+            // one of the kinds makes transactions read-only
+            while !matches!(client.next().await.expect("the insert is answered").tag, b'C' | b'E') {}
             client.reset();
         }
         Exit::Stays => return Some(client),
@@ -174,6 +188,9 @@ async fn check(herd: &Herd, exit: Exit) {
             client.terminate().await;
         }
     }
+    if herd.psql_directly("select count(*) from unfinished").unwrap() != "0" {
+        leaks.push("another client committed what was not finished".to_owned());
+    }
     assert!(leaks.is_empty(), "{exit:?}:\n{}", leaks.join("\n"));
 }
 
@@ -195,6 +212,11 @@ async fn nothing_is_left_by_clients_that_vanish_in_a_transaction() {
 #[tokio::test]
 async fn nothing_is_left_by_clients_that_vanish_in_a_failed_transaction() {
     check(&start(1), Exit::InFailedTransaction).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_clients_that_vanish_between_flush_and_sync() {
+    check(&start(1), Exit::BeforeSync).await;
 }
 
 #[tokio::test]
