@@ -36,14 +36,14 @@ pub enum Reset {
 /// # Cancel safety
 /// Dropped half-way, it leaves the server not clean; the server must then be closed.
 pub async fn settle(server: &mut Server, parameters: &ParameterSets) -> io::Result<()> {
-    while !server.ledger.is_settled() || !server.output.is_empty() {
+    while !server.ledger.is_answered() || !server.output.is_empty() {
         if !server.output.is_empty() {
             let mut output = std::mem::take(&mut server.output);
             server.stream.write_all_buf(&mut output).await?;
             server.stream.flush().await?;
         }
         take_messages(server, parameters)?;
-        if !server.ledger.is_settled() {
+        if !server.ledger.is_answered() {
             read_more(server).await?;
         }
     }
@@ -99,6 +99,8 @@ pub(crate) async fn clean(
         settle(&mut server, parameters).await?;
         if server.ledger.status() != TxStatus::Idle {
             run(&mut server, "ROLLBACK", parameters).await?;
+        } else if !server.ledger.is_settled() {
+            run(&mut server, "", parameters).await?; // what its answer comes behind is all that comes
         }
         if reset == Reset::Session {
             run(&mut server, "DISCARD ALL", parameters).await?;
@@ -116,6 +118,8 @@ pub(crate) async fn clean(
 async fn run(server: &mut Server, sql: &str, parameters: &ParameterSets) -> io::Result<()> {
     let mut request = Vec::new();
     frontend::query(sql.as_bytes(), &mut request);
+    // a simple query destroys the unnamed statement (manual, "Extended Query")
+    server.prepared.set_unnamed(None);
     server.ledger.owe(Owed::Query, Origin::Proxy);
     server.output.extend_from_slice(&request);
     settle(server, parameters).await?;

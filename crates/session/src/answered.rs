@@ -62,7 +62,7 @@ impl Session {
         self.give_up_rerun();
         let exchange = self.exchange_mut();
         exchange.unit_failed = true;
-        let unit = exchange.units_done;
+        let unit = exchange.units_done(&server.ledger);
         let of_unit = exchange.parses.iter().take_while(|parse| parse.unit <= unit).count();
         let failed: Vec<_> = exchange.parses.drain(..of_unit).collect();
         for parse in failed {
@@ -98,8 +98,11 @@ impl Session {
         let status = server.ledger.status();
         let settled = server.ledger.ready_owed() == 0;
         let exchange = self.exchange_mut();
-        let (unit, failed) = (exchange.units_done, std::mem::take(&mut exchange.unit_failed));
-        exchange.units_done += 1;
+        let unit = exchange.units_done(&server.ledger).saturating_sub(1);
+        let failed = std::mem::take(&mut exchange.unit_failed);
+        if server.ledger.is_answered() {
+            exchange.unit_open = false; // a Sync that a COPY did not ignore after all
+        }
         let unit_started = exchange.unit_started;
         let started = exchange.started;
         let outcome = if exchange.effects.is_empty() {

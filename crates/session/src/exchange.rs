@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use pool::Statement;
+use protocol::Ledger;
 use tokio::time::Instant;
 use topology::NodeId;
 use wire::message::error::ErrorMessage;
@@ -126,9 +127,8 @@ pub(crate) struct Exchange {
     pub(crate) rerun: Rerun,
     /// Answers that are kept back while the request could still be run again.
     pub(crate) held_back: Vec<u8>,
-    /// Units sent and units answered.
+    /// Units sent.
     pub(crate) units_sent: u32,
-    pub(crate) units_done: u32,
     /// Part of the answer to a unit has come, beyond what comes before anything is executed.
     pub(crate) unit_answering: bool,
     /// The unit being answered had an error.
@@ -158,7 +158,6 @@ impl Exchange {
             rerun: Rerun::No,
             held_back: Vec::new(),
             units_sent: 0,
-            units_done: 0,
             unit_answering: false,
             unit_failed: false,
             unit_open: false,
@@ -169,6 +168,12 @@ impl Exchange {
             started: now,
             unit_started: now,
         }
+    }
+
+    /// Units answered: those that no ReadyForQuery is owed for any more. A Sync that the server ignores within a COPY
+    /// and a Query that it skips behind an error count as answered with what follows them.
+    pub(crate) fn units_done(&self, ledger: &Ledger) -> u32 {
+        self.units_sent.saturating_sub(u32::try_from(ledger.ready_owed()).unwrap_or(u32::MAX))
     }
 
     /// Starts anew for another use, keeping what memory there is.

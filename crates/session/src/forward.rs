@@ -46,7 +46,7 @@ impl Session {
             && server.ledger.len() < REPLIES_OWED_MAX
             && !matches!(self.exchange().entrance, Entrance::Replaying { .. })
             // a cancel on its way must not hit the next statement
-            && (server.cancels().get() == 0 || !server.ledger.is_settled())
+            && (server.cancels().get() == 0 || !server.ledger.is_answered())
     }
 
     /// Sends what can be sent of `input`, behind what `out` holds already, in the same write; the number of bytes
@@ -147,7 +147,7 @@ impl Session {
         if !taken {
             return Ok(Step::Stop);
         }
-        self.unit_progress(header.tag);
+        self.unit_progress(server, header.tag);
         let here = HEADER_LEN + body.len();
         if !whole {
             self.body = ClientBody::Forward(header.body_len - u32::try_from(body.len()).unwrap_or(u32::MAX));
@@ -179,7 +179,7 @@ impl Session {
         })
     }
 
-    fn unit_progress(&mut self, tag: u8) {
+    fn unit_progress(&mut self, server: &Server, tag: u8) {
         let now = self.worker.now();
         let exchange = self.exchange_mut();
         if !exchange.unit_open {
@@ -187,7 +187,8 @@ impl Session {
         }
         match unit_end(tag) {
             Some(UnitEnd::Ready) => {
-                exchange.unit_open = false;
+                // the server ignores a Sync within a COPY, and a Query behind an error
+                exchange.unit_open = server.ledger.ready_owed() == 0;
                 exchange.units_sent += 1;
             }
             Some(UnitEnd::Flush) => {

@@ -3,6 +3,7 @@
 use std::task::Context;
 
 use pool::{Body, Server};
+use protocol::Ledger;
 use routing::Policy;
 use tokio::time::Instant;
 use wire::{
@@ -131,7 +132,7 @@ impl Session {
             );
             return Err(End::Refused(Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))));
         }
-        let (error, status) = verdict(&exchange, server.ledger.status(), &loss);
+        let (error, status) = verdict(&exchange, &server.ledger, &loss);
         self.tell_loss(cx, &mut server, error, status)
     }
 
@@ -257,7 +258,7 @@ fn may_run_again(loss: &Loss, read_only: bool) -> bool {
 }
 
 /// What the client is told, and the transaction status that it is left in.
-fn verdict(exchange: &Exchange, status: TxStatus, loss: &Loss) -> (Option<ErrorMessage>, TxStatus) {
+fn verdict(exchange: &Exchange, ledger: &Ledger, loss: &Loss) -> (Option<ErrorMessage>, TxStatus) {
     let reason = match loss {
         Loss::Gone => "the server closed the connection",
         Loss::Fatal(_) => "the server ended the connection",
@@ -285,8 +286,8 @@ fn verdict(exchange: &Exchange, status: TxStatus, loss: &Loss) -> (Option<ErrorM
         .with_hint("Find out before you run the transaction again.");
         return (Some(error.with_detail(detail)), TxStatus::Idle);
     }
-    match status {
-        TxStatus::Failed if exchange.units_done == exchange.units_sent => (None, TxStatus::Failed),
+    match ledger.status() {
+        TxStatus::Failed if ledger.ready_owed() == 0 => (None, TxStatus::Failed),
         TxStatus::InTransaction | TxStatus::Failed => (Some(failover(detail)), TxStatus::Failed),
         TxStatus::Idle if exchange.block.is_open() => (Some(failover(detail)), TxStatus::Failed),
         TxStatus::Idle if !exchange.writes.is_empty() => {

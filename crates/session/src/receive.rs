@@ -192,6 +192,10 @@ impl Session {
                 return Ok(Fate::Forward);
             }
             Verdict::Reply(_) if tag == b'1' => self.parsed(),
+            // the Sync that was sent is one that the server ignores
+            Verdict::Reply(_) if tag == b'G' => {
+                self.exchange_mut().unit_open |= server.ledger.ready_owed() == 0
+            }
             Verdict::Reply(_) if tag == b'C' && owner == Owner::Client => {
                 self.command_completed(server, body)
             }

@@ -80,7 +80,7 @@ impl Session {
             return Ok(());
         }
         match &self.phase {
-            Phase::Linked(server) if !server.ledger.is_settled() => {
+            Phase::Linked(server) if !server.ledger.is_answered() => {
                 self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
             }
             Phase::Waiting(_) | Phase::Held => {
@@ -318,13 +318,13 @@ impl Session {
         }
         let now = self.worker.now();
         let since = *self.exchange_mut().deposed_since.get_or_insert(now);
-        let settled = server.ledger.is_settled();
+        let settled = server.ledger.is_answered();
         self.exchange().may_be_cut(server.ledger.status(), settled)
             || now.duration_since(since) >= self.worker.settings().session.drain_timeout
     }
 
     fn may_release(&self, server: &Server) -> bool {
-        server.ledger.is_settled()
+        server.ledger.is_answered()
             && server.ledger.status() == TxStatus::Idle
             && self.pin.is_none()
             && self.body == ClientBody::Boundary
@@ -350,9 +350,10 @@ impl Session {
             self.worker.keep_exchange(exchange);
         }
         self.request_over();
+        let pool = self.worker.pool(&self.pools, node);
         match server.prove_clean() {
-            Ok(clean) => self.worker.pool(&self.pools, node).give_back(clean),
-            Err(server) => drop(server),
+            Ok(clean) => pool.give_back(clean),
+            Err(server) => pool.reset_and_give_back(server, Reset::Transaction),
         }
         Ok(Turn::Again)
     }
@@ -379,7 +380,7 @@ impl Session {
         // what a Flush asked for is answered and yet not committed, nor does the last status tell of it
         let unfinished = mid_message
             || exchange.unit_open
-            || !server.ledger.is_settled()
+            || !server.ledger.is_answered()
             || exchange.entrance != Entrance::Open;
         if unfinished {
             // it would be kept busy for a client that has gone: end what it does, and the connection

@@ -1,6 +1,7 @@
 //! What clients see of the protocol: everything looks as if they talked to PostgreSQL itself.
 
 mod cancel;
+mod copy;
 mod differential;
 mod hostile;
 mod large;

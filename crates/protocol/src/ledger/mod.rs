@@ -4,97 +4,9 @@ use std::collections::VecDeque;
 
 use wire::message::backend::TxStatus;
 
-/// A reply that the server owes, named after the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owed {
-    /// ParseComplete.
-    Parse,
-    /// BindComplete.
-    Bind,
-    /// ParameterDescription, then RowDescription or NoData.
-    DescribeStatement,
-    /// RowDescription or NoData.
-    DescribePortal,
-    /// Rows or COPY, then CommandComplete, EmptyQueryResponse or PortalSuspended.
-    Execute,
-    /// CloseComplete.
-    Close,
-    /// ReadyForQuery.
-    Sync,
-    /// Whatever a simple query brings, then ReadyForQuery.
-    Query,
-    /// FunctionCallResponse, then ReadyForQuery.
-    FunctionCall,
-    /// Nothing: the client's CopyDone or CopyFail stands here in the order of things.
-    CopyEnd,
-}
+pub use reply::{Abandoned, Local, Origin, Owed, Owner, Unowed, Verdict};
 
-impl Owed {
-    fn is_answered_by_ready(self) -> bool {
-        matches!(self, Self::Sync | Self::Query | Self::FunctionCall)
-    }
-}
-
-/// Who asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The client: the reply is forwarded.
-    Client,
-    /// The proxy: the reply is swallowed.
-    Proxy,
-}
-
-/// A reply that the proxy itself gives, in its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Local {
-    /// ParseComplete for a statement that the server has already.
-    ParseComplete,
-    /// CloseComplete for a statement that the server keeps for others.
-    CloseComplete,
-    /// CommandComplete of a DEALLOCATE of such a statement.
-    Deallocated,
-    /// ReadyForQuery with the server's present status, for a query that was answered locally.
-    Ready,
-}
-
-/// To whom a server message belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// Forward it.
-    Client,
-    /// Swallow it.
-    Proxy,
-}
-
-/// What a server message was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Part of an answer, or the whole of one that no ReadyForQuery follows.
-    Reply(Owner),
-    /// ReadyForQuery: the unit is answered.
-    Ready(Owner),
-    /// An ErrorResponse to something that was asked.
-    Error(Owner),
-    /// NoticeResponse, ParameterStatus, NotificationResponse: at any time, owed to nobody.
-    Asynchronous,
-}
-
-/// A message that nobody is owed: the connection has lost its place and must be closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server sent a message of type {tag:#04x} that nobody asked for")]
-pub struct Unowed {
-    /// The message's type.
-    pub tag: u8,
-}
-
-/// What a client still expects of a server that is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abandoned {
-    /// ReadyForQuery messages owed to it.
-    pub ready_owed: usize,
-    /// It sent requests that no Sync follows yet.
-    pub unit_open: bool,
-}
+mod reply;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
@@ -122,6 +34,11 @@ pub struct Ledger {
     mode: Mode,
     status: TxStatus,
     ready_owed: usize,
+    /// Syncs sent before the end of the present COPY: the server ignores those that it reads while it takes data.
+    ignored: usize,
+    /// ReadyForQuery that may come beyond those owed. A COPY can fail before its server has read a Sync that was
+    /// taken for ignored, and then that Sync is answered; nothing that the server sends tells whether it will be.
+    surplus: usize,
 }
 
 impl Ledger {
@@ -132,10 +49,18 @@ impl Ledger {
         self.status
     }
 
-    /// Nothing is owed and the server waits for a request.
+    /// Nothing is owed, nothing can come, and the server waits for a request.
     #[must_use]
     #[inline]
     pub fn is_settled(&self) -> bool {
+        self.is_answered() && self.surplus == 0
+    }
+
+    /// Nothing is owed and the server waits for a request. After a COPY that failed, one more ReadyForQuery may yet
+    /// come, which is nobody's; the answer to any further request shows that it will not.
+    #[must_use]
+    #[inline]
+    pub fn is_answered(&self) -> bool {
         self.entries.is_empty() && self.mode == Mode::Normal
     }
 
@@ -177,7 +102,10 @@ impl Ledger {
             Mode::Skipping if owed != Owed::Sync => return,
             Mode::Skipping => self.mode = Mode::Normal,
             Mode::CopyIn => match owed {
-                Owed::Sync => return,
+                Owed::Sync => {
+                    self.ignored = self.ignored.saturating_add(1);
+                    return;
+                }
                 Owed::CopyEnd => {
                     self.mode = Mode::Normal;
                     return;
@@ -249,8 +177,7 @@ impl Ledger {
             .drain(..)
             .filter(|entry| matches!(entry, Entry::Owed(owed, Origin::Client) if owed.is_answered_by_ready()))
             .count();
-        self.mode = Mode::Normal;
-        self.ready_owed = 0;
+        *self = Self { entries: std::mem::take(&mut self.entries), status: self.status, ..Self::default() };
         Abandoned { ready_owed, unit_open }
     }
 
@@ -266,37 +193,69 @@ impl Ledger {
     #[inline]
     fn data(&mut self, tag: u8) -> Result<Verdict, Unowed> {
         match self.front() {
-            Some((Owed::Query | Owed::Execute, owner)) => Ok(Verdict::Reply(owner)),
+            Some((Owed::Query | Owed::Execute, owner)) => {
+                self.surplus = 0;
+                Ok(Verdict::Reply(owner))
+            }
             _ => Err(Unowed { tag }),
         }
     }
 
     fn ready(&mut self, body: &[u8]) -> Result<Verdict, Unowed> {
         let unowed = Unowed { tag: b'Z' };
-        let (owed, owner) = self.front().ok_or(unowed)?;
-        if !owed.is_answered_by_ready() || self.mode == Mode::Described {
-            return Err(unowed);
-        }
-        self.status = TxStatus::read(body).map_err(|_| unowed)?;
+        let status = TxStatus::read(body).map_err(|_| unowed)?;
+        let owner = match self.front() {
+            Some((Owed::Sync, owner)) => owner,
+            // part of their answer comes first, and would have shown that there is no surplus
+            Some((Owed::Query | Owed::FunctionCall, owner)) if self.surplus == 0 => owner,
+            _ => return self.ready_beyond(status).ok_or(unowed),
+        };
+        self.status = status;
         self.ready_owed = self.ready_owed.saturating_sub(1);
         self.pay();
         Ok(Verdict::Ready(owner))
     }
 
+    /// The answer to a Sync that was taken for ignored. If it ends the skipping, it is what the client's error is
+    /// followed by; else a later Sync was taken to be answered by what came before, and the client has its answer.
+    fn ready_beyond(&mut self, status: TxStatus) -> Option<Verdict> {
+        self.surplus = self.surplus.checked_sub(1)?;
+        self.status = status;
+        let owner = if self.mode == Mode::Skipping { Owner::Client } else { Owner::Proxy };
+        match self.mode {
+            Mode::Skipping => self.mode = Mode::Normal,
+            Mode::Normal => {}
+            Mode::Described | Mode::CopyIn => return None,
+        }
+        Some(if owner == Owner::Client { Verdict::Ready(owner) } else { Verdict::Reply(owner) })
+    }
+
     fn error(&mut self) -> Result<Verdict, Unowed> {
         let (owed, owner) = self.front().ok_or(Unowed { tag: b'E' })?;
         match owed {
-            Owed::Query | Owed::FunctionCall => self.mode = Mode::Normal,
+            Owed::Query | Owed::FunctionCall => {
+                self.mode = Mode::Normal;
+                self.only_ready_is_left();
+            }
             Owed::Parse
             | Owed::Bind
             | Owed::DescribeStatement
             | Owed::DescribePortal
             | Owed::Execute
             | Owed::Close
-            | Owed::Sync
             | Owed::CopyEnd => self.skip_to_sync(),
+            // it failed to commit
+            Owed::Sync => return Ok(Verdict::Error(owner)),
         }
+        self.surplus = std::mem::take(&mut self.ignored);
         Ok(Verdict::Error(owner))
+    }
+
+    /// After an error nothing more comes of a Query or FunctionCall but ReadyForQuery.
+    fn only_ready_is_left(&mut self) {
+        if let Some(Entry::Owed(owed, _)) = self.entries.front_mut() {
+            *owed = Owed::Sync;
+        }
     }
 
     /// After an error in the extended protocol the server discards everything up to the next Sync, a Query too.
@@ -328,14 +287,19 @@ impl Ledger {
             }
             (Owed::Execute, b'C' | b'I' | b's') => {
                 self.mode = Mode::Normal;
+                self.ignored = 0; // a COPY that came to its end has read what was sent before
                 self.pay();
             }
             (Owed::Execute | Owed::Query, b'H' | b'c') => {}
             (Owed::Execute | Owed::Query, b'G') => self.copy_in_begins(),
-            (Owed::Query, b'T' | b'C' | b'I') => self.mode = Mode::Normal,
+            (Owed::Query, b'T' | b'C' | b'I') => {
+                self.mode = Mode::Normal;
+                self.ignored = 0;
+            }
             (Owed::FunctionCall, b'V') => {}
             _ => return Err(unowed),
         }
+        self.surplus = 0;
         Ok(Verdict::Reply(owner))
     }
 
@@ -350,21 +314,32 @@ impl Ledger {
     /// The server reads COPY data from here on and ignores each Sync before the CopyDone or CopyFail; what the
     /// client sent ahead of this answer is judged now.
     fn copy_in_begins(&mut self) {
+        self.mode = Mode::CopyIn;
+        self.ignored = 0;
+        let is_sync = |entry: &Entry| matches!(entry, Entry::Owed(Owed::Sync, _));
+        let other = |entry: &Entry| matches!(entry, Entry::Owed(..)) && !is_sync(entry);
+        let end = self.entries.iter().skip(1).position(other).map(|at| at.saturating_add(1));
+        match end.and_then(|at| self.entries.get(at)) {
+            Some(Entry::Owed(Owed::CopyEnd, _)) => self.mode = Mode::Normal,
+            // A request stands where the end of the data has to: the server ends the connection when it reads it,
+            // and only a COPY that failed before leads there, which leaves all Syncs to be answered.
+            Some(_) => return,
+            None => {}
+        }
         let mut at = 1;
-        while let Some(&entry) = self.entries.get(at) {
-            match entry {
-                Entry::Owed(Owed::CopyEnd, _) => {
-                    self.entries.remove(at);
-                    return;
-                }
-                Entry::Owed(Owed::Sync, _) => {
-                    self.entries.remove(at);
-                    self.ready_owed = self.ready_owed.saturating_sub(1);
-                }
-                Entry::Owed(..) | Entry::Local(_) => at = at.saturating_add(1),
+        let ahead = end.unwrap_or(self.entries.len());
+        for _ in 1..ahead {
+            if self.entries.get(at).is_some_and(is_sync) {
+                self.entries.remove(at);
+                self.ready_owed = self.ready_owed.saturating_sub(1);
+                self.ignored = self.ignored.saturating_add(1);
+            } else {
+                at = at.saturating_add(1);
             }
         }
-        self.mode = Mode::CopyIn;
+        if end.is_some() {
+            self.entries.remove(at);
+        }
     }
 }
 

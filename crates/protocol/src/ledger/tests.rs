@@ -159,7 +159,55 @@ fn a_copy_that_fails_in_the_extended_protocol_waits_for_the_next_sync() {
     ledger.owe(Owed::CopyEnd, Origin::Client);
     ledger.owe(Owed::Sync, Origin::Client);
     receive(&mut ledger, b"Z");
+    assert!(ledger.is_answered());
+    assert!(
+        !ledger.is_settled(),
+        "the first Sync may not have been read by the COPY, and then it is answered, too"
+    );
+    ledger.owe(Owed::Query, Origin::Proxy);
+    receive(&mut ledger, b"IZ");
     assert!(ledger.is_settled());
+}
+
+#[test]
+fn a_sync_that_a_failed_copy_did_not_read_is_answered_to_nobody() {
+    // "cannot copy to view": the server finds out after CopyInResponse and before it reads
+    let mut ledger = ledger(&[Owed::Execute, Owed::Sync, Owed::CopyEnd, Owed::Sync]);
+    receive(&mut ledger, b"GEZ");
+    assert!(ledger.is_answered() && !ledger.is_settled());
+    ledger.owe(Owed::Query, Origin::Client);
+    assert_eq!(ledger.receive(b'Z', b"I"), Ok(Verdict::Reply(Owner::Proxy)));
+    assert_eq!(ledger.receive(b'D', b""), Ok(Verdict::Reply(Owner::Client)));
+    receive(&mut ledger, b"C");
+    assert_eq!(ledger.receive(b'Z', b"I"), Ok(Verdict::Ready(Owner::Client)));
+    assert!(ledger.is_settled());
+    refuse(&mut ledger, b'Z');
+}
+
+#[test]
+fn a_sync_that_a_failed_copy_did_not_read_ends_the_skipping() {
+    let mut ledger = ledger(&[Owed::Execute, Owed::Sync]);
+    receive(&mut ledger, b"GE");
+    assert_eq!(ledger.receive(b'Z', b"I"), Ok(Verdict::Ready(Owner::Client)));
+    assert!(ledger.is_settled());
+    ledger.owe(Owed::CopyEnd, Origin::Client);
+    ledger.owe(Owed::Sync, Origin::Client);
+    receive(&mut ledger, b"Z");
+    assert!(ledger.is_settled());
+}
+
+#[test]
+fn requests_where_copy_data_had_to_come_are_answered_if_the_copy_failed_first() {
+    let mut ledger = ledger(&[Owed::Execute, Owed::Sync, Owed::Parse, Owed::Sync]);
+    receive(&mut ledger, b"GEZ1Z");
+    assert!(ledger.is_settled());
+}
+
+#[test]
+fn after_its_error_a_query_brings_no_rows() {
+    let mut ledger = ledger(&[Owed::Query]);
+    receive(&mut ledger, b"TDE");
+    refuse(&mut ledger, b'D');
 }
 
 #[test]
@@ -245,6 +293,38 @@ mod model {
     }
 
     proptest! {
+        #[test]
+        fn however_much_of_its_syncs_a_copy_reads_before_it_fails_the_next_answers_find_their_requests(
+            copies in prop::collection::vec((any::<bool>(), 0..3_usize, 0..4_usize, any::<bool>()), 1..5)
+        ) {
+            let mut ledger = Ledger::default();
+            for (simple, syncs, read, ahead) in copies {
+                ledger.owe(if simple { Owed::Query } else { Owed::Execute }, Origin::Client);
+                for _ in 0..syncs { ledger.owe(Owed::Sync, Origin::Client); }
+                if !ahead { receive(&mut ledger, b"G"); }
+                ledger.owe(Owed::CopyEnd, Origin::Client);
+                if !simple { ledger.owe(Owed::Sync, Origin::Client); }
+                ledger.owe(Owed::Query, Origin::Client);
+                if ahead { receive(&mut ledger, b"G"); }
+                // more than there are: the COPY succeeds
+                let (end, unread) = if read > syncs { (b'C', 0) } else { (b'E', syncs - read) };
+                let mut readies = 0;
+                let own = [usize::from(simple), unread, usize::from(!simple)].iter().sum();
+                prop_assert!(ledger.receive(end, b"").is_ok());
+                for _ in 0..own {
+                    match ledger.receive(b'Z', b"I") {
+                        Ok(Verdict::Ready(Owner::Client)) => readies += 1,
+                        swallowed => prop_assert_eq!(swallowed, Ok(Verdict::Reply(Owner::Proxy))),
+                    }
+                }
+                prop_assert_eq!(readies, 1);
+                prop_assert_eq!(ledger.receive(b'D', b""), Ok(Verdict::Reply(Owner::Client)));
+                prop_assert!(ledger.receive(b'C', b"").is_ok());
+                prop_assert_eq!(ledger.receive(b'Z', b"I"), Ok(Verdict::Ready(Owner::Client)));
+                prop_assert!(ledger.is_settled());
+            }
+        }
+
         #[test]
         fn whatever_is_asked_and_however_it_fails_every_answer_finds_its_request(
             mut requests in prop::collection::vec(request(), 0..40), ahead in any::<bool>()
