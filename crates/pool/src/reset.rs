@@ -31,7 +31,7 @@ pub enum Reset {
 /// Waits until everything that was asked of `server` has been answered, and discards the answers.
 ///
 /// # Errors
-/// When the connection ends, loses its place or answers at great length. Then it must be closed.
+/// When the connection ends, loses its place, answers at great length or with an error. Then it must be closed.
 ///
 /// # Cancel safety
 /// Dropped half-way, it leaves the server not clean; the server must then be closed.
@@ -72,15 +72,14 @@ fn take_messages(server: &mut Server, parameters: &ParameterSets) -> io::Result<
         let peeked = peek(&server.input, Direction::Backend, MESSAGE_LIMIT).map_err(io::Error::other)?;
         let Peek::Whole { header, body } = peeked else { return Ok(()) };
         match server.ledger.receive(header.tag, body).map_err(io::Error::other)? {
-            Verdict::Error(_) if server.ledger.ready_owed() == 0 => {
-                return Err(io::Error::other("the connection failed while it was cleaned"));
-            }
+            // what was to be undone may still be there
+            Verdict::Error(_) => return Err(io::Error::other("the cleaning failed")),
             Verdict::Asynchronous if header.tag == b'S' => {
                 if let Ok((name, value)) = read_parameter_status(body) {
                     server.parameters = parameters.with(&server.parameters, name, value);
                 }
             }
-            Verdict::Reply(_) | Verdict::Ready(_) | Verdict::Error(_) | Verdict::Asynchronous => {}
+            Verdict::Reply(_) | Verdict::Ready(_) | Verdict::Asynchronous => {}
         }
         while server.ledger.take_local().is_some() {}
         server.input.advance(header.total_len());

@@ -220,6 +220,23 @@ async fn nothing_is_left_by_clients_that_vanish_between_flush_and_sync() {
 }
 
 #[tokio::test]
+async fn a_server_on_which_discard_all_failed_is_not_handed_on() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    client.execute(
+        "do $$ begin for n in 1..400 loop execute format('create temp table leaked_%s (a int primary key)', n); end loop; end $$; create temp table leaked (a int)",
+    )
+    .await;
+    // long enough for this and for nothing that drops so many tables
+    client.execute("set statement_timeout = '1ms'").await;
+    client.terminate().await;
+    let mut next = herd.proxy(0).connect_to("read-write").await;
+    let tables = "select count(*) from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'";
+    assert_eq!(next.value(tables).await, "0");
+    assert_eq!(next.value("show statement_timeout").await, "0");
+}
+
+#[tokio::test]
 async fn clients_do_not_see_what_their_neighbours_have_set() {
     check(&start(2), Exit::Stays).await;
 }
