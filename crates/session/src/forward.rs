@@ -11,7 +11,7 @@ use wire::{
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
         backend::TxStatus,
-        frontend::{self, query_text},
+        frontend::{self, BindNames, query_text},
     },
 };
 
@@ -28,8 +28,32 @@ use crate::{
 /// A client may be this many answers ahead of its server; then its socket is not read.
 const REPLIES_OWED_MAX: usize = 10_000;
 
-/// Names at the head of a Bind are looked for in this many bytes; longer names are the server's to refuse.
-const BIND_NAMES_MAX: usize = 16 * 1024;
+/// Names at the head of a Bind that is longer than is kept are looked for in this many bytes.
+const BIND_NAMES_MAX: usize = 8 * 1024;
+
+/// Whether a message that is longer than the proxy keeps goes on in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    /// It does.
+    Pass,
+    /// More of its body has to be seen first.
+    More,
+    /// Nothing of this type is so long.
+    Refuse,
+}
+
+/// What becomes of a message over the limit, of whose body so much has arrived.
+pub(crate) fn in_pieces(tag: u8, body: &[u8]) -> Pieces {
+    match tag {
+        b'Q' | b'F' | b'd' => Pieces::Pass,
+        // whether it is the unnamed statement shows in its first byte
+        b'P' if body.is_empty() => Pieces::More,
+        b'P' => Pieces::Pass,
+        b'B' if BindNames::read(body).is_ok() => Pieces::Pass,
+        b'B' if body.len() < BIND_NAMES_MAX => Pieces::More,
+        _ => Pieces::Refuse,
+    }
+}
 
 /// What became of one message.
 enum Step {
@@ -111,14 +135,26 @@ impl Session {
             return Ok(Step::Stop);
         }
         let oversized = !whole && header.total_len() > self.input_limit();
+        if oversized {
+            match in_pieces(header.tag, body) {
+                Pieces::Pass => {}
+                Pieces::More => return Ok(Step::Stop),
+                Pieces::Refuse => return Err(too_long()),
+            }
+        }
         let message = Message { header, body, whole, at };
         let taken = match header.tag {
             b'Q' if whole => self.query(server, &message, splice, scanned),
             b'P' if whole => self.parse(server, &message, splice, scanned)?,
-            b'B' if whole || oversized || body.len() >= BIND_NAMES_MAX => self.bind(server, &message, splice),
+            b'B' if whole || oversized => self.bind(server, &message, splice),
+            b'B' if body.len() >= BIND_NAMES_MAX && BindNames::read(body).is_ok() => {
+                self.bind(server, &message, splice)
+            }
             b'D' | b'C' if whole => self.describe_or_close(server, &message, splice)?,
-            // whether it is the unnamed statement shows in its first byte
-            b'P' if oversized && body.is_empty() => false,
+            b'F' if oversized => {
+                self.plain(server, b'F');
+                true
+            }
             b'Q' | b'P' if oversized => {
                 if header.tag == b'Q' || body.first() == Some(&0) {
                     // the server's unnamed statement is this one, or none
@@ -291,4 +327,9 @@ impl Session {
         };
         server.ledger.owe(owed, Origin::Client);
     }
+}
+
+/// A message that nobody sends at such a length.
+pub(crate) fn too_long() -> End {
+    End::protocol("invalid message length")
 }

@@ -18,6 +18,7 @@ use wire::{
 
 use crate::{
     exchange::{Entrance, Rerun, Side},
+    forward::{Pieces, in_pieces, too_long},
     handle::ClientState,
     io::send,
     pin::PinReason,
@@ -46,7 +47,7 @@ impl Session {
         let scanned = scan(rest, &self.names, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
         let group = match scanned {
             Scan::Units(group) => group,
-            Scan::Incomplete if self.is_too_long(rest) => LONG_UNIT,
+            Scan::Incomplete if self.is_too_long(rest)? => LONG_UNIT,
             Scan::Incomplete => return Ok(skipped),
         };
         self.handle.request_at.set(self.worker.now());
@@ -60,11 +61,17 @@ impl Session {
     }
 
     /// The first message alone is more than is kept of a client's input, or so many small ones are.
-    fn is_too_long(&self, rest: &[u8]) -> bool {
+    fn is_too_long(&self, rest: &[u8]) -> Result<bool, End> {
         let limit = self.input_limit();
-        rest.len() >= limit
-            || matches!(peek(rest, Direction::Frontend, MESSAGE_LIMIT),
-                Ok(Peek::Partial { header, .. }) if header.total_len() > limit)
+        match peek(rest, Direction::Frontend, MESSAGE_LIMIT).map_err(End::bad_frame)? {
+            Peek::Partial { header, body } if header.total_len() > limit => match in_pieces(header.tag, body)
+            {
+                Pieces::Pass => Ok(true),
+                Pieces::More => Ok(false),
+                Pieces::Refuse => Err(too_long()),
+            },
+            Peek::Partial { .. } | Peek::Whole { .. } | Peek::Nothing => Ok(rest.len() >= limit),
+        }
     }
 
     /// Messages that need no server: a Sync with nothing before it, a Flush, what is left of a COPY that failed, and

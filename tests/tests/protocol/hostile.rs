@@ -109,6 +109,34 @@ async fn a_violation_of_the_protocol_is_named_and_ends_the_connection() {
     }
 }
 
+/// How often the proxy has given a client a server connection.
+async fn assignments(herd: &Herd) -> u64 {
+    let mut admin = herd.proxy(0).admin().await;
+    let rows = admin.rows("SHOW STATS_TOTALS").await.unwrap();
+    rows.iter().map(|row| row[1].as_deref().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn the_head_of_a_long_message_alone_makes_no_work() {
+    let herd = Setup::shared().set("pool.size", 2).start();
+    let mut canary = herd.connect().await;
+    for tag in b"QFPBdDCESHcf" {
+        let mut client = herd.connect().await;
+        let before = assignments(&herd).await;
+        client.send(&[&[*tag][..], &[0, 0x20, 0, 0]].concat()).await.unwrap();
+        if b"DCESHcf".contains(tag) {
+            let error = client.next().await.expect("a violation is named");
+            assert_eq!(error.sqlstate().as_deref(), Some("08P01"), "{}", char::from(*tag));
+            assert!(client.next().await.is_none());
+        }
+        for _ in 0..10 {
+            assert_eq!(canary.value("select 'canary'").await, "canary");
+        }
+        let made = assignments(&herd).await - before;
+        assert!(made < 50, "{}: {made} server connections were given out", char::from(*tag));
+    }
+}
+
 #[tokio::test]
 async fn strangers_at_the_door_are_sent_away() {
     let herd = Herd::common();
