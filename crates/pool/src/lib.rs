@@ -21,7 +21,7 @@ pub use counts::{Counts, PoolState};
 pub use dial::{DialFailure, DialPlan, Gate};
 pub use parameters::{ParameterSet, ParameterSets};
 pub use pool::Pool;
-pub use prepared::Prepared;
+pub use prepared::{Evicted, Prepared};
 pub use reset::{Reset, settle};
 pub use server::{Body, CleanServer, Server, ServerActivity};
 pub use settings::{PoolMode, Settings};

@@ -10,6 +10,27 @@ pub struct Prepared {
     uses: u64,
 }
 
+/// A statement that is about to be closed on its server, to make room.
+#[derive(Debug)]
+pub struct Evicted {
+    id: StatementId,
+    server_name: Box<[u8]>,
+}
+
+impl Evicted {
+    /// Which statement.
+    #[must_use]
+    pub fn id(&self) -> StatementId {
+        self.id
+    }
+
+    /// What it is called on servers.
+    #[must_use]
+    pub fn server_name(&self) -> &[u8] {
+        &self.server_name
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     last_use: u64,
@@ -41,13 +62,19 @@ impl Prepared {
         self.named.remove(&statement);
     }
 
-    /// Takes out the statement used longest ago if there are more than `limit`: its server name, to be closed.
-    pub fn evict(&mut self, limit: u32) -> Option<Box<[u8]>> {
+    /// Takes out the statement used longest ago if there are more than `limit`, to be closed. Only one that `may` go.
+    pub fn evict(&mut self, limit: u32, may: impl Fn(StatementId) -> bool) -> Option<Evicted> {
         if self.named.len() <= limit as usize {
             return None;
         }
-        let oldest = self.named.iter().min_by_key(|(_, entry)| entry.last_use).map(|(&id, _)| id)?;
-        self.named.remove(&oldest).map(|entry| entry.server_name)
+        let may_go = self.named.iter().filter(|&(&id, _)| may(id));
+        let id = may_go.min_by_key(|(_, entry)| entry.last_use).map(|(&id, _)| id)?;
+        self.named.remove(&id).map(|entry| Evicted { id, server_name: entry.server_name })
+    }
+
+    /// Notes that the server kept a statement that it was to close: it is the first to be closed next time.
+    pub fn restore(&mut self, evicted: Evicted) {
+        self.named.insert(evicted.id, Entry { last_use: 0, server_name: evicted.server_name });
     }
 
     /// The statement that the unnamed one is at present.
@@ -96,8 +123,12 @@ mod tests {
             prepared.insert(statement);
         }
         assert!(prepared.contains(&a));
-        assert_eq!(prepared.evict(2).as_deref(), Some(b.server_name()));
-        assert_eq!(prepared.evict(2), None);
+        let evicted = prepared.evict(2, |_| true).unwrap();
+        assert_eq!(evicted.server_name(), b.server_name());
+        assert!(prepared.evict(2, |_| true).is_none());
         assert!(!prepared.contains(&b));
+        prepared.restore(evicted);
+        assert!(prepared.contains(&b));
+        assert_eq!(prepared.evict(2, |id| id != c.id()).unwrap().id(), a.id());
     }
 }

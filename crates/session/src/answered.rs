@@ -20,6 +20,7 @@ use crate::{
     pin::PinReason,
     session::Session,
     stats::{add, count},
+    unconfirmed::Step,
 };
 
 /// "cached plan must not change result type": a table of the statement was altered. A client that then prepares the
@@ -29,14 +30,6 @@ pub(crate) fn is_stale_plan(view: &ErrorView<'_>) -> bool {
 }
 
 impl Session {
-    pub(crate) fn parsed(&mut self) {
-        if let Some(parse) = self.exchange_mut().parses.pop_front()
-            && let Some(statement) = parse.statement
-        {
-            statement.accept(&self.wanted);
-        }
-    }
-
     /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, and has to be put in
     /// the client's words.
     pub(crate) fn error_in_own_words(&mut self, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
@@ -52,36 +45,24 @@ impl Session {
         {
             return None;
         }
-        let taken = self.exchange_mut().parses.front_mut()?.taken.take()?;
-        let text = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(&taken));
+        let Step::Taken(taken) = &self.exchange().unconfirmed.front()?.step else { return None };
+        let text = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(taken));
         Some(ErrorMessage::error(SqlState::DUPLICATE_PREPARED_STATEMENT, text))
     }
 
-    /// An error: what its unit parsed and was not confirmed is not there.
+    /// An error: what its unit did to statements and was not confirmed is skipped.
     pub(crate) fn unit_error(&mut self, server: &mut Server) {
         self.give_up_rerun();
-        let exchange = self.exchange_mut();
-        exchange.unit_failed = true;
-        let unit = exchange.units_done(&server.ledger);
-        let of_unit = exchange.parses.iter().take_while(|parse| parse.unit <= unit).count();
-        let failed: Vec<_> = exchange.parses.drain(..of_unit).collect();
-        for parse in failed {
-            if let Some(statement) = parse.statement {
-                server.prepared.remove(statement.id());
-            }
-            if let Some(name) = parse.name {
-                self.names.remove(&name);
-            }
-        }
+        self.exchange_mut().unit_failed = true;
+        let unit = self.exchange().units_done(&server.ledger);
+        self.take_back(&mut server.prepared, unit);
         server.prepared.set_unnamed(None);
     }
 
     pub(crate) fn command_completed(&mut self, server: &mut Server, body: &[u8]) {
         match body {
             b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
-                server.prepared.clear();
-                self.names.clear();
-                self.handle.statements.set(0);
+                self.statements_forgotten(server);
             }
             _ => {
                 let exchange = self.exchange_mut();
@@ -154,8 +135,6 @@ impl Session {
             Change::DiscardAll => {
                 self.wanted = Rc::clone(&self.startup);
                 server.state = states.empty();
-                server.prepared.clear();
-                self.names.clear();
                 self.unpin();
             }
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use topology::NodeId;
 use wire::message::error::ErrorMessage;
 
-use crate::effects::Effects;
+use crate::{effects::Effects, unconfirmed::Unconfirmed};
 
 /// What the server connection was checked out as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,16 @@ impl Block {
     }
 }
 
+/// Whether another unit may follow on what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Next {
+    /// It may.
+    #[default]
+    Follows,
+    /// Not until everything is answered: what it would find depends on the answers.
+    Waits,
+}
+
 /// Which of the units whose transactions have not ended hold something that is not known to be a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Writes {
@@ -93,26 +103,6 @@ impl Writes {
     }
 }
 
-/// A Parse whose ParseComplete is still to come.
-#[derive(Debug)]
-pub(crate) struct ParseUnderWay {
-    /// The unit that it belongs to.
-    pub(crate) unit: u32,
-    /// What was sent under its server name; `None` for the unnamed statement.
-    pub(crate) statement: Option<Rc<Statement>>,
-    /// The client's name for it, if the client sent this Parse.
-    pub(crate) name: Option<Box<[u8]>>,
-    /// The client's name that stood for another statement already: the server will say so of its own name.
-    pub(crate) taken: Option<Box<[u8]>>,
-}
-
-impl ParseUnderWay {
-    /// One that nothing has to be done about, whatever the server answers.
-    pub(crate) fn other(unit: u32) -> Self {
-        Self { unit, statement: None, name: None, taken: None }
-    }
-}
-
 /// Bookkeeping of one use. Without requests under way it owns no memory.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -121,7 +111,11 @@ pub(crate) struct Exchange {
     pub(crate) entrance: Entrance,
     pub(crate) replay_error: Option<Box<ErrorMessage>>,
     pub(crate) effects: Effects,
-    pub(crate) parses: VecDeque<ParseUnderWay>,
+    /// Steps taken ahead of their confirmation, oldest first.
+    pub(crate) unconfirmed: VecDeque<Unconfirmed>,
+    /// This portal drops all statements when it is executed.
+    pub(crate) forgets_at_execute: Option<Box<[u8]>>,
+    pub(crate) next: Next,
     /// Named statements that were bound since nothing was owed.
     pub(crate) bound: Vec<Rc<Statement>>,
     pub(crate) rerun: Rerun,
@@ -153,7 +147,9 @@ impl Exchange {
             entrance: Entrance::Open,
             replay_error: None,
             effects: Effects::default(),
-            parses: VecDeque::new(),
+            unconfirmed: VecDeque::new(),
+            forgets_at_execute: None,
+            next: Next::default(),
             bound: Vec::new(),
             rerun: Rerun::No,
             held_back: Vec::new(),
@@ -178,13 +174,13 @@ impl Exchange {
 
     /// Starts anew for another use, keeping what memory there is.
     pub(crate) fn begin(&mut self, node: NodeId, side: Side, now: Instant) {
-        let mut parses = std::mem::take(&mut self.parses);
+        let mut unconfirmed = std::mem::take(&mut self.unconfirmed);
         let mut bound = std::mem::take(&mut self.bound);
         let mut held_back = std::mem::take(&mut self.held_back);
-        parses.clear();
+        unconfirmed.clear();
         bound.clear();
         held_back.clear();
-        *self = Self { parses, bound, held_back, ..Self::new(node, side, now) };
+        *self = Self { unconfirmed, bound, held_back, ..Self::new(node, side, now) };
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, task::Context};
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, unit_end};
 use routing::Policy;
-use sql::{Class, Effect, Kind};
+use sql::{Class, Effect, Kind, Statements};
 use wire::{
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
@@ -16,13 +16,14 @@ use wire::{
 };
 
 use crate::{
-    exchange::{Block, Entrance, ParseUnderWay, Rerun, Side},
+    exchange::{Block, Entrance, Next, Rerun, Side},
     io::{Splice, send},
     pin::PinReason,
     rename::Message,
     scan::{self, Scan, Scanned},
     session::{ClientBody, End, Session},
     stats::count,
+    unconfirmed::Step as Preparation,
 };
 
 /// A client may be this many answers ahead of its server; then its socket is not read.
@@ -145,6 +146,15 @@ impl Session {
         let message = Message { header, body, whole, at };
         let taken = match header.tag {
             b'Q' if whole => self.query(server, &message, splice, scanned),
+            // the server skips it as it is
+            b'Q' | b'P' | b'B' | b'D' | b'C'
+                if server.ledger.is_skipping() && (whole || oversized || body.len() >= BIND_NAMES_MAX) =>
+            {
+                if whole && matches!(header.tag, b'Q' | b'P') {
+                    scanned.pop_front();
+                }
+                true
+            }
             b'P' if whole => self.parse(server, &message, splice, scanned)?,
             b'B' if whole || oversized => self.bind(server, &message, splice),
             b'B' if body.len() >= BIND_NAMES_MAX && BindNames::read(body).is_ok() => {
@@ -152,7 +162,7 @@ impl Session {
             }
             b'D' | b'C' if whole => self.describe_or_close(server, &message, splice)?,
             b'F' if oversized => {
-                self.plain(server, b'F');
+                self.plain(server, b'F', body);
                 true
             }
             b'Q' | b'P' if oversized => {
@@ -164,16 +174,16 @@ impl Session {
                 self.pin(PinReason::LongStatement);
                 self.note_write();
                 let owed = if header.tag == b'Q' { Owed::Query } else { Owed::Parse };
+                self.exchange_mut().next = Next::Waits;
                 if owed == Owed::Parse {
-                    let unit = self.exchange().units_sent;
-                    self.exchange_mut().parses.push_back(ParseUnderWay::other(unit));
+                    self.exchange_mut().note(Preparation::Other);
                 }
                 server.ledger.owe(owed, Origin::Client);
                 true
             }
             b'd' => true,
             b'E' | b'S' | b'H' | b'F' | b'c' | b'f' if whole => {
-                self.plain(server, header.tag);
+                self.plain(server, header.tag, body);
                 true
             }
             b'X' => return Err(End::ClientLeft),
@@ -197,6 +207,13 @@ impl Session {
         if let Some(error) = self.unsuited(rest) {
             self.exchange_mut().unsuited = Some(Box::new(error));
             return Ok(false);
+        }
+        let exchange = self.exchange();
+        if exchange.next == Next::Waits && !is_copy_data(rest) {
+            if !server.ledger.is_settled() {
+                return Ok(false);
+            }
+            self.exchange_mut().next = Next::Follows;
         }
         let exchange = self.exchange();
         let first = exchange.units_sent == 0;
@@ -304,17 +321,28 @@ impl Session {
             Kind::Write => exchange.writes.note(unit),
         }
         match class.effect {
-            Effect::None | Effect::DeallocateAll | Effect::Deallocate => {}
+            Effect::None | Effect::Deallocate => {}
+            Effect::DeallocateAll => exchange.next = Next::Waits,
             Effect::Settings => exchange.effects.ask(unit, text),
-            Effect::DiscardAll => exchange.effects.ask_discard(unit),
-            Effect::Pin(cause) => self.pin(PinReason::Statement(cause)),
+            Effect::DiscardAll => {
+                exchange.next = Next::Waits;
+                exchange.effects.ask_discard(unit);
+            }
+            Effect::Pin(cause) => {
+                // among several there may be a DEALLOCATE ALL
+                if class.statements == Statements::Many {
+                    exchange.next = Next::Waits;
+                }
+                self.pin(PinReason::Statement(cause));
+            }
         }
     }
 
-    fn plain(&mut self, server: &mut Server, tag: u8) {
+    fn plain(&mut self, server: &mut Server, tag: u8, body: &[u8]) {
         let owed = match tag {
             b'E' => {
                 count(&self.pools.stats.queries, 1);
+                self.forget_statements_ahead(server, body);
                 Owed::Execute
             }
             b'S' => Owed::Sync,
@@ -332,4 +360,9 @@ impl Session {
 /// A message that nobody sends at such a length.
 pub(crate) fn too_long() -> End {
     End::protocol("invalid message length")
+}
+
+/// COPY data, or its end: part of a unit that has begun.
+fn is_copy_data(input: &[u8]) -> bool {
+    matches!(input.first(), Some(b'd' | b'c' | b'f'))
 }

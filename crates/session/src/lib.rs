@@ -27,6 +27,7 @@ mod settings;
 mod startup;
 mod stats;
 mod task;
+mod unconfirmed;
 mod unsuited;
 mod wait;
 mod welcome;

@@ -84,6 +84,10 @@ impl Session {
     ) -> Result<(), End> {
         let mut exchange = self.exchange.take().expect("a linked session has an exchange");
         self.phase = Phase::Idle;
+        for one in exchange.unconfirmed.drain(..).rev() {
+            self.names.take_back(one.step, &mut server.prepared);
+        }
+        self.count_names();
         self.report_loss(&exchange, &loss);
         if self.told.is_none() && self.reruns < RERUNS_MAX && !matches!(loss, Loss::Replay(_)) {
             // only its settings were under way, which another server can take as well

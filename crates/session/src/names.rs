@@ -31,17 +31,27 @@ impl Names {
         if name.is_empty() {
             return self.unnamed.take();
         }
+        self.take_entry(name).map(|(_, statement)| statement)
+    }
+
+    /// Takes a name that is not empty away: it, and what it stood for.
+    pub(crate) fn take_entry(&mut self, name: &[u8]) -> Option<(Box<[u8]>, Rc<Statement>)> {
         let named = self.named.as_mut()?;
-        let removed = named.remove(name);
+        let removed = named.remove_entry(name);
         if named.is_empty() {
             self.named = None;
         }
         removed
     }
 
-    /// Takes all names away.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    /// Takes all names away, but not the unnamed statement: what they stood for.
+    pub(crate) fn take_named(&mut self) -> Self {
+        Self { unnamed: None, named: self.named.take() }
+    }
+
+    /// Puts back what [`Names::take_named`] took.
+    pub(crate) fn put_named(&mut self, taken: Self) {
+        self.named = taken.named;
     }
 
     /// How many named statements there are.

@@ -39,7 +39,7 @@ impl Session {
                 }
             }
         }
-        self.handle.statements.set(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.count_names();
         ready_for_query(TxStatus::Idle, out);
         taken
     }

@@ -143,8 +143,14 @@ impl Session {
         while let Some(local) = server.ledger.take_local() {
             let out = splice.replace(at, at);
             match local {
-                Local::ParseComplete => bare(b'1', out),
-                Local::CloseComplete => bare(b'3', out),
+                Local::ParseComplete => {
+                    self.confirm();
+                    bare(b'1', out);
+                }
+                Local::CloseComplete => {
+                    self.confirm();
+                    bare(b'3', out);
+                }
                 Local::Deallocated => command_complete("DEALLOCATE", out),
                 Local::Ready => {
                     ready_for_query(server.ledger.status(), out);
@@ -191,7 +197,8 @@ impl Session {
                 // an error of what was sent ahead is the answer to the request that needed it
                 return Ok(Fate::Forward);
             }
-            Verdict::Reply(_) if tag == b'1' => self.parsed(),
+            Verdict::Reply(_) if tag == b'1' => self.confirm(),
+            Verdict::Reply(Owner::Proxy) if tag == b'3' => self.confirm(),
             // the Sync that was sent is one that the server ignores
             Verdict::Reply(_) if tag == b'G' => {
                 self.exchange_mut().unit_open |= server.ledger.ready_owed() == 0

@@ -5,17 +5,19 @@ use std::{collections::VecDeque, rc::Rc};
 
 use pool::{Server, Statement};
 use protocol::{Local, Origin, Owed};
+use sql::Effect;
 use wire::{
     frame::{HEADER_LEN, Header},
     message::frontend::{self, BindNames, Parse, Target},
 };
 
 use crate::{
-    exchange::{ParseUnderWay, Rerun},
+    exchange::Rerun,
     io::Splice,
     scan::Scanned,
     session::{End, Session},
     stats::count,
+    unconfirmed::Step,
 };
 
 /// A statement name that no server has, for names that must not be found.
@@ -51,59 +53,58 @@ impl Session {
             Some(Scanned::Parse(statement)) => statement,
             Some(Scanned::Query(_)) | None => self.pools.intern(parse.query, parse.parameter_types),
         };
-        count(&self.pools.stats.client_parses, 1);
         if parse.statement.is_empty() {
+            count(&self.pools.stats.client_parses, 1);
             server.prepared.set_unnamed(Some(statement.id()));
             self.names.insert(b"", statement);
-            self.owe_parse(server, None, None, Origin::Client);
+            self.owe_parse(server, Step::Unnamed, Origin::Client);
             return Ok(true);
         }
+        if self.must_wait_for(parse.statement, Some(&statement)) {
+            return Ok(false);
+        }
+        count(&self.pools.stats.client_parses, 1);
         if self.names.find(parse.statement).is_some() {
             // the name is taken: make sure that the server says so
             self.ensure_prepared(server, &statement, splice.replace(message.at, message.end()));
             let again = Parse { statement: statement.server_name(), ..parse };
             again.write(splice.replace(message.end(), message.end()));
-            self.owe_parse(server, None, None, Origin::Client);
-            if let Some(under_way) = self.exchange_mut().parses.back_mut() {
-                under_way.taken = Some(parse.statement.into());
-            }
+            self.owe_parse(server, Step::Taken(parse.statement.into()), Origin::Client);
             return Ok(true);
         }
         self.names.insert(parse.statement, Rc::clone(&statement));
-        self.handle.statements.set(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.count_names();
         if let Rerun::Possible { names, .. } = &mut self.exchange_mut().rerun {
             names.push(parse.statement.into());
         }
         let out = splice.replace(message.at, message.end());
         if server.prepared.contains(&statement) {
+            self.exchange_mut().note(Step::Named(parse.statement.into()));
             server.ledger.answer_locally(Local::ParseComplete);
         } else {
             let renamed = Parse { statement: statement.server_name(), ..parse };
             renamed.write(out);
             server.prepared.insert(&statement);
-            self.owe_parse(server, Some(statement), Some(parse.statement.into()), Origin::Client);
+            let name = Some(parse.statement.into());
+            self.owe_parse(server, Step::Parse { statement, name }, Origin::Client);
             self.evict(server, out);
         }
         Ok(true)
     }
 
-    fn owe_parse(
-        &mut self,
-        server: &mut Server,
-        statement: Option<Rc<Statement>>,
-        name: Option<Box<[u8]>>,
-        origin: Origin,
-    ) {
+    /// Whether the answer to an earlier unit decides what a name, or the statement under it, is. Nothing is assumed of
+    /// it: the message waits.
+    fn must_wait_for(&self, name: &[u8], statement: Option<&Rc<Statement>>) -> bool {
+        let exchange = self.exchange();
+        !name.is_empty()
+            && (exchange.is_name_undecided(name)
+                || statement.is_some_and(|statement| exchange.is_undecided(statement.id())))
+    }
+
+    fn owe_parse(&mut self, server: &mut Server, step: Step, origin: Origin) {
         count(&self.pools.stats.server_parses, 1);
-        if server.ledger.is_skipping() {
-            if let Some(statement) = statement {
-                server.prepared.remove(statement.id());
-            }
-            return;
-        }
         server.ledger.owe(Owed::Parse, origin);
-        let unit = self.exchange().units_sent;
-        self.exchange_mut().parses.push_back(ParseUnderWay { unit, statement, name, taken: None });
+        self.exchange_mut().note(step);
     }
 
     /// Sends the statement ahead if the server does not have it.
@@ -118,15 +119,16 @@ impl Session {
         };
         parse.write(out);
         server.prepared.insert(statement);
-        self.owe_parse(server, Some(Rc::clone(statement)), None, Origin::Proxy);
+        self.owe_parse(server, Step::Parse { statement: Rc::clone(statement), name: None }, Origin::Proxy);
         self.evict(server, out);
     }
 
-    fn evict(&self, server: &mut Server, out: &mut Vec<u8>) {
+    fn evict(&mut self, server: &mut Server, out: &mut Vec<u8>) {
         let limit = self.pools.settings.borrow().pool.max_prepared_statements;
-        while let Some(name) = server.prepared.evict(limit) {
-            Target::Statement(&name).write(b'C', out);
+        while let Some(evicted) = server.prepared.evict(limit, |id| !self.exchange().is_undecided(id)) {
+            Target::Statement(evicted.server_name()).write(b'C', out);
             server.ledger.owe(Owed::Close, Origin::Proxy);
+            self.exchange_mut().note(Step::Evicted(evicted));
         }
     }
 
@@ -136,9 +138,12 @@ impl Session {
         message: &Message<'_>,
         splice: &mut Splice<'_>,
     ) -> bool {
-        count(&self.pools.stats.binds, 1);
         if let Ok(names) = BindNames::read(message.body) {
             let found = self.names.find(names.statement).map(Rc::clone);
+            if self.must_wait_for(names.statement, found.as_ref()) {
+                return false;
+            }
+            self.note_portal(names.portal, found.as_deref());
             if let Some(statement) = &found {
                 self.note_class(statement.class(), statement.text());
                 if !names.statement.is_empty() {
@@ -159,8 +164,20 @@ impl Session {
                 }
             }
         }
+        count(&self.pools.stats.binds, 1);
         server.ledger.owe(Owed::Bind, Origin::Client);
         true
+    }
+
+    /// Remembers a portal that drops all statements when it is executed.
+    fn note_portal(&mut self, portal: &[u8], statement: Option<&Statement>) {
+        let effect = statement.map(|statement| statement.class().effect);
+        let forgets = &mut self.exchange_mut().forgets_at_execute;
+        if matches!(effect, Some(Effect::DiscardAll | Effect::DeallocateAll)) {
+            *forgets = Some(portal.into());
+        } else {
+            forgets.take_if(|forgetting| **forgetting == *portal);
+        }
     }
 
     /// The name under which the server knows, or will know when it comes to it, what the client calls `name`.
@@ -174,7 +191,8 @@ impl Session {
     ) -> Named {
         match found {
             Some(statement) if name.is_empty() => {
-                if server.prepared.unnamed() != Some(statement.id()) {
+                if self.exchange().is_unnamed_undecided() || server.prepared.unnamed() != Some(statement.id())
+                {
                     let out = splice.replace(at, at);
                     Parse {
                         statement: b"",
@@ -183,7 +201,7 @@ impl Session {
                     }
                     .write(out);
                     server.prepared.set_unnamed(Some(statement.id()));
-                    self.owe_parse(server, None, None, Origin::Proxy);
+                    self.owe_parse(server, Step::UnnamedAhead, Origin::Proxy);
                 }
                 Named::AsItIs
             }
@@ -195,8 +213,14 @@ impl Session {
                 Named::Otherwise(Name::Statement(statement))
             }
             // somebody else's statement must not be found under a name that this client never gave
-            None if name.is_empty() && server.prepared.unnamed().is_none() => Named::AsItIs,
-            None if name.is_empty() || name.starts_with(b"pgherd_") => Named::Otherwise(Name::Nobody),
+            None if name.is_empty() => {
+                Target::Statement(b"").write(b'C', splice.replace(at, at));
+                server.prepared.set_unnamed(None);
+                server.ledger.owe(Owed::Close, Origin::Proxy);
+                self.exchange_mut().note(Step::UnnamedAhead);
+                Named::AsItIs
+            }
+            None if name.starts_with(b"pgherd_") => Named::Otherwise(Name::Nobody),
             None => Named::AsItIs,
         }
     }
@@ -213,6 +237,9 @@ impl Session {
         match (tag, target) {
             (b'D', Target::Statement(name)) => {
                 let found = self.names.find(name).map(Rc::clone);
+                if self.must_wait_for(name, found.as_ref()) {
+                    return Ok(false);
+                }
                 if let Named::Otherwise(name) = self.server_name(server, name, found, message.at, splice) {
                     Target::Statement(&name).write(b'D', splice.replace(message.at, message.end()));
                 }
@@ -220,8 +247,15 @@ impl Session {
             }
             (b'D', Target::Portal(_)) => server.ledger.owe(Owed::DescribePortal, Origin::Client),
             (_, Target::Statement(name)) if !name.is_empty() => {
-                self.names.remove(name);
-                self.handle.statements.set(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+                if self.must_wait_for(name, None) {
+                    return Ok(false);
+                }
+                let step = match self.names.take_entry(name) {
+                    Some((name, statement)) => Step::Closed { name, statement },
+                    None => Step::ClosedNothing,
+                };
+                self.exchange_mut().note(step);
+                self.count_names();
                 splice.replace(message.at, message.end());
                 server.ledger.answer_locally(Local::CloseComplete);
             }

@@ -1,6 +1,7 @@
 //! Many clients, few servers.
 
 mod leaks;
+mod pipelines;
 mod session_mode;
 mod sharing;
 mod statements;

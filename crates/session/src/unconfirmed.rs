@@ -1,0 +1,207 @@
+//! What was done to the client's names and to the server's statements before the server confirmed it. It is taken back
+//! when the server skips it after an error, newest first.
+
+use std::rc::Rc;
+
+use pool::{Evicted, Prepared, Server, Statement, StatementId};
+
+use crate::{exchange::Exchange, names::Names, session::Session};
+
+/// One step whose confirmation is still to come, from the server or from the proxy in its turn.
+#[derive(Debug)]
+pub(crate) struct Unconfirmed {
+    /// The unit that it belongs to.
+    pub(crate) unit: u32,
+    pub(crate) step: Step,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The client parsed its unnamed statement.
+    Unnamed,
+    /// The unnamed statement was sent ahead, or closed ahead.
+    UnnamedAhead,
+    /// A statement was sent under its server name; by the client if there is a `name`, else ahead.
+    Parse { statement: Rc<Statement>, name: Option<Box<[u8]>> },
+    /// The client gave a name to a statement that the server has.
+    Named(Box<[u8]>),
+    /// The client gave a name that stands for another statement already: the server will say so of its own name.
+    Taken(Box<[u8]>),
+    /// The client closed the statement of this name.
+    Closed { name: Box<[u8]>, statement: Rc<Statement> },
+    /// The client closed a name that stood for nothing.
+    ClosedNothing,
+    /// A statement is closed to make room.
+    Evicted(Evicted),
+    /// All names and statements were dropped, by DISCARD ALL or DEALLOCATE ALL: these.
+    Forgotten(Box<(Names, Prepared)>),
+    /// A Parse that nothing has to be done about, whatever the server answers.
+    Other,
+}
+
+impl Step {
+    fn is_of_unnamed(&self) -> bool {
+        matches!(self, Self::Unnamed | Self::UnnamedAhead)
+    }
+
+    fn is_of_statement(&self, id: StatementId) -> bool {
+        match self {
+            Self::Parse { statement, .. } => statement.id() == id,
+            Self::Evicted(evicted) => evicted.id() == id,
+            Self::Forgotten(_) => true,
+            _ => false,
+        }
+    }
+
+    fn is_of_name(&self, asked: &[u8]) -> bool {
+        match self {
+            Self::Parse { name: Some(name), .. } | Self::Named(name) | Self::Closed { name, .. } => {
+                **name == *asked
+            }
+            Self::Forgotten(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Exchange {
+    /// Notes a step of the unit that is being sent.
+    pub(crate) fn note(&mut self, step: Step) {
+        self.unconfirmed.push_back(Unconfirmed { unit: self.units_sent, step });
+    }
+
+    fn of_earlier_units(&self) -> impl Iterator<Item = &Step> {
+        let present = self.units_sent;
+        self.unconfirmed.iter().take_while(move |one| one.unit < present).map(|one| &one.step)
+    }
+
+    /// Whether it depends on the answer to an earlier unit what the server has of a statement.
+    pub(crate) fn is_undecided(&self, statement: StatementId) -> bool {
+        self.of_earlier_units().any(|step| step.is_of_statement(statement))
+    }
+
+    /// Whether it depends on the answer to an earlier unit what a name of the client's stands for.
+    pub(crate) fn is_name_undecided(&self, name: &[u8]) -> bool {
+        self.of_earlier_units().any(|step| step.is_of_name(name))
+    }
+
+    /// Whether it depends on the answer to an earlier unit what the server's unnamed statement is.
+    pub(crate) fn is_unnamed_undecided(&self) -> bool {
+        let last = self.unconfirmed.iter().rev().find(|one| one.step.is_of_unnamed());
+        last.is_some_and(|one| one.unit < self.units_sent)
+    }
+}
+
+impl Session {
+    /// Takes back what the server skips of `unit` and those before it after an error.
+    pub(crate) fn take_back(&mut self, prepared: &mut Prepared, unit: u32) {
+        let unconfirmed = &mut self.exchange_mut().unconfirmed;
+        let skipped = unconfirmed.iter().take_while(|one| one.unit <= unit).count();
+        let skipped: Vec<_> = unconfirmed.drain(..skipped).collect();
+        let reparsed = unconfirmed.iter().any(|one| matches!(one.step, Step::Unnamed));
+        for one in skipped.into_iter().rev() {
+            if !(reparsed && matches!(one.step, Step::Unnamed)) {
+                self.names.take_back(one.step, prepared);
+            }
+        }
+        self.count_names();
+    }
+
+    /// The oldest step is confirmed.
+    pub(crate) fn confirm(&mut self) {
+        if let Some(Unconfirmed { step: Step::Parse { statement, .. }, .. }) =
+            self.exchange_mut().unconfirmed.pop_front()
+        {
+            statement.accept(&self.wanted);
+        }
+    }
+
+    /// An Execute whose portal may be that of a DISCARD ALL or DEALLOCATE ALL: what follows in the same unit finds no
+    /// statements then.
+    pub(crate) fn forget_statements_ahead(&mut self, server: &mut Server, execute: &[u8]) {
+        let portal = execute.split(|&b| b == 0).next();
+        if server.ledger.is_skipping()
+            || self.exchange_mut().forgets_at_execute.take_if(|forgets| Some(&**forgets) == portal).is_none()
+        {
+            return;
+        }
+        let dropped = (self.names.take_named(), std::mem::take(&mut server.prepared));
+        self.exchange_mut().note(Step::Forgotten(Box::new(dropped)));
+    }
+
+    /// DISCARD ALL or DEALLOCATE ALL was executed.
+    pub(crate) fn statements_forgotten(&mut self, server: &mut Server) {
+        let unconfirmed = &mut self.exchange_mut().unconfirmed;
+        if matches!(unconfirmed.front(), Some(Unconfirmed { step: Step::Forgotten(_), .. })) {
+            unconfirmed.pop_front();
+        } else {
+            server.prepared.clear();
+            self.names.take_named();
+        }
+        self.count_names();
+    }
+
+    /// Shows how many named statements the client has.
+    pub(crate) fn count_names(&self) {
+        self.handle.statements.set(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+    }
+}
+
+impl Names {
+    /// Undoes one step, of which nothing has happened on the server.
+    pub(crate) fn take_back(&mut self, step: Step, prepared: &mut Prepared) {
+        match step {
+            Step::Unnamed => drop(self.remove(b"")),
+            Step::Parse { statement, name } => {
+                prepared.remove(statement.id());
+                name.map(|name| self.remove(&name));
+            }
+            Step::Named(name) => drop(self.remove(&name)),
+            Step::Closed { name, statement } => self.insert(&name, statement),
+            Step::Evicted(evicted) => prepared.restore(evicted),
+            Step::Forgotten(dropped) => {
+                let (names, statements) = *dropped;
+                self.put_named(names);
+                *prepared = statements;
+            }
+            Step::UnnamedAhead | Step::Taken(_) | Step::ClosedNothing | Step::Other => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pool::Interner;
+
+    use super::*;
+
+    fn statement(interner: &Interner, text: &str) -> Rc<Statement> {
+        interner.intern(text.as_bytes(), &[0, 0], 1, |text| sql::classify(text, &sql::NoFunctions))
+    }
+
+    /// A statement that was closed to make room and sent again in the same unit is there if all of it was skipped.
+    #[test]
+    fn steps_that_are_taken_back_newest_first_leave_what_was_before() {
+        let interner = Interner::new(1 << 20);
+        let (a, b) = (statement(&interner, "a"), statement(&interner, "b"));
+        let (mut names, mut prepared) = (Names::default(), Prepared::default());
+        names.insert(b"a", Rc::clone(&a));
+        prepared.insert(&a);
+        let mut steps = Vec::new();
+        names.insert(b"b", Rc::clone(&b));
+        prepared.insert(&b);
+        steps.push(Step::Parse { statement: Rc::clone(&b), name: Some(b"b".as_slice().into()) });
+        steps.push(Step::Evicted(prepared.evict(1, |id| id == a.id()).unwrap()));
+        prepared.insert(&a);
+        steps.push(Step::Parse { statement: Rc::clone(&a), name: None });
+        let dropped = (names.take_named(), std::mem::take(&mut prepared));
+        steps.push(Step::Forgotten(Box::new(dropped)));
+        names.insert(b"a", Rc::clone(&b));
+        steps.push(Step::Named(b"a".as_slice().into()));
+        steps.into_iter().rev().for_each(|step| names.take_back(step, &mut prepared));
+        assert!(prepared.contains(&a) && !prepared.contains(&b));
+        assert!(names.find(b"a").is_some_and(|found| Rc::ptr_eq(found, &a)));
+        assert_eq!(names.len(), 1);
+    }
+}

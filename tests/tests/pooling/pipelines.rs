@@ -1,0 +1,188 @@
+//! What one batch leaves behind when it fails in the middle: neither the client nor whoever has the server next finds
+//! other statements or settings than on a connection of their own.
+
+use e2e::{Herd, Setup};
+use testkit::{Batch, Client, Message};
+
+/// A proxy in front of one server connection, which all clients share.
+fn start() -> Setup {
+    Setup::shared().set("pool.size", 1)
+}
+
+async fn connect(herd: &Herd) -> Client {
+    herd.proxy(0).connect_to("read-write").await
+}
+
+/// Sends several units at once and gives the answer to each.
+async fn pipeline(client: &mut Client, batch: &Batch, units: usize) -> Vec<Vec<Message>> {
+    client.send(batch.bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..units {
+        answers.push(client.until_ready().await);
+    }
+    answers
+}
+
+/// Types of the messages, an error's SQLSTATE and a row's first value in their places: `1 2 D:7 C Z`.
+fn shown(messages: &[Message]) -> String {
+    let words = messages.iter().map(|message| match message.tag {
+        b'E' => message.sqlstate().unwrap(),
+        b'D' => format!("D:{}", message.row()[0].as_deref().unwrap_or("null")),
+        tag => char::from(tag).to_string(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+async fn run(client: &mut Client, batch: Batch) -> String {
+    shown(&client.run(&batch).await)
+}
+
+trait Calls {
+    /// Bind to the unnamed portal and Execute.
+    fn call(self, name: &str, values: &[Option<&str>]) -> Self;
+    /// Parse without a name, Bind and Execute.
+    fn once(self, sql: &str) -> Self;
+}
+
+impl Calls for Batch {
+    fn call(self, name: &str, values: &[Option<&str>]) -> Self {
+        self.bind("", name, values).execute("", 0)
+    }
+
+    fn once(self, sql: &str) -> Self {
+        self.parse("", sql).call("", &[])
+    }
+}
+
+#[tokio::test]
+async fn a_statement_whose_eviction_was_skipped_is_found_again() {
+    let herd = start().set("pool.max_prepared_statements", 3).start();
+    let mut client = connect(&herd).await;
+    for n in 0..3 {
+        let name = format!("s{n}");
+        let batch = Batch::new().parse(&name, &format!("select {n}")).call(&name, &[]).sync();
+        assert_eq!(run(&mut client, batch).await, format!("1 2 D:{n} C Z"));
+    }
+    let batch = Batch::new().parse("bad", "select * from nowhere").sync();
+    assert_eq!(run(&mut client, batch).await, "42P01 Z");
+    assert_eq!(run(&mut client, Batch::new().call("s0", &[]).sync()).await, "2 D:0 C Z");
+    client.execute("begin").await;
+    assert_eq!(client.failure("select 1 / 0").await.as_deref(), Some("22012"));
+    for n in 0..3 {
+        let batch = Batch::new().parse("late", &format!("select 'late {n}'")).sync();
+        assert_eq!(run(&mut client, batch).await, "25P02 Z");
+    }
+    client.execute("rollback").await;
+    // the next batch comes before it is known whether anything was closed
+    let batch = Batch::new().parse("bad", "select * from nowhere").sync();
+    let batch = (0..3).fold(batch, |batch, n| batch.call(&format!("s{n}"), &[]).sync());
+    let answers = pipeline(&mut client, &batch, 4).await;
+    let answers: Vec<_> = answers.iter().map(|answer| shown(answer)).collect();
+    assert_eq!(answers, ["42P01 Z", "2 D:0 C Z", "2 D:1 C Z", "2 D:2 C Z"]);
+}
+
+#[tokio::test]
+async fn statements_prepared_right_behind_a_discard_are_there_and_others_are_not_lost() {
+    let herd = start().start();
+    let (mut client, mut other) = (connect(&herd).await, connect(&herd).await);
+    for client in [&mut client, &mut other] {
+        let batch = Batch::new().parse("a", "select 'a'").call("a", &[]).sync();
+        assert_eq!(run(client, batch).await, "1 2 D:a C Z");
+    }
+    for forget in ["discard all", "deallocate all", "set work_mem = '5MB'; deallocate all", "discard all"] {
+        let batch = Batch::new().query(forget).parse("a", "select 'a'").call("a", &[]).sync();
+        let answers = pipeline(&mut client, &batch.call("a", &[]).sync(), 3).await;
+        assert_eq!(shown(&answers[1]), "1 2 D:a C Z", "{forget}");
+        assert_eq!(shown(&answers[2]), "2 D:a C Z", "{forget}");
+        assert_eq!(shown(&answers[0][answers[0].len() - 2..]), "C Z", "{forget}");
+    }
+    assert_eq!(run(&mut other, Batch::new().call("a", &[]).sync()).await, "2 D:a C Z");
+}
+
+#[tokio::test]
+async fn a_batch_forgets_its_statements_where_it_says_so() {
+    let herd = start().start();
+    let (mut client, mut other) = (connect(&herd).await, connect(&herd).await);
+    for client in [&mut client, &mut other] {
+        let batch = Batch::new().parse("a", "select 'a'").call("a", &[]).sync();
+        assert_eq!(run(client, batch).await, "1 2 D:a C Z");
+    }
+    for forget in ["deallocate all", "discard all"] {
+        let batch = Batch::new().once(forget).parse("a", "select 'a'").call("a", &[]).sync();
+        assert_eq!(run(&mut client, batch).await, "1 2 C 1 2 D:a C Z", "{forget}");
+        assert_eq!(run(&mut client, Batch::new().call("a", &[]).sync()).await, "2 D:a C Z");
+    }
+    let batch = Batch::new().once("deallocate all").call("a", &[]).sync();
+    assert_eq!(run(&mut client, batch).await, "1 2 C 26000 Z");
+    assert_eq!(run(&mut client, Batch::new().call("a", &[]).sync()).await, "26000 Z");
+    // what did not run forgets nothing
+    assert_eq!(
+        run(&mut other, Batch::new().once("select 1 / 0").once("discard all").sync()).await,
+        "1 22012 Z"
+    );
+    assert_eq!(run(&mut other, Batch::new().call("a", &[]).sync()).await, "2 D:a C Z");
+    other.execute("begin").await;
+    assert_eq!(run(&mut other, Batch::new().once("discard all").call("a", &[]).sync()).await, "1 2 25001 Z");
+    other.execute("rollback").await;
+    assert_eq!(run(&mut other, Batch::new().call("a", &[]).sync()).await, "2 D:a C Z");
+}
+
+#[tokio::test]
+async fn a_statement_whose_preparation_was_skipped_is_prepared_by_the_next_batch() {
+    let herd = start().start();
+    let mut client = connect(&herd).await;
+    let batch = Batch::new().parse("fails", "select 1 / $1::int").parse("works", "select $1::int").sync();
+    assert_eq!(run(&mut client, batch).await, "1 1 Z");
+    herd.proxy(0).admin().await.rows("RECONNECT").await.unwrap();
+    let batch = Batch::new().call("fails", &[Some("0")]).call("works", &[Some("1")]).sync();
+    let batch = batch.call("works", &[Some("2")]).sync().call("works", &[Some("3")]).sync();
+    let answers = pipeline(&mut client, &batch, 3).await;
+    let answers: Vec<_> = answers.iter().map(|answer| shown(answer)).collect();
+    assert_eq!(answers, ["22012 Z", "2 D:2 C Z", "2 D:3 C Z"]);
+}
+
+#[tokio::test]
+async fn a_name_that_was_skipped_can_be_given_again_and_one_whose_close_was_skipped_stays() {
+    let herd = start().start();
+    let (mut client, mut other) = (connect(&herd).await, connect(&herd).await);
+    assert_eq!(run(&mut other, Batch::new().parse("t", "select 't'").sync()).await, "1 Z");
+    let skipped = Batch::new().call("nobody", &[]).parse("s9", "select 't'").sync();
+    assert_eq!(run(&mut client, skipped).await, "26000 Z");
+    assert_eq!(
+        run(&mut client, Batch::new().parse("s9", "select 't'").call("s9", &[]).sync()).await,
+        "1 2 D:t C Z"
+    );
+    assert_eq!(
+        run(&mut client, Batch::new().call("nobody", &[]).close_statement("s9").sync()).await,
+        "26000 Z"
+    );
+    assert_eq!(run(&mut client, Batch::new().call("s9", &[]).sync()).await, "2 D:t C Z");
+    // the same when the error is known before the rest is sent
+    client.send(Batch::new().call("nobody", &[]).flush().bytes()).await.unwrap();
+    assert_eq!(client.next().await.unwrap().sqlstate().as_deref(), Some("26000"));
+    let rest = Batch::new().parse("s8", "select 't'").parse("s7", "select 7").close_statement("s9").sync();
+    assert_eq!(run(&mut client, rest).await, "Z");
+    let batch = Batch::new().parse("s8", "select 't'").parse("s7", "select 7").call("s7", &[]);
+    assert_eq!(run(&mut client, batch.call("s9", &[]).sync()).await, "1 1 2 D:7 C 2 D:t C Z");
+    // a Query that is skipped, and a batch right behind
+    let batch = Batch::new().call("nobody", &[]).query("select 1").parse("s6", "select 6").sync();
+    let answers = pipeline(&mut client, &batch.parse("s6", "select 66").call("s6", &[]).sync(), 2).await;
+    assert_eq!(shown(&answers[0]), "26000 Z");
+    assert_eq!(shown(&answers[1]), "1 2 D:66 C Z");
+    assert_eq!(run(&mut other, Batch::new().call("t", &[]).sync()).await, "2 D:t C Z");
+}
+
+#[tokio::test]
+async fn nobody_binds_the_unnamed_statement_of_somebody_else() {
+    let herd = start().start();
+    let (mut client, mut other) = (connect(&herd).await, connect(&herd).await);
+    let secret = Batch::new().once("select 'secret'").call("nobody", &[]).sync();
+    assert_eq!(run(&mut client, secret.clone()).await, "1 2 D:secret C 26000 Z");
+    assert_eq!(run(&mut other, Batch::new().call("", &[]).sync()).await, "26000 Z");
+    assert_eq!(run(&mut other, Batch::new().describe_statement("").sync()).await, "26000 Z");
+    run(&mut client, secret).await;
+    let batch = Batch::new().call("nobody", &[]).parse("", "select 'own'").sync().call("", &[]).sync();
+    let answers = pipeline(&mut other, &batch, 2).await;
+    assert_eq!(shown(&answers[0]), "26000 Z");
+    assert!(["2 D:own C Z", "26000 Z"].contains(&shown(&answers[1]).as_str()), "{:?}", answers[1]);
+}
