@@ -126,12 +126,22 @@ impl Session {
     }
 
     /// Sends to the client, or keeps back while the request could still be run again.
-    fn pass_to_client(&mut self, cx: &mut Context<'_>, first: &[u8], second: &[u8]) -> Result<(), End> {
+    pub(crate) fn pass_to_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Result<(), End> {
         if matches!(self.exchange().rerun, Rerun::Possible { .. }) {
             let held = &mut self.exchange_mut().held_back;
             held.extend_from_slice(first);
             held.extend_from_slice(second);
             return Ok(());
+        }
+        if !self.exchange().held_back.is_empty() {
+            let held_back = std::mem::take(&mut self.exchange_mut().held_back);
+            count(&self.pools.stats.sent, held_back.len() as u64);
+            send(cx, &mut self.stream, &mut self.output, &held_back).map_err(End::ClientIo)?;
         }
         count(&self.pools.stats.sent, (first.len() + second.len()) as u64);
         send(cx, &mut self.stream, &mut self.output, first).map_err(End::ClientIo)?;

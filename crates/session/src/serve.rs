@@ -304,11 +304,12 @@ impl Session {
             return Ok(());
         };
         work.out.clear();
-        let mut splice = Splice::new(&[], &mut work.out);
-        self.local_answers(&mut server, 0, &mut splice);
-        let sent = send(cx, &mut self.stream, &mut self.output, &work.out).map_err(End::ClientIo);
+        self.local_answers(&mut server, 0, &mut Splice::new(&[], &mut work.out));
         self.phase = Phase::Linked(server);
-        sent
+        if work.out.is_empty() {
+            return Ok(());
+        }
+        self.pass_to_client(cx, &work.out, &[])
     }
 
     /// The primary that this session is linked to was replaced, and waiting any longer is of no use.

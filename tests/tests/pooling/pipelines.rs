@@ -186,3 +186,19 @@ async fn nobody_binds_the_unnamed_statement_of_somebody_else() {
     assert_eq!(shown(&answers[0]), "26000 Z");
     assert!(["2 D:own C Z", "26000 Z"].contains(&shown(&answers[1]).as_str()), "{:?}", answers[1]);
 }
+
+#[tokio::test]
+async fn a_batch_that_is_run_again_elsewhere_is_answered_once() {
+    let herd = start().regions(["us"]).start();
+    herd.psql_directly("create unlogged table fast as select 7 as a; grant select on fast to app").unwrap();
+    herd.cluster().wait_for_all().unwrap();
+    let (mut client, mut other) = (herd.connect().await, herd.connect().await);
+    // A standby prepares and describes it, and refuses to run it.
+    let sql = "select a from fast";
+    let batch = Batch::new().parse("there", sql).describe_statement("there").sync();
+    assert_eq!(run(&mut other, batch).await, "1 t T Z");
+    let batch = Batch::new().close_statement("nothing").parse("s", sql);
+    let batch = batch.bind("", "s", &[]).describe_portal("").execute("", 0).sync();
+    assert_eq!(run(&mut client, batch).await, "3 1 2 T D:7 C Z");
+    assert_eq!(run(&mut client, Batch::new().call("s", &[]).sync()).await, "2 D:7 C Z");
+}
