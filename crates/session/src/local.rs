@@ -1,16 +1,21 @@
 //! Answers without a server: requests that fail before they reach one, and what is left of a transaction whose
 //! server is gone. Speaks as PostgreSQL does in a failed transaction block.
 
+use std::rc::Rc;
+
+use pool::Statement;
 use sql::Kind;
 use wire::{
     SqlState,
     frame::{Direction, FrameError, MESSAGE_LIMIT, Peek, peek},
     message::{
-        backend::{TxStatus, bare, command_complete, ready_for_query},
+        backend::{TxStatus, bare, command_complete, finish, ready_for_query},
         error::ErrorMessage,
-        frontend::{Parse, query_text},
+        frontend::{BindNames, Parse, Target, query_text},
     },
 };
+
+use crate::names::Names;
 
 /// Answers a client until it is out of the failure.
 #[derive(Debug)]
@@ -20,8 +25,18 @@ pub(crate) struct Responder {
     error: Option<Box<ErrorMessage>>,
     /// An extended-protocol request failed: everything up to the next Sync is skipped.
     skipping: bool,
-    /// The text parsed last ends the transaction.
+    /// The statement bound last ends the transaction.
     ends_transaction: bool,
+}
+
+/// What texts and names mean.
+pub(crate) trait Meaning {
+    /// What a text does.
+    fn kind(&self, text: &[u8]) -> Kind;
+    /// The statement of a Parse.
+    fn statement(&self, parse: &Parse<'_>) -> Rc<Statement>;
+    /// The client's statements.
+    fn names(&mut self) -> &mut Names;
 }
 
 /// How far a responder got with some input.
@@ -66,14 +81,15 @@ impl Responder {
         self.error.map(|error| *error)
     }
 
-    /// Answers the whole messages at the start of `input` into `out`. `classify` tells what a text does.
+    /// Answers the whole messages at the start of `input` into `out`. What the client prepares and closes meanwhile
+    /// is in its names afterwards.
     ///
     /// # Errors
     /// [`FrameError`] for a head that is none.
     pub(crate) fn answer(
         &mut self,
         input: &[u8],
-        classify: impl Fn(&[u8]) -> Kind,
+        meaning: &mut impl Meaning,
         out: &mut Vec<u8>,
     ) -> Result<Progress, FrameError> {
         let mut consumed = 0;
@@ -86,7 +102,7 @@ impl Responder {
                 return Ok(Progress::Terminate);
             }
             consumed += header.total_len();
-            let ready = self.answer_one(header.tag, body, &classify, out);
+            let ready = self.answer_one(header.tag, body, meaning, out);
             if ready && self.status == TxStatus::Idle && self.error.is_none() {
                 return Ok(Progress::Out(consumed));
             }
@@ -94,13 +110,7 @@ impl Responder {
     }
 
     /// Answers one message; true after a ReadyForQuery.
-    fn answer_one(
-        &mut self,
-        tag: u8,
-        body: &[u8],
-        classify: &impl Fn(&[u8]) -> Kind,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    fn answer_one(&mut self, tag: u8, body: &[u8], meaning: &mut impl Meaning, out: &mut Vec<u8>) -> bool {
         match tag {
             b'S' => {
                 self.skipping = false;
@@ -109,7 +119,8 @@ impl Responder {
             }
             _ if self.skipping => {}
             b'Q' => {
-                let kind = query_text(body).map_or(Kind::Write, classify);
+                meaning.names().remove(b"");
+                let kind = query_text(body).map_or(Kind::Write, |text| meaning.kind(text));
                 if !self.end_transaction(kind, out) {
                     self.tell(out);
                 }
@@ -121,14 +132,20 @@ impl Responder {
                 ready_for_query(self.status, out);
                 return true;
             }
-            b'P' => {
-                let kind = Parse::read(body).map_or(Kind::Write, |parse| classify(parse.query));
-                self.ends_transaction = self.error.is_none() && ends(kind) && self.status == TxStatus::Failed;
-                self.answer_or_skip(b'1', out);
+            b'P' => self.parse(body, meaning, out),
+            b'B' => {
+                let names = meaning.names();
+                let found = BindNames::read(body).ok().and_then(|bind| names.find(bind.statement));
+                self.ends_transaction = found.is_some_and(|found| self.may_run(found.class().kind));
+                if self.ends_transaction { bare(b'2', out) } else { self.fail(out) }
             }
-            b'B' => self.answer_or_skip(b'2', out),
-            b'D' => self.answer_or_skip(b'n', out),
-            b'C' => bare(b'3', out),
+            b'D' => self.describe(body, meaning.names(), out),
+            b'C' => {
+                if let Ok(Target::Statement(name)) = Target::read(body) {
+                    meaning.names().remove(name);
+                }
+                bare(b'3', out);
+            }
             b'E' if self.ends_transaction => {
                 self.ends_transaction = false;
                 self.end_transaction(Kind::Rollback { chain: false }, out);
@@ -139,8 +156,41 @@ impl Responder {
         false
     }
 
-    fn answer_or_skip(&mut self, tag: u8, out: &mut Vec<u8>) {
-        if self.ends_transaction { bare(tag, out) } else { self.fail(out) }
+    /// Whether a failed transaction takes a statement of this kind: one that ends it, once its failure was told.
+    fn may_run(&self, kind: Kind) -> bool {
+        self.error.is_none() && self.status == TxStatus::Failed && ends(kind)
+    }
+
+    fn parse(&mut self, body: &[u8], meaning: &mut impl Meaning, out: &mut Vec<u8>) {
+        let Ok(parse) = Parse::read(body) else { return self.fail(out) };
+        if parse.statement.is_empty() {
+            meaning.names().remove(b"");
+        }
+        if !self.may_run(meaning.kind(parse.query)) {
+            return self.fail(out);
+        }
+        if meaning.names().find(parse.statement).is_some() {
+            let name = String::from_utf8_lossy(parse.statement);
+            let text = format!("prepared statement \"{name}\" already exists");
+            self.error = Some(Box::new(ErrorMessage::error(SqlState::DUPLICATE_PREPARED_STATEMENT, text)));
+            return self.fail(out);
+        }
+        let statement = meaning.statement(&parse);
+        meaning.names().insert(parse.statement, statement);
+        bare(b'1', out);
+    }
+
+    fn describe(&mut self, body: &[u8], names: &Names, out: &mut Vec<u8>) {
+        match Target::read(body) {
+            Ok(Target::Statement(name))
+                if names.find(name).is_some_and(|found| self.may_run(found.class().kind)) =>
+            {
+                finish(out, b't', |out| out.extend_from_slice(&[0, 0])); // no parameters
+                bare(b'n', out);
+            }
+            Ok(Target::Portal(_)) if self.ends_transaction => bare(b'n', out),
+            Ok(Target::Statement(_) | Target::Portal(_)) | Err(_) => self.fail(out),
+        }
     }
 
     fn fail(&mut self, out: &mut Vec<u8>) {
@@ -175,8 +225,30 @@ fn ends(kind: Kind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use pool::Interner;
     use wire::message::frontend;
+
+    use super::*;
+
+    struct Known {
+        interner: Interner,
+        names: Names,
+    }
+
+    impl Meaning for Known {
+        fn kind(&self, text: &[u8]) -> Kind {
+            sql::classify(text, &sql::NoFunctions).kind
+        }
+
+        fn statement(&self, parse: &Parse<'_>) -> Rc<Statement> {
+            let classify = |text: &[u8]| sql::classify(text, &sql::NoFunctions);
+            self.interner.intern(parse.query, parse.parameter_types, 1, classify)
+        }
+
+        fn names(&mut self) -> &mut Names {
+            &mut self.names
+        }
+    }
 
     fn tags(mut out: &[u8]) -> String {
         let mut tags = String::new();
@@ -210,9 +282,20 @@ mod tests {
 
     #[track_caller]
     fn check(responder: &mut Responder, input: &[u8], expected: &str, out_of_it: bool) {
+        let mut known = Known { interner: Interner::new(1 << 20), names: Names::default() };
+        check_known(responder, &mut known, input, expected, out_of_it);
+    }
+
+    #[track_caller]
+    fn check_known(
+        responder: &mut Responder,
+        known: &mut Known,
+        input: &[u8],
+        expected: &str,
+        out_of_it: bool,
+    ) {
         let mut out = Vec::new();
-        let classify = |text: &[u8]| sql::classify(text, &sql::NoFunctions).kind;
-        let progress = responder.answer(input, classify, &mut out).unwrap();
+        let progress = responder.answer(input, known, &mut out).unwrap();
         assert_eq!(tags(&out), expected);
         assert_eq!(matches!(progress, Progress::Out(_)), out_of_it, "{progress:?}");
     }
@@ -248,6 +331,61 @@ mod tests {
         check(&mut Responder::request_fails(lost()), &batch("select 1"), "EZi", true);
         check(&mut Responder::request_fails(lost()), &query("select 1"), "EZi", true);
         check(&mut Responder::skip_to_sync(TxStatus::Idle), &batch("select 1"), "Zi", true);
+    }
+
+    #[test]
+    fn statements_prepared_before_and_meanwhile_end_the_transaction() {
+        let mut known = Known { interner: Interner::new(1 << 20), names: Names::default() };
+        let mut responder = Responder::transaction_failed(None);
+        let message = |tag: u8, body: &[u8]| {
+            let mut out = Vec::new();
+            frontend::header(tag, body.len(), &mut out);
+            out.extend_from_slice(body);
+            out
+        };
+        let parse = |name: &str, text: &str| {
+            let mut out = Vec::new();
+            let (statement, query) = (name.as_bytes(), text.as_bytes());
+            Parse { statement, query, parameter_types: &[0, 0] }.write(&mut out);
+            out
+        };
+        let run =
+            [message(b'B', b"\0s\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat();
+        let sync = message(b'S', b"");
+        check_known(&mut responder, &mut known, &run, "EZe", false);
+        check_known(
+            &mut responder,
+            &mut known,
+            &[parse("s", "select 1"), sync.clone()].concat(),
+            "EZe",
+            false,
+        );
+        check_known(
+            &mut responder,
+            &mut known,
+            &[parse("s", "rollback"), sync.clone()].concat(),
+            "1Ze",
+            false,
+        );
+        check_known(
+            &mut responder,
+            &mut known,
+            &[parse("s", "rollback"), sync.clone()].concat(),
+            "EZe",
+            false,
+        );
+        check_known(
+            &mut responder,
+            &mut known,
+            &[message(b'D', b"Ss\0"), sync.clone()].concat(),
+            "tnZe",
+            false,
+        );
+        check_known(&mut responder, &mut known, &run, "2CZi", true);
+        let mut again = Responder::transaction_failed(None);
+        check_known(&mut again, &mut known, &[message(b'C', b"Ss\0"), sync].concat(), "3Ze", false);
+        check_known(&mut again, &mut known, &run, "EZe", false);
+        assert_eq!(known.names.len(), 0);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 use std::{collections::HashMap, rc::Rc};
 
 use pool::Statement;
+use sql::Kind;
+use wire::message::frontend::Parse;
+
+use crate::{local::Meaning, pool_set::PoolSet};
 
 type Named = HashMap<Box<[u8]>, Rc<Statement>, foldhash::fast::RandomState>;
 
@@ -57,5 +61,25 @@ impl Names {
     /// How many named statements there are.
     pub(crate) fn len(&self) -> usize {
         self.named.as_ref().map_or(0, |named| named.len())
+    }
+}
+
+/// What a client's texts and names mean while the proxy itself answers.
+pub(crate) struct Dictionary<'a> {
+    pub(crate) pools: &'a PoolSet,
+    pub(crate) names: &'a mut Names,
+}
+
+impl Meaning for Dictionary<'_> {
+    fn kind(&self, text: &[u8]) -> Kind {
+        self.pools.classify(text).kind
+    }
+
+    fn statement(&self, parse: &Parse<'_>) -> Rc<Statement> {
+        self.pools.intern(parse.query, parse.parameter_types)
+    }
+
+    fn names(&mut self) -> &mut Names {
+        self.names
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     io::{Splice, drain, poll_read, send},
     local::Progress,
     lost::Loss,
+    names::Dictionary,
     receive::Received,
     session::{ClientBody, End, Phase, Session, Work},
 };
@@ -171,10 +172,9 @@ impl Session {
         let Phase::Local(responder) = &mut self.phase else { return Ok(skipped) };
         let rest = input.get(skipped..).unwrap_or_default();
         work.out.clear();
-        let pools = &self.pools;
-        let progress = responder
-            .answer(rest, |text| pools.classify(text).kind, &mut work.out)
-            .map_err(End::bad_frame)?;
+        let mut meaning = Dictionary { pools: &self.pools, names: &mut self.names };
+        let progress = responder.answer(rest, &mut meaning, &mut work.out).map_err(End::bad_frame)?;
+        self.count_names();
         send(cx, &mut self.stream, &mut self.output, &work.out).map_err(End::ClientIo)?;
         match progress {
             Progress::Goes(n) => Ok(skipped + n),

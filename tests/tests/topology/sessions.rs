@@ -82,3 +82,30 @@ async fn idle_clients_notice_nothing_of_a_dead_primary() {
         "100|1000|1099"
     );
 }
+
+#[tokio::test]
+async fn a_prepared_rollback_ends_a_transaction_whose_server_was_lost() {
+    let herd = Setup::own(0).start();
+    let mut client = herd.connect().await;
+    // As pgjdbc does it, which names what it runs often.
+    let prepare = |name: &str| Batch::new().parse(name, "ROLLBACK").sync();
+    let call = |name: &str| Batch::new().bind("", name, &[]).describe_portal("").execute("", 1).sync();
+    let tags = |messages: &[testkit::Message]| messages.iter().map(|m| char::from(m.tag)).collect::<String>();
+    assert_eq!(tags(&client.run(&prepare("S_3")).await), "1Z");
+    for name in ["S_3", "S_4"] {
+        client.execute("begin").await;
+        let pid = client.value("select pg_backend_pid()").await;
+        herd.psql_directly(&format!("select pg_terminate_backend({pid}, 10000)")).unwrap();
+        assert_eq!(client.failure("select 1").await.as_deref(), Some("40001"));
+        assert_eq!(client.failure("select 1").await.as_deref(), Some("25P02"));
+        if name == "S_4" {
+            assert_eq!(tags(&client.run(&prepare(name)).await), "1Z");
+            assert_eq!(tags(&client.run(&prepare(name)).await), "EZ");
+        }
+        let messages = client.run(&call(name)).await;
+        assert_eq!(tags(&messages), "2nCZ", "{messages:?}");
+        assert_eq!(Client::status(&messages), TxStatus::Idle);
+    }
+    client.execute("begin").await;
+    assert_eq!(tags(&client.run(&call("S_4")).await), "2nCZ");
+}
