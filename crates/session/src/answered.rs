@@ -15,7 +15,7 @@ use wire::{
 };
 
 use crate::{
-    effects::{Change, LastTag, Outcome},
+    effects::Change,
     exchange::{Block, Side},
     pin::PinReason,
     session::Session,
@@ -64,13 +64,10 @@ impl Session {
             b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
                 self.statements_forgotten(server);
             }
-            _ => {
-                let exchange = self.exchange_mut();
-                if !exchange.effects.is_empty() {
-                    exchange.effects.completed(LastTag::read(body));
-                }
-            }
+            _ => {}
         }
+        let unit = self.exchange().units_done(&server.ledger);
+        self.exchange_mut().effects.completed(unit, body);
     }
 
     /// A unit of the client's was answered: ReadyForQuery.
@@ -86,11 +83,7 @@ impl Session {
         }
         let unit_started = exchange.unit_started;
         let started = exchange.started;
-        let outcome = if exchange.effects.is_empty() {
-            Outcome::Committed(Vec::new())
-        } else {
-            exchange.effects.unit_ended(unit, failed, status)
-        };
+        let outcome = exchange.effects.unit_ended(unit, failed, status);
         if settled {
             exchange.bound.clear();
             exchange.block = if status == TxStatus::Idle { Block::None } else { Block::Open };
@@ -104,9 +97,9 @@ impl Session {
             // cover it
             self.written = Some(routing::Written::After(Instant::now().into_std()));
         }
-        match outcome {
-            Outcome::Committed(changes) => changes.into_iter().for_each(|change| self.apply(server, change)),
-            Outcome::InDoubt => self.pin(PinReason::SettingsInDoubt),
+        outcome.committed.into_iter().for_each(|change| self.apply(server, change));
+        if outcome.in_doubt {
+            self.pin(PinReason::SettingsInDoubt);
         }
         if counts {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));

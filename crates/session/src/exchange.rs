@@ -127,6 +127,8 @@ pub(crate) struct Exchange {
     pub(crate) unit_answering: bool,
     /// The unit being answered had an error.
     pub(crate) unit_failed: bool,
+    /// Executes of the unit that is being sent.
+    pub(crate) executes: u32,
     /// Part of a unit was sent, its end was not.
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
@@ -156,6 +158,7 @@ impl Exchange {
             units_sent: 0,
             unit_answering: false,
             unit_failed: false,
+            executes: 0,
             unit_open: false,
             block: Block::default(),
             writes: Writes::default(),

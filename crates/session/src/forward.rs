@@ -16,6 +16,7 @@ use wire::{
 };
 
 use crate::{
+    effects::Place,
     exchange::{Block, Entrance, Next, Rerun, Side},
     io::{Splice, send},
     pin::PinReason,
@@ -166,19 +167,7 @@ impl Session {
                 true
             }
             b'Q' | b'P' if oversized => {
-                if header.tag == b'Q' || body.first() == Some(&0) {
-                    // the server's unnamed statement is this one, or none
-                    server.prepared.set_unnamed(None);
-                    self.names.remove(b"");
-                }
-                self.pin(PinReason::LongStatement);
-                self.note_write();
-                let owed = if header.tag == b'Q' { Owed::Query } else { Owed::Parse };
-                self.exchange_mut().next = Next::Waits;
-                if owed == Owed::Parse {
-                    self.exchange_mut().note(Preparation::Other);
-                }
-                server.ledger.owe(owed, Origin::Client);
+                self.unread_text(server, header.tag, body);
                 true
             }
             b'd' => true,
@@ -199,6 +188,23 @@ impl Session {
             self.body = ClientBody::Forward(header.body_len - u32::try_from(body.len()).unwrap_or(u32::MAX));
         }
         Ok(Step::Took(here))
+    }
+
+    /// A text that is too long to be read here passes in pieces: whatever it is, its client is pinned.
+    fn unread_text(&mut self, server: &mut Server, tag: u8, body: &[u8]) {
+        if tag == b'Q' || body.first() == Some(&0) {
+            // the server's unnamed statement is this one, or none
+            server.prepared.set_unnamed(None);
+            self.names.remove(b"");
+        }
+        self.pin(PinReason::LongStatement);
+        self.note_write();
+        self.exchange_mut().next = Next::Waits;
+        let owed = if tag == b'Q' { Owed::Query } else { Owed::Parse };
+        if owed == Owed::Parse {
+            self.exchange_mut().note(Preparation::Other);
+        }
+        server.ledger.owe(owed, Origin::Client);
     }
 
     /// A new unit may follow on this connection, or has to wait until the connection is released: on a replica
@@ -242,6 +248,7 @@ impl Session {
             Some(UnitEnd::Ready) => {
                 // the server ignores a Sync within a COPY, and a Query behind an error
                 exchange.unit_open = server.ledger.ready_owed() == 0;
+                exchange.executes = 0;
                 exchange.units_sent += 1;
             }
             Some(UnitEnd::Flush) => {
@@ -297,7 +304,7 @@ impl Session {
                 return true;
             }
         }
-        self.note_class(class, text);
+        self.note_class(class, Place::Query, text);
         server.ledger.owe(Owed::Query, Origin::Client);
         true
     }
@@ -309,7 +316,7 @@ impl Session {
     }
 
     /// What running a text of this class means for the session.
-    pub(crate) fn note_class(&mut self, class: Class, text: &[u8]) {
+    pub(crate) fn note_class(&mut self, class: Class, place: Place, text: &[u8]) {
         let unit = self.exchange().units_sent;
         let exchange = self.exchange_mut();
         match class.kind {
@@ -320,13 +327,16 @@ impl Session {
             Kind::Control | Kind::Session => {}
             Kind::Write => exchange.writes.note(unit),
         }
+        if matches!(class.kind, Kind::Commit { .. } | Kind::Rollback { .. }) {
+            exchange.effects.ask_end(unit, place);
+        }
         match class.effect {
             Effect::None | Effect::Deallocate => {}
             Effect::DeallocateAll => exchange.next = Next::Waits,
-            Effect::Settings => exchange.effects.ask(unit, text),
+            Effect::Settings => exchange.effects.ask(unit, place, text),
             Effect::DiscardAll => {
                 exchange.next = Next::Waits;
-                exchange.effects.ask_discard(unit);
+                exchange.effects.ask_discard(unit, place);
             }
             Effect::Pin(cause) => {
                 // among several there may be a DEALLOCATE ALL
@@ -343,6 +353,7 @@ impl Session {
             b'E' => {
                 count(&self.pools.stats.queries, 1);
                 self.forget_statements_ahead(server, body);
+                self.exchange_mut().executes += 1;
                 Owed::Execute
             }
             b'S' => Owed::Sync,

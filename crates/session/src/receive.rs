@@ -216,6 +216,9 @@ impl Session {
             Verdict::Reply(_) if tag == b'C' && owner == Owner::Client => {
                 self.command_completed(server, body)
             }
+            Verdict::Reply(Owner::Client) if matches!(tag, b'I' | b's') => {
+                self.exchange_mut().effects.completed_without_tag();
+            }
             Verdict::Reply(_) | Verdict::Ready(Owner::Proxy) | Verdict::Asynchronous => {}
         }
         if owner == Owner::Client && is_first_of_an_answer(tag) {

@@ -12,6 +12,7 @@ use wire::{
 };
 
 use crate::{
+    effects::Place,
     exchange::Rerun,
     io::Splice,
     scan::Scanned,
@@ -145,7 +146,8 @@ impl Session {
             }
             self.note_portal(names.portal, found.as_deref());
             if let Some(statement) = &found {
-                self.note_class(statement.class(), statement.text());
+                let place = Place::Execute(self.exchange().executes);
+                self.note_class(statement.class(), place, statement.text());
                 if !names.statement.is_empty() {
                     self.exchange_mut().bound.push(Rc::clone(statement));
                 }

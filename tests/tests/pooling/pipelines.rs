@@ -188,6 +188,54 @@ async fn nobody_binds_the_unnamed_statement_of_somebody_else() {
 }
 
 #[tokio::test]
+async fn a_setting_that_was_committed_before_an_error_in_its_batch_is_followed() {
+    let herd = start().start();
+    let (mut client, mut other) = (connect(&herd).await, connect(&herd).await);
+    let show = "select current_setting('work_mem')";
+    let batch = Batch::new().once("begin").once("set work_mem = '7MB'").once("commit").once("select 1 / 0");
+    assert_eq!(run(&mut client, batch.sync()).await, "1 2 C 1 2 C 1 2 C 1 22012 Z");
+    assert_eq!(other.value(show).await, "4MB");
+    assert_eq!(client.value(show).await, "7MB");
+    // begun in one batch, committed in the next
+    client.execute("begin; select 1").await;
+    client.execute("set work_mem = '8MB'").await;
+    assert_eq!(client.failure("commit; select 1 / 0").await.as_deref(), Some("22012"));
+    assert_eq!(other.value(show).await, "4MB");
+    assert_eq!(client.value(show).await, "8MB");
+}
+
+#[tokio::test]
+async fn a_setting_that_was_rolled_back_is_told_from_one_behind_it() {
+    let herd = start().start();
+    let (mut client, mut other) = (connect(&herd).await, connect(&herd).await);
+    let both = "select current_setting('work_mem') || current_setting('statement_timeout')";
+    let batch = Batch::new().once("begin").once("set work_mem = '7MB'").once("rollback");
+    let batch = batch.once("set statement_timeout = '1h'").sync();
+    assert_eq!(run(&mut client, batch).await, "1 2 C 1 2 C 1 2 C 1 2 C Z");
+    assert_eq!(other.value(both).await, "4MB0");
+    assert_eq!(client.value(both).await, "4MB1h");
+    let batch = Batch::new().once("set work_mem = '9MB'").once("select 1 / 0").sync();
+    assert_eq!(run(&mut client, batch).await, "1 2 C 1 22012 Z");
+    assert_eq!(client.value(both).await, "4MB1h");
+    assert_eq!(other.value(both).await, "4MB0");
+}
+
+#[tokio::test]
+async fn a_setting_before_a_savepoint_survives_an_error_behind_it_and_leaks_to_nobody() {
+    let herd = start().start();
+    let show = "select current_setting('work_mem')";
+    let mut client = connect(&herd).await;
+    let batch =
+        Batch::new().once("begin").once("set work_mem = '7MB'").once("savepoint a").once("select 1 / 0");
+    assert_eq!(run(&mut client, batch.sync()).await, "1 2 C 1 2 C 1 2 C 1 22012 Z");
+    client.execute("rollback to a").await;
+    client.execute("commit").await;
+    assert_eq!(client.value(show).await, "7MB");
+    client.terminate().await;
+    assert_eq!(connect(&herd).await.value(show).await, "4MB");
+}
+
+#[tokio::test]
 async fn a_batch_that_is_run_again_elsewhere_is_answered_once() {
     let herd = start().regions(["us"]).start();
     herd.psql_directly("create unlogged table fast as select 7 as a; grant select on fast to app").unwrap();
