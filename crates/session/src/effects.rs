@@ -107,8 +107,9 @@ impl Effects {
         self.asked.is_empty() && self.in_transaction.is_empty() && self.committed.is_empty() && !self.in_doubt
     }
 
-    /// Unit number `unit` asks for the changes of `text`.
-    pub(crate) fn ask(&mut self, unit: u32, place: Place, text: &[u8]) {
+    /// Unit number `unit` asks for the changes of `text`. True if one of them is a reset.
+    pub(crate) fn ask(&mut self, unit: u32, place: Place, text: &[u8]) -> bool {
+        let before = self.asked.len();
         let changes = sql::setting_changes(text).map(|change| match change {
             SettingChange::Set { name, statement } => Change::Set {
                 name: name.into_owned().into(),
@@ -118,6 +119,10 @@ impl Effects {
             SettingChange::ResetAll => Change::ResetAll,
         });
         self.asked.extend(changes.map(|change| (unit, place, Asked::Change(change))));
+        let new = self.asked.get(before..).unwrap_or_default();
+        new.iter().any(|(_, _, asked)| {
+            matches!(asked, Asked::Change(Change::Reset { .. } | Change::ResetAll | Change::DiscardAll))
+        })
     }
 
     /// Unit number `unit` asks for DISCARD ALL.
@@ -234,7 +239,7 @@ mod tests {
             let place = Place::Execute(at);
             match text {
                 "commit" | "rollback" => effects.ask_end(unit, place),
-                _ if text.starts_with("set") => effects.ask(unit, place, text.as_bytes()),
+                _ if text.starts_with("set") => assert!(!effects.ask(unit, place, text.as_bytes())),
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 //! Client to server: messages pass as they are; names of prepared statements are replaced by those that the server
 //! knows, and what the server lacks is sent ahead.
 
-use std::{collections::VecDeque, task::Context};
+use std::{collections::VecDeque, rc::Rc, task::Context};
 
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, unit_end};
@@ -85,6 +85,17 @@ impl Session {
         out: &mut Vec<u8>,
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<usize, End> {
+        if self.is_unlike_wanted(server) {
+            let entrance = self.bring_settings_about(server, out);
+            self.exchange_mut().entrance = entrance;
+        }
+        if matches!(self.exchange().entrance, Entrance::Replaying { .. }) {
+            if send(cx, &mut server.stream, &mut server.output, out).is_err() {
+                server.output.clear();
+            }
+            out.clear();
+            return Ok(0);
+        }
         let mut splice = Splice::behind(input, out);
         let discarding = matches!(self.body, ClientBody::Discard(_));
         let mut at = self.pass_body(input);
@@ -108,6 +119,17 @@ impl Session {
             server.output.clear();
         }
         Ok(at)
+    }
+
+    /// A RESET or DISCARD ALL gave the server's settings where the client's own of its startup are due, before the next
+    /// unit.
+    fn is_unlike_wanted(&self, server: &Server) -> bool {
+        !Rc::ptr_eq(&server.state, &self.wanted)
+            && self.exchange().entrance == Entrance::Open
+            && !self.exchange().unit_open
+            && self.body == ClientBody::Boundary
+            && server.ledger.is_settled()
+            && server.ledger.status() == TxStatus::Idle
     }
 
     /// The rest of a body whose head was sent before.
@@ -333,7 +355,12 @@ impl Session {
         match class.effect {
             Effect::None | Effect::Deallocate => {}
             Effect::DeallocateAll => exchange.next = Next::Waits,
-            Effect::Settings => exchange.effects.ask(unit, place, text),
+            Effect::Settings => {
+                if exchange.effects.ask(unit, place, text) && !self.startup.is_empty() {
+                    // the server's own settings are not what the client began with
+                    self.exchange_mut().next = Next::Waits;
+                }
+            }
             Effect::DiscardAll => {
                 exchange.next = Next::Waits;
                 exchange.effects.ask_discard(unit, place);

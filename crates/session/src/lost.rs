@@ -122,13 +122,16 @@ impl Session {
             return Err(End::CutOff);
         }
         send(cx, &mut self.stream, &mut self.output, &exchange.held_back).map_err(End::ClientIo)?;
-        if let Loss::Replay(error) = loss {
-            return self.replay_failed(cx, server, &exchange, *error);
-        }
-        if let (Loss::Unsuited(error), Some(_)) = (&loss, self.pin) {
-            let error = ErrorMessage { severity: Severity::Fatal, ..ErrorMessage::clone(error) };
-            return Err(End::Refused(Box::new(error)));
-        }
+        let loss = match loss {
+            // later there is more on a pinned connection than the settings
+            Loss::Replay(error) if self.pin.is_none() || exchange.units_done(&server.ledger) == 0 => {
+                return self.replay_failed(cx, server, &exchange, *error);
+            }
+            Loss::Unsuited(error) if self.pin.is_some() => {
+                return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
+            }
+            loss => loss,
+        };
         if let Some(reason) = self.pin {
             let text = format!(
                 "the server connection was lost, and with it the session's state ({})",

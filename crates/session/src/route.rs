@@ -197,24 +197,7 @@ impl Session {
             self.pools.stats.routed_to(node, group.replica);
         }
         work.out.clear();
-        if !Rc::ptr_eq(&server.state, &self.wanted) {
-            let texts = transition(&server.state, &self.wanted);
-            for text in &texts {
-                frontend::query(text, &mut work.out);
-                server.ledger.owe(Owed::Query, Origin::Proxy);
-            }
-            let left = u32::try_from(texts.len()).unwrap_or(u32::MAX);
-            exchange.entrance = match left {
-                0 => Entrance::Open,
-                left if self.wanted.is_proven() => Entrance::Ahead { left },
-                left => Entrance::Replaying { left },
-            };
-            if left == 0 {
-                server.state = Rc::clone(&self.wanted);
-            } else {
-                server.prepared.set_unnamed(None);
-            }
-        }
+        exchange.entrance = self.bring_settings_about(&mut server, &mut work.out);
         if exchange.entrance == Entrance::Open && self.told.is_some() {
             let mut news = Vec::new();
             self.tell_parameters(&server, &mut news);
@@ -233,6 +216,26 @@ impl Session {
         self.exchange = Some(exchange);
         self.phase = Phase::Linked(server);
         Ok(())
+    }
+
+    /// Writes what brings the client's settings about on `server`, if they are not in force; whether its input has to
+    /// wait for the answer.
+    pub(crate) fn bring_settings_about(&self, server: &mut Server, out: &mut Vec<u8>) -> Entrance {
+        if Rc::ptr_eq(&server.state, &self.wanted) {
+            return Entrance::Open;
+        }
+        let texts = transition(&server.state, &self.wanted);
+        for text in &texts {
+            frontend::query(text, out);
+            server.ledger.owe(Owed::Query, Origin::Proxy);
+        }
+        let left = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+        if left == 0 {
+            server.state = Rc::clone(&self.wanted);
+            return Entrance::Open;
+        }
+        server.prepared.set_unnamed(None);
+        if self.wanted.is_proven() { Entrance::Ahead { left } } else { Entrance::Replaying { left } }
     }
 
     /// Sends the first of `input` over a server connection that was just linked; the number of bytes consumed.

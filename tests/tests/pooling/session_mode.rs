@@ -1,6 +1,7 @@
 //! Session pooling: a client has one server until it leaves.
 
 use e2e::Setup;
+use testkit::Batch;
 
 const PID: &str = "select pg_backend_pid()";
 
@@ -42,8 +43,37 @@ async fn a_session_waits_for_another_to_leave() {
     let mut first = herd.connect().await;
     assert_eq!(first.value("select 1").await, "1");
     let mut second = herd.connect().await;
-    second.send(testkit::Batch::new().query("select 'second'").bytes()).await.unwrap();
+    second.send(Batch::new().query("select 'second'").bytes()).await.unwrap();
     herd.proxy(0).until_waiting(1).await;
     first.terminate().await;
     assert_eq!(second.until_ready().await[1].row(), [Some("second".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_reset_gives_back_what_the_client_began_with() {
+    for (mode, pin) in [("session", ""), ("transaction", ""), ("transaction", "listen kept")] {
+        let herd = Setup::shared().set("pool.mode", mode).set("pool.size", 1).start();
+        let parameters = herd.app().with("work_mem", "7MB").with("timezone", "Asia/Tokyo");
+        let mut client = parameters.connect().await.unwrap();
+        client.execute(pin).await;
+        let both = "select current_setting('work_mem') || current_setting('timezone')";
+        assert_eq!(client.value(both).await, "7MBAsia/Tokyo", "{mode} {pin}");
+        for reset in ["reset all", "reset work_mem", "set work_mem to default", "discard all"] {
+            client.execute("set work_mem = '8MB'").await;
+            client.execute(reset).await;
+            assert_eq!(client.value(both).await, "7MBAsia/Tokyo", "{mode} {pin}: {reset}");
+            assert_eq!(client.parameter("TimeZone"), Some("Asia/Tokyo"));
+            // in one write
+            client.execute("set work_mem = '9MB'").await;
+            client.send(Batch::new().query(reset).query(both).bytes()).await.unwrap();
+            client.until_ready().await;
+            let answer = client.until_ready().await;
+            let row = answer.iter().find(|message| message.tag == b'D').unwrap().row();
+            assert_eq!(row[0].as_deref(), Some("7MBAsia/Tokyo"), "{mode} {pin}: {reset}");
+        }
+        for sql in ["begin", "reset all", "commit"] {
+            client.execute(sql).await;
+        }
+        assert_eq!(client.value(both).await, "7MBAsia/Tokyo", "{mode} {pin}");
+    }
 }
