@@ -1,4 +1,4 @@
-//! What survives a restart, in a file of three lines.
+//! What survives a restart, in a file of a few lines.
 
 use std::{
     fs::{self, File},
@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use topology::{Epoch, Remembered};
+use topology::{Branch, Epoch, Fork, Remembered};
 use wire::TimelineId;
 
 /// The longest state file that is read, in bytes.
-const FILE_LIMIT: u64 = 4096;
+const FILE_LIMIT: u64 = 1 << 20;
 
 /// A state file that cannot be used. Starting without it could mean to write to an abandoned timeline, so a person
 /// has to look.
@@ -47,18 +47,58 @@ pub(crate) fn read(path: &Path) -> Result<Option<Remembered>, MemoryError> {
     parse(&text).map(Some).ok_or_else(|| MemoryError::Damaged { path: path.into() })
 }
 
+/// The lines are those of [`content`]; versions that knew no branch wrote three.
 fn parse(text: &str) -> Option<Remembered> {
-    let mut lines = text.lines();
-    let mut value = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(" = ")?.parse::<u64>().ok();
-    let system_id = value("system_id")?;
-    let timeline = TimelineId(u32::try_from(value("timeline")?).ok()?);
-    let epoch = Epoch(value("epoch")?);
-    (lines.next().is_none() && text.ends_with('\n')).then_some(Remembered { system_id, timeline, epoch })
+    let lines: Option<Vec<_>> = text.lines().map(|line| line.split_once(" = ")).collect();
+    let lines = lines.filter(|_| text.ends_with('\n'))?;
+    let [("system_id", system_id), ("timeline", timeline), branch @ .., ("epoch", epoch)] = lines.as_slice()
+    else {
+        return None;
+    };
+    Some(Remembered {
+        system_id: system_id.parse().ok()?,
+        timeline: TimelineId(timeline.parse().ok()?),
+        branch: if branch.is_empty() { None } else { Some(parse_branch(branch)?) },
+        epoch: Epoch(epoch.parse().ok()?),
+    })
+}
+
+fn parse_branch(lines: &[(&str, &str)]) -> Option<Branch> {
+    let [("written_at", address), ("wal_lsn", wal_lsn), rest @ ..] = lines else { return None };
+    let (others, fork) = rest.split_at(rest.iter().take_while(|(name, _)| *name == "other_node").count());
+    let fork = match fork {
+        [] => None,
+        [("parent", parent), ("switch_lsn", switch_lsn)] => {
+            Some(Fork { timeline: TimelineId(parent.parse().ok()?), switch_lsn: switch_lsn.parse().ok()? })
+        }
+        _ => return None,
+    };
+    Some(Branch {
+        address: (*address).into(),
+        others: others.iter().map(|(_, address)| (*address).into()).collect(),
+        wal_lsn: wal_lsn.parse().ok()?,
+        fork,
+    })
+}
+
+/// The epoch stands last, so that a file which lacks its end is not taken for an older version's.
+fn content(remembered: &Remembered) -> String {
+    let Remembered { system_id, timeline, branch, epoch } = remembered;
+    let mut content = format!("system_id = {system_id}\ntimeline = {timeline}\n");
+    if let Some(Branch { address, others, wal_lsn, fork }) = branch {
+        content += &format!("written_at = {address}\nwal_lsn = {wal_lsn}\n");
+        for other in others.iter() {
+            content += &format!("other_node = {other}\n");
+        }
+        if let Some(Fork { timeline, switch_lsn }) = fork {
+            content += &format!("parent = {timeline}\nswitch_lsn = {switch_lsn}\n");
+        }
+    }
+    content + &format!("epoch = {epoch}\n")
 }
 
 /// Replaces the file as a whole: after a crash it is the old one or the new one.
-pub(crate) fn write(path: &Path, remembered: Remembered) -> io::Result<()> {
-    let Remembered { system_id, timeline, epoch } = remembered;
+pub(crate) fn write(path: &Path, remembered: &Remembered) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -66,7 +106,7 @@ pub(crate) fn write(path: &Path, remembered: Remembered) -> io::Result<()> {
     name.push(format!(".{}.new", std::process::id()));
     let temporary = parent.join(name);
     let mut file = File::create(&temporary)?;
-    write!(file, "system_id = {system_id}\ntimeline = {timeline}\nepoch = {epoch}\n")?;
+    file.write_all(content(remembered).as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     File::open(parent)?.sync_all()
@@ -74,6 +114,8 @@ pub(crate) fn write(path: &Path, remembered: Remembered) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use wire::Lsn;
+
     use super::*;
 
     struct Folder(PathBuf);
@@ -92,37 +134,51 @@ mod tests {
         }
     }
 
-    const REMEMBERED: Remembered =
-        Remembered { system_id: 7_412_345_678_901_234_567, timeline: TimelineId(3), epoch: Epoch(12) };
+    fn branches() -> [Option<Branch>; 3] {
+        let others = ["b.example:5432".into(), "/run/postgres = c:5433".into()].into();
+        let branch = Branch { address: "::1:5432".into(), others, wal_lsn: Lsn(0x3_0000_0148), fork: None };
+        let fork = Some(Fork { timeline: TimelineId(2), switch_lsn: Lsn(0x300_0148) });
+        [None, Some(Branch { fork, others: [].into(), ..branch.clone() }), Some(branch)]
+    }
+
+    fn remembered(branch: Option<Branch>) -> Remembered {
+        Remembered { system_id: 7_412_345_678_901_234_567, timeline: TimelineId(3), branch, epoch: Epoch(12) }
+    }
 
     #[test]
     fn what_is_written_is_read_back_and_leaves_no_other_file() {
         let folder = Folder::new("memory");
         let path = folder.0.join("sub/main.state");
         assert_eq!(read(&path).unwrap(), None);
-        for epoch in [12, 13] {
-            let remembered = Remembered { epoch: Epoch(epoch), ..REMEMBERED };
-            write(&path, remembered).unwrap();
-            assert_eq!(read(&path).unwrap(), Some(remembered));
+        for branch in branches() {
+            write(&path, &remembered(branch.clone())).unwrap();
+            assert_eq!(read(&path).unwrap(), Some(remembered(branch)));
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_read() {
+        let text = "system_id = 7412345678901234567\ntimeline = 3\nepoch = 12\n";
+        assert_eq!(parse(text), Some(remembered(None)));
     }
 
     #[test]
     fn a_damaged_file_is_refused_whatever_the_damage() {
         let folder = Folder::new("damaged");
         let path = folder.0.join("main.state");
-        write(&path, REMEMBERED).unwrap();
-        let whole = fs::read_to_string(&path).unwrap();
-        let mut damaged: Vec<Vec<u8>> =
-            (0..whole.len()).map(|len| whole.as_bytes()[..len].to_vec()).collect();
-        damaged.push(whole.replace("timeline = 3", "timeline = 4294967296").into());
-        damaged.push(format!("{whole}more = 1\n").into());
-        damaged.push(vec![0xff; 100]);
-        damaged.push(vec![b'x'; 10_000]);
-        for content in damaged {
-            fs::write(&path, &content).unwrap();
-            assert!(matches!(read(&path), Err(MemoryError::Damaged { .. })), "{content:?}");
+        for branch in branches() {
+            let whole = content(&remembered(branch));
+            let mut damaged: Vec<Vec<u8>> =
+                (0..whole.len()).map(|len| whole.as_bytes()[..len].to_vec()).collect();
+            damaged.push(whole.replace("timeline = 3", "timeline = 4294967296").into());
+            damaged.push(format!("{whole}more = 1\n").into());
+            damaged.push(vec![0xff; 100]);
+            damaged.push(vec![b'x'; 2 << 20]);
+            for content in damaged {
+                fs::write(&path, &content).unwrap();
+                assert!(matches!(read(&path), Err(MemoryError::Damaged { .. })), "{content:?}");
+            }
         }
     }
 }

@@ -261,7 +261,7 @@ impl Supervisor {
     async fn remember(&self, remembered: Remembered) {
         let Some(path) = self.settings.state_file.clone() else { return };
         let shown = path.display().to_string();
-        let written = tokio::task::spawn_blocking(move || memory::write(&path, remembered)).await;
+        let written = tokio::task::spawn_blocking(move || memory::write(&path, &remembered)).await;
         if let Err(error) = written.unwrap_or_else(|_| Err(io::Error::other("the writing task ended"))) {
             tracing::error!(cluster = %self.name, path = shown, %error, "the state file cannot be written");
         }

@@ -1,9 +1,9 @@
 use wire::TimelineId;
 
-use crate::{node::NodeId, snapshot::Epoch};
+use crate::{branch::Branch, node::NodeId, snapshot::Epoch};
 
 /// What the shell is asked to do; see [`crate::Cluster::poll_action`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Probe this node now instead of at its next turn. A probe that is already under way is enough.
     ProbeNow(NodeId),
@@ -15,12 +15,14 @@ pub enum Action {
 }
 
 /// What must survive a restart of the proxy, so that it never goes back to an older timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     /// The cluster's `system_identifier`; a node with another one is never used.
     pub system_id: u64,
     /// The highest timeline that was ever written through this proxy.
     pub timeline: TimelineId,
+    /// Which timeline of that number; `None` if an earlier version of pgherd remembered.
+    pub branch: Option<Branch>,
     /// The epoch when this was remembered; a restarted proxy begins above it.
     pub epoch: Epoch,
 }

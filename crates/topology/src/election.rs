@@ -3,13 +3,14 @@
 //! A node claims to be the primary by saying "not in recovery". The claim stands, even in silence, until the node
 //! says otherwise or is certainly gone; so a rival behind a network cut is not forgotten. Of the claims on timelines
 //! that are not below the floor (the highest timeline ever written) the highest wins if it is known to descend from
-//! the floor and from every other claim; otherwise nobody wins.
+//! the floor and from every other claim; otherwise nobody wins. A number alone is no proof: see [`Branch`].
 
 use std::time::{Duration, Instant};
 
 use wire::TimelineId;
 
 use crate::{
+    branch::Branch,
     node::{Ancestry, DownReason, Node, NodeId, Reach},
     probe::Role,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Ballot<'a> {
     pub(crate) system_id: Option<u64>,
     /// The highest timeline ever written.
     pub(crate) floor: Option<TimelineId>,
+    /// Which one of that number.
+    pub(crate) branch: Option<&'a Branch>,
     /// The present primary.
     pub(crate) present: Option<Reign>,
     /// There is no primary since then.
@@ -107,7 +110,7 @@ impl Ballot<'_> {
         }
         let rival = rest.iter().find(|claim| !top.node.descends_from(claim.timeline));
         let unproven =
-            rival.map(|rival| rival.timeline).or(self.floor.filter(|f| !top.node.descends_from(*f)));
+            rival.map(|rival| rival.timeline).or(self.floor.filter(|floor| !self.follows(top.node, *floor)));
         if let Some(expected) = unproven {
             return Verdict {
                 outcome: self.doubt(top, rest, expected),
@@ -128,6 +131,11 @@ impl Ballot<'_> {
             Standing::Silent => Outcome::Absent,
         };
         Verdict { outcome, stale, wants_history: None }
+    }
+
+    /// Whether the node is known to be on the timeline that was written last, whose number is `floor`, or on a descendant.
+    fn follows(&self, node: &Node, floor: TimelineId) -> bool {
+        self.branch.map_or_else(|| node.descends_from(floor), |branch| branch.leads_to(node, floor))
     }
 
     fn claim<'a>(&self, node: &'a Node) -> Option<Claim<'a>> {

@@ -222,6 +222,11 @@ impl fmt::Display for Event {
             Self::SplitBrain { a, b } => {
                 write!(f, "{a} and {b} both claim to be the primary; no writes until one gives way")
             }
+            Self::UnprovenPrimary { node, timeline, expected } if timeline == expected => write!(
+                f,
+                "{node} claims to be the primary on timeline {timeline}, which is not known to be the timeline {expected} \
+                 that was written last"
+            ),
             Self::UnprovenPrimary { node, timeline, expected } => write!(
                 f,
                 "{node} claims to be the primary on timeline {timeline}, which is not known to descend from {expected}"

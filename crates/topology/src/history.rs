@@ -50,6 +50,13 @@ impl History {
     pub fn left(&self, ancestor: TimelineId) -> Option<Lsn> {
         self.0.iter().find(|fork| fork.timeline == ancestor).map(|fork| fork.switch_lsn)
     }
+
+    /// Where `timeline` began: `own`, which this is the history of, or an ancestor. `None` for one without a parent.
+    #[must_use]
+    pub fn began(&self, own: TimelineId, timeline: TimelineId) -> Option<Fork> {
+        let is_known = timeline == own || self.left(timeline).is_some();
+        self.0.iter().rev().find(|fork| is_known && fork.timeline < timeline).copied()
+    }
 }
 
 impl FromStr for History {
@@ -89,6 +96,8 @@ mod tests {
         assert_eq!(history.left(TimelineId(1)), Some(Lsn(0x300_0148)));
         assert_eq!(history.left(TimelineId(2)), Some(Lsn(0x16_B374_D848)));
         assert_eq!(history.left(TimelineId(3)), None);
+        let began = |timeline| history.began(TimelineId(5), TimelineId(timeline)).map(|fork| fork.timeline.0);
+        assert_eq!([1, 2, 3, 5].map(began), [None, Some(1), None, Some(2)]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod action;
+mod branch;
 mod cluster;
 mod election;
 mod event;
@@ -18,6 +19,7 @@ mod snapshot;
 mod wal;
 
 pub use action::{Action, Remembered};
+pub use branch::Branch;
 pub use cluster::Cluster;
 pub use event::{Event, Named};
 pub use history::{Fork, History, ParseHistoryError};

@@ -152,6 +152,8 @@ pub(crate) struct Node {
     pub(crate) name: Arc<str>,
     host: Arc<str>,
     port: u16,
+    /// Both, in one word.
+    pub(crate) address: Arc<str>,
     region: Arc<str>,
     zone: Option<Arc<str>>,
     pub(crate) reach: Reach,
@@ -174,6 +176,7 @@ impl Node {
             name: settings.name.as_str().into(),
             host: settings.host.as_str().into(),
             port: settings.port,
+            address: format!("{}:{}", settings.host, settings.port).into(),
             region: settings.region.as_str().into(),
             zone: settings.zone.as_deref().map(Into::into),
             reach: Reach::Unknown,
@@ -212,6 +215,10 @@ impl Node {
         };
         if self.said.is_some_and(|said| sample.sent_at < said.sent_at) {
             return false;
+        }
+        // The data directory behind the address may be another one, or a rewound one: its history is another, too.
+        if matches!(self.reach, Reach::Down(_)) || sample.role == Role::Standby {
+            self.ancestry = Ancestry::Unread;
         }
         self.set_reach(Reach::Up);
         self.descent = self.descent_after(&sample);
@@ -284,7 +291,7 @@ impl Node {
         }
     }
 
-    /// Whether the timeline it is on is `ancestor` or is known to descend from it.
+    /// Whether the timeline it is on has the number `ancestor` or is known to descend from one that has.
     pub(crate) fn descends_from(&self, ancestor: TimelineId) -> bool {
         let timeline = self.timeline();
         timeline == ancestor

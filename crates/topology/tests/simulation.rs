@@ -69,6 +69,8 @@ struct Watch {
     epoch: u64,
     timeline: u32,
     reigns: BTreeMap<u64, (NodeId, TimelineId)>,
+    /// Who was last written to, on which timeline, and where that truly began.
+    written: Option<(NodeId, u32, Option<Fork>)>,
     /// Claims of each node as last answered to the cluster.
     said: BTreeMap<NodeId, (Role, u32, u64)>,
     writable_for: usize,
@@ -245,7 +247,7 @@ impl World {
                     }
                 }
                 Action::Remember(what) => {
-                    if let Some(before) = self.remembered {
+                    if let Some(before) = &self.remembered {
                         assert!(what.epoch >= before.epoch && what.timeline >= before.timeline);
                         assert_eq!(what.system_id, before.system_id);
                     }
@@ -261,7 +263,7 @@ impl World {
 
     fn restart_proxy(&mut self) {
         self.drain();
-        self.cluster = Cluster::new(settings(self.servers.len()), self.remembered, self.now);
+        self.cluster = Cluster::new(settings(self.servers.len()), self.remembered.clone(), self.now);
         self.watch.said.clear();
     }
 
@@ -285,6 +287,14 @@ impl World {
         let reign = *watch.reigns.entry(snapshot.epoch.0).or_insert((id, node.timeline));
         assert_eq!(reign, (id, node.timeline), "one reign per epoch");
         let said = watch.said[&id];
+        let server = &self.servers[usize::from(id.0)];
+        let began = Some(server).filter(|server| server.timeline == node.timeline.0);
+        if let Some(began) = began.map(|server| server.history.last().copied()) {
+            let same =
+                watch.written.filter(|(before, timeline, _)| *before != id && *timeline == node.timeline.0);
+            assert!(same.is_none_or(|(_, _, fork)| fork == began), "another timeline of the same number");
+            watch.written = Some((id, node.timeline.0, began));
+        }
         assert_eq!((said.0, said.1), (Role::Primary, node.timeline.0), "written only on its own word");
         for (other, (role, timeline, system_id)) in &watch.said {
             let rival = *other != id && *role == Role::Primary && *system_id == said.2;

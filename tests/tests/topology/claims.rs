@@ -67,6 +67,27 @@ fn two_primaries_on_unrelated_timelines_are_an_alarm_and_no_writes() {
 }
 
 #[test]
+fn a_second_promotion_to_the_same_timeline_is_an_alarm_and_no_writes() {
+    let herd = Setup::own(2).set("session.max_hold", "500ms").start();
+    herd.psql("create table heirs (a int)").unwrap();
+    herd.cluster().wait_for_all().unwrap();
+    herd.cluster().kill(0).unwrap();
+    herd.cluster().promote(1).unwrap();
+    wait_for_event(&herd, "promoted");
+    herd.psql("insert into heirs values (1)").unwrap();
+    // The last standby has not heard of timeline 2 when it is promoted, so it takes the same number.
+    herd.cluster().kill(1).unwrap();
+    herd.cluster().promote(2).unwrap();
+    println!("the alarm: {}", wait_for_event(&herd, "unproven_primary"));
+    let error = herd.psql("insert into heirs values (2)").unwrap_err().to_string();
+    assert!(error.contains("no primary to run this on"), "{error}");
+    herd.cluster().stop(2, StopMode::Fast).unwrap();
+    herd.cluster().start_node(1).unwrap();
+    eventually("writes go on", PATIENCE, || herd.psql("insert into heirs values (3)").ok());
+    assert_eq!(herd.psql("select array_agg(a order by a) from heirs").unwrap(), "{1,3}");
+}
+
+#[test]
 fn a_restarted_pgherd_remembers_which_timeline_was_abandoned() {
     let cluster = Arc::new(Cluster::start(Options { standbys: 1, ..Options::default() }).unwrap());
     let app = cluster.application().clone();

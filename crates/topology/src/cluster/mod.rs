@@ -14,6 +14,7 @@ use wire::TimelineId;
 
 use crate::{
     action::{Action, Remembered},
+    branch::Branch,
     election::{Ballot, Reign},
     event::Event,
     history::History,
@@ -39,6 +40,8 @@ pub struct Cluster {
     system_id: Option<u64>,
     /// The highest timeline ever written.
     floor: Option<TimelineId>,
+    /// Which one of that number.
+    branch: Option<Branch>,
     epoch: Epoch,
     tenure: Tenure,
     wal: PrimaryWal,
@@ -61,9 +64,10 @@ impl Cluster {
             crash_grace: settings.crash_grace,
             nodes: Vec::new(),
             next_id: 0,
-            system_id: remembered.map(|known| known.system_id),
-            floor: remembered.map(|known| known.timeline),
-            epoch: Epoch(remembered.map_or(0, |known| known.epoch.0).saturating_add(1)),
+            system_id: remembered.as_ref().map(|known| known.system_id),
+            floor: remembered.as_ref().map(|known| known.timeline),
+            epoch: Epoch(remembered.as_ref().map_or(0, |known| known.epoch.0).saturating_add(1)),
+            branch: remembered.and_then(|known| known.branch),
             tenure: Tenure::Vacant(Vacancy::at_the_start(now)),
             wal: PrimaryWal::default(),
             tail: None,
@@ -208,6 +212,7 @@ impl Cluster {
             nodes: &self.nodes,
             system_id: self.system_id,
             floor: self.floor,
+            branch: self.branch.as_ref(),
             present: self.present(),
             vacant_since: self.vacancy().map(|vacancy| vacancy.since),
             first: self.vacancy().is_some_and(|vacancy| vacancy.last.is_none()),

@@ -1,12 +1,13 @@
 //! From the outcome of an election to epochs, memory and events.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use wire::Lsn;
+use wire::{Lsn, TimelineId};
 
 use super::Cluster;
 use crate::{
     action::{Action, Remembered},
+    branch::Branch,
     election::{HISTORY_PATIENCE, Outcome, Reign, Verdict},
     event::Event,
     node::{Ancestry, NodeId, Reach},
@@ -114,7 +115,11 @@ impl Cluster {
         let reign = Reign { node: id, timeline: said.timeline };
         let (last, epoch_of, gap) = match self.tenure {
             Tenure::Held(held) if held == reign => {
-                return self.wal.record(said.timeline, said.sent_at, said.wal_lsn);
+                self.wal.record(said.timeline, said.sent_at, said.wal_lsn);
+                if self.know_branch(reign) {
+                    self.remember();
+                }
+                return;
             }
             Tenure::Held(held) => (Some(held), Some(held), std::time::Duration::ZERO),
             Tenure::Vacant(vacancy) => {
@@ -147,9 +152,40 @@ impl Cluster {
         self.tell(event);
         self.told = None;
         self.tenure = Tenure::Held(reign);
+        self.know_branch(reign);
         self.floor = self.floor.max(Some(reign.timeline));
         self.wal.record(said.timeline, said.sent_at, said.wal_lsn);
         self.remember();
+    }
+
+    /// Takes in what tells the timeline of `reign` from another of its number. True if there is more news than the
+    /// growth of the WAL.
+    fn know_branch(&mut self, reign: Reign) -> bool {
+        let Some(node) = self.node(reign.node) else { return false };
+        let read = node.history().and_then(|history| history.began(reign.timeline, reign.timeline));
+        let known = self.branch.as_ref().filter(|_| self.floor == Some(reign.timeline));
+        let others = self.nodes.iter().filter(|node| node.id != reign.node).map(|node| &node.address);
+        let met: &[Arc<str>] = known.map_or(&[], |branch| &branch.others);
+        let newcomers: Vec<_> = others.filter(|address| !met.contains(address)).cloned().collect();
+        let same = known.filter(|_| newcomers.is_empty());
+        let branch = Branch {
+            address: Arc::clone(&node.address),
+            others: same.map_or_else(
+                || met.iter().cloned().chain(newcomers).collect(),
+                |branch| Arc::clone(&branch.others),
+            ),
+            wal_lsn: node.said.map_or(Lsn(0), |said| said.wal_lsn),
+            fork: read.or(known.and_then(|branch| branch.fork)),
+        };
+        let is_news = same.is_none_or(|same| (&same.address, same.fork) != (&branch.address, branch.fork));
+        self.branch = Some(branch);
+        is_news
+    }
+
+    /// The primary, if it is not known where its timeline began.
+    fn of_unknown_branch(&self) -> Option<NodeId> {
+        let reign = self.present().filter(|reign| reign.timeline > TimelineId(1))?;
+        self.branch.as_ref().is_none_or(|branch| branch.fork.is_none()).then_some(reign.node)
     }
 
     pub(super) fn vacate(&mut self, reason: NoPrimary, now: Instant) {
@@ -191,7 +227,8 @@ impl Cluster {
 
     fn remember(&mut self) {
         if let (Some(system_id), Some(timeline)) = (self.system_id, self.floor) {
-            self.ask(Action::Remember(Remembered { system_id, timeline, epoch: self.epoch }));
+            let branch = self.branch.clone();
+            self.ask(Action::Remember(Remembered { system_id, timeline, branch, epoch: self.epoch }));
         }
     }
 
@@ -243,11 +280,12 @@ impl Cluster {
         }
     }
 
-    /// Asks for the history that would decide the election, or else tell the cost of the last one; again ever more
-    /// rarely while it does not come.
+    /// Asks for the history that would decide the election, or else tell the cost of the last one, or else prove later
+    /// who was written to; again ever more rarely while it does not come.
     pub(super) fn ask_history(&mut self, verdict: &Verdict, now: Instant) {
         self.history_due = None;
-        let Some(id) = verdict.wants_history.or(self.tail.map(|tail| tail.to.node)) else { return };
+        let counts = self.tail.map(|tail| tail.to.node);
+        let Some(id) = verdict.wants_history.or(counts).or(self.of_unknown_branch()) else { return };
         let Some(node) = self.node_mut(id).filter(|node| node.reach == Reach::Up) else { return };
         let timeline = node.timeline();
         let (since, again_at, ask) = match &node.ancestry {

@@ -155,7 +155,10 @@ fn the_first_primary_waits_until_every_node_was_heard_once() {
     scene.probe(C, ProbeResult::NoAnswer);
     assert_eq!(scene.writable(), Ok(A));
     assert_eq!(scene.names(), ["node_up", "node_up", "primary_found", "node_suspect"]);
-    let remembered = Remembered { system_id: SYSTEM, timeline: TimelineId(1), epoch: Epoch(1) };
+    let others = ["b.example:5432".into(), "c.example:5432".into()].into();
+    let branch = Branch { address: "a.example:5432".into(), others, wal_lsn: Lsn(1000), fork: None };
+    let remembered =
+        Remembered { system_id: SYSTEM, timeline: TimelineId(1), branch: Some(branch), epoch: Epoch(1) };
     assert!(scene.actions().contains(&Action::Remember(remembered)));
 }
 
@@ -339,7 +342,7 @@ fn two_primaries_at_the_start_are_put_in_order_by_history_alone() {
 
 #[test]
 fn a_remembered_timeline_survives_a_restart_of_the_proxy() {
-    let known = Remembered { system_id: SYSTEM, timeline: TimelineId(3), epoch: Epoch(9) };
+    let known = Remembered { system_id: SYSTEM, timeline: TimelineId(3), branch: None, epoch: Epoch(9) };
     let mut scene = Scene::new(Some(known));
     scene.primary(A, 2, 5000).probe(B, ProbeResult::NoAnswer).probe(C, ProbeResult::NoAnswer);
     assert_eq!((scene.writable(), scene.health(A)), (Err(NoPrimary::OnlyStale), Health::Stale));
@@ -464,7 +467,9 @@ fn a_reload_keeps_what_is_known_by_host_and_port() {
     assert_eq!(snapshot.nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [NodeId(3), B, A]);
     assert_eq!(snapshot.node(B).map(|b| (&*b.region, b.health)), Some(("us", Health::Up)));
     assert!(snapshot.node(C).is_none());
-    assert_eq!(scene.actions(), [Action::ProbeNow(NodeId(3))]);
+    let actions = scene.actions();
+    assert_eq!(actions[0], Action::ProbeNow(NodeId(3)));
+    assert!(matches!(&actions[1..], [Action::Remember(_)]), "d is another server than a: {actions:?}");
     scene.cluster.replace_settings(settings(&["b", "d"]), scene.now);
     assert_eq!((scene.writable(), scene.epoch()), (Err(NoPrimary::Down), 2), "the primary was removed");
     assert!(scene.names().contains(&"primary_lost"));
@@ -504,4 +509,121 @@ fn events_read_as_sentences() {
             "b left timeline 1 at 0/3B6; 50 bytes of WAL were left behind",
         ]
     );
+}
+
+/// b was promoted to timeline 2, written to up to 2000, and is gone; c has not heard of timeline 2.
+fn after_b() -> Scene {
+    let mut scene = Scene::running();
+    scene.refused(A).primary(B, 2, 1100).history(B, 2, &[(1, 1050)]).primary(B, 2, 2000).refused(B);
+    assert_eq!(scene.writable(), Err(NoPrimary::Down));
+    scene.events();
+    scene
+}
+
+impl Scene {
+    /// What was last remembered.
+    fn remembered(&mut self) -> Remembered {
+        let remembered = |action| match action {
+            Action::Remember(what) => Some(what),
+            Action::ProbeNow(_) | Action::ReadHistory(..) => None,
+        };
+        self.actions().into_iter().filter_map(remembered).next_back().unwrap()
+    }
+
+    /// A proxy that is started anew with what the last one remembered.
+    fn restarted(&mut self) -> Scene {
+        Scene::new(Some(self.remembered()))
+    }
+}
+
+#[test]
+fn a_second_promotion_to_the_same_timeline_is_no_heir_of_the_first() {
+    for (history, lsn) in [(Some(1000), 3000), (Some(1050), 1100), (Some(1050), 3000), (None, 3000)] {
+        let mut scene = after_b();
+        scene.primary(C, 2, lsn);
+        assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+        assert!(scene.actions().contains(&Action::ReadHistory(C, TimelineId(2))));
+        match history {
+            Some(switch) => scene.history(C, 2, &[(1, switch)]),
+            None => scene.tick(1000),
+        };
+        assert_eq!(scene.writable(), Err(NoPrimary::Unproven), "{history:?}");
+        let events = scene.events();
+        assert!(events.iter().any(|event| event.name() == "unproven_primary"), "{events:?}");
+        scene.refused(C).primary(B, 2, 1990);
+        assert_eq!(scene.writable(), Ok(B), "it lost the end of its WAL in the crash, and is the same");
+    }
+}
+
+#[test]
+fn nobody_inherits_a_timeline_of_which_it_is_not_known_where_it_began() {
+    let mut scene = Scene::running();
+    scene.refused(A).primary(B, 2, 1100);
+    assert!(scene.actions().contains(&Action::ReadHistory(B, TimelineId(2))));
+    scene.refused(B).primary(C, 2, 3000).history(C, 2, &[(1, 1050)]);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+}
+
+#[test]
+fn descendants_of_a_second_promotion_to_the_same_timeline_are_none_of_the_first() {
+    let mut scene = after_b();
+    scene.refused(C).primary(C, 3, 3000).history(C, 3, &[(1, 1000), (2, 1500)]);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+    scene.refused(C).primary(A, 3, 3000).history(A, 3, &[(1, 1050), (2, 1900)]);
+    assert_eq!(scene.writable(), Ok(A));
+}
+
+#[test]
+fn a_server_that_moved_to_another_address_is_known_by_its_history() {
+    for switch in [1050, 1049] {
+        let mut scene = after_b();
+        scene.cluster.replace_settings(settings(&["a", "moved", "c"]), scene.now);
+        let moved = NodeId(3);
+        scene.standby(C, 1, 1000).primary(moved, 2, 2000).history(moved, 2, &[(1, switch)]);
+        assert_eq!(scene.writable().is_ok(), switch == 1050, "{switch}");
+        if switch == 1050 {
+            assert_eq!(&*scene.remembered().branch.unwrap().address, "moved.example:5432");
+        }
+    }
+    let mut scene = Scene::running();
+    scene.refused(A);
+    scene.cluster.replace_settings(settings(&["moved", "b", "c"]), scene.now);
+    scene.standby(B, 1, 1000).standby(C, 1, 1000).primary(NodeId(3), 1, 1000);
+    assert_eq!(scene.writable(), Ok(NodeId(3)), "timeline 1 has no history");
+}
+
+#[test]
+fn a_restarted_proxy_knows_the_timeline_by_where_it_began() {
+    let mut scene = after_b().restarted();
+    scene.probe(A, ProbeResult::Refused).probe(B, ProbeResult::Refused).primary(C, 2, 3000);
+    scene.history(C, 2, &[(1, 1050)]);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+    let mut scene = after_b().restarted();
+    scene.probe(A, ProbeResult::Refused).standby(C, 1, 1000).primary(B, 2, 1990);
+    assert_eq!(scene.writable(), Ok(B));
+}
+
+#[test]
+fn a_history_that_was_read_before_a_node_was_down_proves_nothing_after() {
+    let mut scene = after_b();
+    scene.cluster.replace_settings(settings(&["a", "moved", "c"]), scene.now);
+    let moved = NodeId(3);
+    scene.primary(moved, 2, 1500).history(moved, 2, &[(1, 1050)]);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven), "an older copy");
+    scene.refused(moved).actions();
+    scene.standby(C, 1, 1000).primary(moved, 2, 3000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+    assert!(scene.actions().contains(&Action::ReadHistory(moved, TimelineId(2))));
+}
+
+#[test]
+fn the_branch_of_an_older_state_file_is_learned() {
+    let known = Remembered { system_id: SYSTEM, timeline: TimelineId(2), branch: None, epoch: Epoch(9) };
+    let mut scene = Scene::new(Some(known));
+    scene.primary(B, 2, 1100).probe(A, ProbeResult::Refused).standby(C, 2, 1100);
+    assert_eq!(scene.writable(), Ok(B));
+    assert!(scene.actions().contains(&Action::ReadHistory(B, TimelineId(2))));
+    scene.history(B, 2, &[(1, 1050)]);
+    let fork = Fork { timeline: TimelineId(1), switch_lsn: Lsn(1050) };
+    assert_eq!(scene.remembered().branch.unwrap().fork, Some(fork));
 }
