@@ -66,6 +66,7 @@ pub struct Server {
     process_id: u32,
     cancel_key: Rc<[u8]>,
     cancels: Rc<Cell<u32>>,
+    doomed: Rc<Cell<bool>>,
     permit: Permit,
 }
 
@@ -98,6 +99,7 @@ impl Server {
             process_id: connection.pid,
             cancel_key: Rc::from(&*connection.cancel_key),
             cancels: Rc::default(),
+            doomed: Rc::default(),
             permit,
         })
     }
@@ -126,6 +128,13 @@ impl Server {
         &self.cancels
     }
 
+    /// Set when a cancel may be carried out at any time to come: only its present client can bear that, and nobody gets
+    /// the connection after it.
+    #[must_use]
+    pub fn doomed(&self) -> &Rc<Cell<bool>> {
+        &self.doomed
+    }
+
     /// Its pool's generation when it was dialed.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -143,7 +152,8 @@ impl Server {
             && self.input.is_empty()
             && self.output.is_empty()
             && self.body == Body::Boundary
-            && self.cancels.get() == 0;
+            && self.cancels.get() == 0
+            && !self.doomed.get();
         if clean { Ok(CleanServer(self)) } else { Err(self) }
     }
 }

@@ -140,6 +140,11 @@ impl Handle {
         self.wake();
     }
 
+    /// Leaves a cancel for the next turn that something else brings about.
+    pub(crate) fn defer_cancel(&self) {
+        self.cancel.set(true);
+    }
+
     /// Whether a cancel was asked for since the last call.
     #[inline]
     pub(crate) fn take_cancel(&self) -> bool {

@@ -103,6 +103,7 @@ impl Session {
                 }
                 names.iter().for_each(|name| drop(self.names.remove(name)));
                 self.put_back(&bytes);
+                self.body = ClientBody::Boundary; // the head of what was under way is among them
                 self.reruns += 1;
                 self.primary_only |= exchange.side == Side::Replica && matches!(loss, Loss::Refused(_));
                 count(&self.pools.stats.reads_rerun, 1);

@@ -81,6 +81,8 @@ impl Session {
             return Ok(());
         }
         match &self.phase {
+            // it is for the client's request, and must not end what brings the client's settings about
+            Phase::Linked(_) if self.exchange().entrance != Entrance::Open => self.handle.defer_cancel(),
             Phase::Linked(server) if !server.ledger.is_answered() => {
                 self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::Setup;
+use e2e::{Setup, eventually};
 use testkit::{Batch, Client};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -169,4 +169,30 @@ async fn an_idle_server_that_was_ended_is_replaced_without_a_word() {
         .unwrap();
     }
     assert_eq!(client.value("select 2").await, "2");
+}
+
+#[tokio::test]
+async fn a_request_is_run_again_though_part_of_the_next_was_sent() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    let text = "y".repeat(14_000);
+    let batch = Batch::new()
+        .query("select pg_sleep(2), 'first'")
+        .parse("", "select length($1)")
+        .bind("", "", &[Some(&text)])
+        .execute("", 0)
+        .sync();
+    let (now, later) = batch.bytes().split_at(12_000);
+    client.send(now).await.unwrap();
+    let end = "select pg_terminate_backend(pid, 1000) from pg_stat_activity
+               where query like 'select pg_sleep(2), ''first''%' and state = 'active' and datname = current_database()";
+    eventually("the first request runs", Duration::from_secs(20), || {
+        (herd.psql_directly(end).unwrap() == "t").then_some(())
+    });
+    client.send(later).await.unwrap();
+    let first = client.until_ready().await;
+    assert!(first.iter().any(|message| message.tag == b'D'), "{first:?}");
+    let second = client.until_ready().await;
+    let row = second.iter().find(|message| message.tag == b'D').unwrap_or_else(|| panic!("{second:?}"));
+    assert_eq!(row.row()[0].as_deref(), Some("14000"));
 }

@@ -291,9 +291,11 @@ impl Worker {
         }
         cancels.set(cancels.get() + 1);
         let (plan, pid, key) = (self.pool(pools, node).plan(), server.process_id(), server.cancel_key());
-        let handle = Rc::clone(handle);
+        let (handle, doomed) = (Rc::clone(handle), Rc::clone(server.doomed()));
         tokio::task::spawn_local(async move {
-            send_cancel(&plan, pid, &key).await;
+            if send_cancel(&plan, pid, &key).await == Cancelled::Perhaps {
+                doomed.set(true);
+            }
             cancels.set(cancels.get() - 1);
             handle.wake();
         });
@@ -333,13 +335,23 @@ impl Worker {
 /// How long a cancel may take on its way; then whatever it was for goes on.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 
-async fn send_cancel(plan: &DialPlan, pid: u32, key: &[u8]) {
+/// What is known of a cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancelled {
+    /// The server has dealt with it.
+    Done,
+    /// It may have been lost, or be carried out at any time.
+    Perhaps,
+}
+
+async fn send_cancel(plan: &DialPlan, pid: u32, key: &[u8]) -> Cancelled {
     let cancelling = conn::cancel(&plan.target, &plan.tls, pid, key);
     match tokio::time::timeout(CANCEL_DEADLINE, cancelling).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => return Cancelled::Done,
         Ok(Err(error)) => tracing::debug!(?plan, %error, "a cancel did not arrive"),
         Err(_) => tracing::debug!(?plan, "a cancel did not arrive in time"),
     }
+    Cancelled::Perhaps
 }
 
 fn dial_plan(view: &ClusterView, pools: &PoolSet, node: NodeId) -> DialPlan {
