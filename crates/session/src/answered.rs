@@ -36,7 +36,7 @@ impl Session {
         let view = ErrorView::read(body);
         if is_stale_plan(&view) {
             let bound = std::mem::take(&mut self.exchange_mut().bound);
-            bound.iter().for_each(|statement| self.pools.forget_statement(statement));
+            bound.iter().for_each(|(_, statement)| self.pools.forget_statement(statement));
         }
         // a whole error ends with the NUL of its last field and its own
         if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT)
@@ -84,8 +84,10 @@ impl Session {
         let unit_started = exchange.unit_started;
         let started = exchange.started;
         let outcome = exchange.effects.unit_ended(unit, failed, status);
+        while exchange.bound.front().is_some_and(|(of, _)| *of <= unit) {
+            exchange.bound.pop_front();
+        }
         if settled {
-            exchange.bound.clear();
             exchange.block = if status == TxStatus::Idle { Block::None } else { Block::Open };
         }
         exchange.unit_answering = false;

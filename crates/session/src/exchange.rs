@@ -116,8 +116,8 @@ pub(crate) struct Exchange {
     /// This portal drops all statements when it is executed.
     pub(crate) forgets_at_execute: Option<Box<[u8]>>,
     pub(crate) next: Next,
-    /// Named statements that were bound since nothing was owed.
-    pub(crate) bound: Vec<Rc<Statement>>,
+    /// Named statements that were bound in units not answered yet, and the unit.
+    pub(crate) bound: VecDeque<(u32, Rc<Statement>)>,
     pub(crate) rerun: Rerun,
     /// Answers that are kept back while the request could still be run again.
     pub(crate) held_back: Vec<u8>,
@@ -152,7 +152,7 @@ impl Exchange {
             unconfirmed: VecDeque::new(),
             forgets_at_execute: None,
             next: Next::default(),
-            bound: Vec::new(),
+            bound: VecDeque::new(),
             rerun: Rerun::No,
             held_back: Vec::new(),
             units_sent: 0,
@@ -167,6 +167,23 @@ impl Exchange {
             started: now,
             unit_started: now,
         }
+    }
+
+    /// A named statement is bound in the present unit.
+    pub(crate) fn note_bound(&mut self, statement: &Rc<Statement>) {
+        /// A unit may bind without end. One that is forgotten here keeps its plan until it is prepared anew.
+        const BOUND_MAX: usize = 1000;
+        if self
+            .bound
+            .back()
+            .is_some_and(|(unit, last)| *unit == self.units_sent && Rc::ptr_eq(last, statement))
+        {
+            return;
+        }
+        if self.bound.len() >= BOUND_MAX {
+            self.bound.pop_front();
+        }
+        self.bound.push_back((self.units_sent, Rc::clone(statement)));
     }
 
     /// Units answered: those that no ReadyForQuery is owed for any more. A Sync that the server ignores within a COPY

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, rc::Rc, task::Context};
 
 use pool::Server;
-use protocol::{Local, Origin, Owed, UnitEnd, unit_end};
+use protocol::{Local, Origin, Owed, UnitEnd, first_unit, unit_end};
 use routing::Policy;
 use sql::{Class, Effect, Kind, Statements};
 use wire::{
@@ -19,43 +19,16 @@ use crate::{
     effects::Place,
     exchange::{Block, Entrance, Next, Rerun, Side},
     io::{Splice, send},
+    oversized::{BIND_NAMES_MAX, Pieces, in_pieces, too_long},
     pin::PinReason,
     rename::Message,
     scan::{self, Scan, Scanned},
     session::{ClientBody, End, Session},
     stats::count,
-    unconfirmed::Step as Preparation,
 };
 
 /// A client may be this many answers ahead of its server; then its socket is not read.
 const REPLIES_OWED_MAX: usize = 10_000;
-
-/// Names at the head of a Bind that is longer than is kept are looked for in this many bytes.
-const BIND_NAMES_MAX: usize = 8 * 1024;
-
-/// Whether a message that is longer than the proxy keeps goes on in pieces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pieces {
-    /// It does.
-    Pass,
-    /// More of its body has to be seen first.
-    More,
-    /// Nothing of this type is so long.
-    Refuse,
-}
-
-/// What becomes of a message over the limit, of whose body so much has arrived.
-pub(crate) fn in_pieces(tag: u8, body: &[u8]) -> Pieces {
-    match tag {
-        b'Q' | b'F' | b'd' => Pieces::Pass,
-        // whether it is the unnamed statement shows in its first byte
-        b'P' if body.is_empty() => Pieces::More,
-        b'P' => Pieces::Pass,
-        b'B' if BindNames::read(body).is_ok() => Pieces::Pass,
-        b'B' if body.len() < BIND_NAMES_MAX => Pieces::More,
-        _ => Pieces::Refuse,
-    }
-}
 
 /// What became of one message.
 enum Step {
@@ -212,23 +185,6 @@ impl Session {
         Ok(Step::Took(here))
     }
 
-    /// A text that is too long to be read here passes in pieces: whatever it is, its client is pinned.
-    fn unread_text(&mut self, server: &mut Server, tag: u8, body: &[u8]) {
-        if tag == b'Q' || body.first() == Some(&0) {
-            // the server's unnamed statement is this one, or none
-            server.prepared.set_unnamed(None);
-            self.names.remove(b"");
-        }
-        self.pin(PinReason::LongStatement);
-        self.note_write();
-        self.exchange_mut().next = Next::Waits;
-        let owed = if tag == b'Q' { Owed::Query } else { Owed::Parse };
-        if owed == Owed::Parse {
-            self.exchange_mut().note(Preparation::Other);
-        }
-        server.ledger.owe(owed, Origin::Client);
-    }
-
     /// A new unit may follow on this connection, or has to wait until the connection is released: on a replica
     /// outside a transaction only reads follow.
     fn may_begin_unit(&mut self, server: &Server, rest: &[u8]) -> Result<bool, End> {
@@ -253,6 +209,9 @@ impl Session {
         if settled_elsewhere {
             return Ok(true);
         }
+        // this unit alone: each is looked at when its turn comes
+        let Some(unit) = first_unit(rest, MESSAGE_LIMIT).map_err(End::bad_frame)? else { return Ok(false) };
+        let rest = rest.get(..unit).unwrap_or_default();
         let mut scanned = VecDeque::new();
         Ok(match scan::scan(rest, &self.names, &self.pools, &mut scanned).map_err(End::bad_frame)? {
             Scan::Units(group) => group.replica && !group.hinted,
@@ -332,7 +291,7 @@ impl Session {
     }
 
     /// The unit that is being sent holds something that is not known to be a read.
-    fn note_write(&mut self) {
+    pub(crate) fn note_write(&mut self) {
         let exchange = self.exchange_mut();
         exchange.writes.note(exchange.units_sent);
     }
@@ -393,11 +352,6 @@ impl Session {
         };
         server.ledger.owe(owed, Origin::Client);
     }
-}
-
-/// A message that nobody sends at such a length.
-pub(crate) fn too_long() -> End {
-    End::protocol("invalid message length")
 }
 
 /// COPY data, or its end: part of a unit that has begun.

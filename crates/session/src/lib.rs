@@ -13,6 +13,7 @@ mod io;
 mod local;
 mod lost;
 mod names;
+mod oversized;
 mod pin;
 mod pool_set;
 mod prepare;

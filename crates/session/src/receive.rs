@@ -30,6 +30,10 @@ pub(crate) enum Received {
     Lost(Loss),
 }
 
+/// So many bytes are held back of the answer to a request that could be run again; it is not, once there are more, as
+/// when a statement raises notices without end.
+const HELD_BACK_MAX: usize = 64 * 1024;
+
 /// How much of a body must be there before a message of this type is dealt with; the rest may follow later.
 fn bytes_needed(tag: u8, body_len: u32) -> u32 {
     /// Severity and SQLSTATE stand at the head of an error, before texts of any length.
@@ -136,7 +140,13 @@ impl Session {
             let held = &mut self.exchange_mut().held_back;
             held.extend_from_slice(first);
             held.extend_from_slice(second);
-            return Ok(());
+            if held.len() <= HELD_BACK_MAX {
+                return Ok(());
+            }
+            let held = std::mem::take(held);
+            self.give_up_rerun();
+            count(&self.pools.stats.sent, held.len() as u64);
+            return send(cx, &mut self.stream, &mut self.output, &held).map_err(End::ClientIo);
         }
         if !self.exchange().held_back.is_empty() {
             let held_back = std::mem::take(&mut self.exchange_mut().held_back);

@@ -149,7 +149,7 @@ impl Session {
                 let place = Place::Execute(self.exchange().executes);
                 self.note_class(statement.class(), place, statement.text());
                 if !names.statement.is_empty() {
-                    self.exchange_mut().bound.push(Rc::clone(statement));
+                    self.exchange_mut().note_bound(statement);
                 }
             }
             let after_names = message.at + HEADER_LEN + names.len;

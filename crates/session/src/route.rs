@@ -18,9 +18,9 @@ use wire::{
 
 use crate::{
     exchange::{Entrance, Rerun, Side},
-    forward::{Pieces, in_pieces, too_long},
     handle::ClientState,
     io::send,
+    oversized::{Pieces, in_pieces, too_long},
     pin::PinReason,
     scan::{Group, Scan, scan},
     session::{ClientBody, End, Phase, Session, Work},

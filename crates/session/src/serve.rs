@@ -34,6 +34,9 @@ pub(crate) enum Turn {
 /// Turns of one session before the others on its worker get theirs; bounds how long one COPY keeps the thread.
 const TURNS_AT_ONCE: u32 = 16;
 
+/// Bytes that a client may leave untaken before nothing more of its input is looked at.
+const OUTPUT_MAX: usize = 256 * 1024;
+
 impl Session {
     /// Serves until the client leaves or has to.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -233,7 +236,8 @@ impl Session {
         if self.may_release(&server) {
             return self.release(cx, server);
         }
-        if !self.may_forward(&server) {
+        // the proxy's own answers come without a server that would slow down for a client that does not read
+        if !self.may_forward(&server) || self.output.len() > OUTPUT_MAX {
             self.phase = Phase::Linked(server);
             return Ok(Turn::Wait);
         }

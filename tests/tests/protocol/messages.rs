@@ -121,6 +121,22 @@ async fn notices_come_before_the_end_of_their_statement() {
 }
 
 #[tokio::test]
+async fn many_notices_do_not_wait_for_the_end_of_their_statement() {
+    let herd = Herd::common();
+    herd.psql(
+        "create function noisy() returns void language plpgsql as
+             'begin for n in 1..200 loop raise notice ''%'', repeat(''x'', 1000); end loop; perform pg_sleep(120); end'",
+    )
+    .unwrap();
+    let mut client = herd.connect().await;
+    client.send(Batch::new().query("select noisy()").bytes()).await.unwrap();
+    while client.next().await.expect("a notice comes").tag != b'N' {}
+    client.cancel().await.unwrap();
+    let error = client.until_ready().await.into_iter().find(|message| message.tag == b'E');
+    assert_eq!(error.and_then(|error| error.sqlstate()).as_deref(), Some("57014"));
+}
+
+#[tokio::test]
 async fn a_failed_transaction_stays_failed_until_its_end() {
     let mut client = Herd::common().connect().await;
     client.execute("begin").await;
