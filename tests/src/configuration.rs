@@ -27,6 +27,15 @@ impl Configuration {
         *self.place(path) = value.into();
     }
 
+    /// What a key is set to.
+    ///
+    /// # Panics
+    /// As [`Self::set`] does.
+    #[must_use]
+    pub fn value(&mut self, path: &str) -> Value {
+        self.place(path).clone()
+    }
+
     /// Removes a key and all below it.
     pub fn remove(&mut self, path: &str) {
         match path.rsplit_once('.') {

@@ -29,5 +29,5 @@ pub use mistake::{Mistake, Mistakes, Origin};
 pub use reference::reference;
 pub use settings::{
     AdminSettings, AuthQuery, AuthSettings, ClusterSettings, FunctionLists, ListenSettings, LogFormat,
-    LogSettings, ProxySettings, Settings, Workers,
+    LogSettings, OtherClusters, ProxySettings, Settings, Workers,
 };

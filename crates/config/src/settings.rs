@@ -52,6 +52,40 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Puts the clusters into the order that they have in `previous`, by which everything that runs counts them.
+    ///
+    /// # Errors
+    /// [`OtherClusters`] if they are not the same ones by name; then nothing has changed.
+    pub fn order_clusters_as(&mut self, previous: &Self) -> Result<(), OtherClusters> {
+        let name = |cluster: &ClusterSettings| cluster.topology.cluster.clone();
+        let before: Vec<String> = previous.clusters.iter().map(name).collect();
+        let now: Vec<String> = self.clusters.iter().map(name).collect();
+        let places: Option<Vec<usize>> =
+            now.iter().map(|name| before.iter().position(|earlier| earlier == name)).collect();
+        let places = places.filter(|_| before.len() == now.len()).ok_or(OtherClusters)?;
+        self.clusters.sort_by_key(|cluster| before.iter().position(|name| *name == cluster.topology.cluster));
+        for database in &mut self.databases {
+            database.cluster = places.get(database.cluster).copied().unwrap_or(database.cluster);
+        }
+        let moved = |key: &str| {
+            let (place, rest) = key.strip_prefix("cluster.")?.split_once('.')?;
+            Some(format!("cluster.{}.{rest}", places.get(place.parse::<usize>().ok()?)?))
+        };
+        for row in &mut self.rows {
+            row.key = moved(&row.key).unwrap_or_else(|| std::mem::take(&mut row.key));
+        }
+        let secrets = std::mem::take(&mut self.secrets).into_iter();
+        self.secrets = secrets.map(|(key, secret)| (moved(&key).unwrap_or(key), secret)).collect();
+        Ok(())
+    }
+}
+
+/// Clusters were added, removed or renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("adding, removing or renaming a [[cluster]] needs a restart")]
+pub struct OtherClusters;
+
 /// The proxy itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxySettings {

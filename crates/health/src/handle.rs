@@ -34,16 +34,29 @@ pub enum StartError {
     Memory(#[from] MemoryError),
 }
 
-/// Why a reload changed nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// A certificate file cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsFileError),
-    /// It has been stopped.
-    #[error("the cluster is not watched any more")]
-    Stopped,
+/// Settings to go on with, for which everything has been read that may be missing or wrong.
+#[derive(Debug)]
+pub struct Reload {
+    pub(crate) settings: Settings,
+    pub(crate) topology: topology::Settings,
+    pub(crate) dialer: Arc<Dialer>,
 }
+
+impl Reload {
+    /// Reads the certificate files.
+    ///
+    /// # Errors
+    /// [`TlsFileError`] if one cannot be used.
+    pub fn prepare(settings: Settings, topology: topology::Settings) -> Result<Self, TlsFileError> {
+        let dialer = Arc::new(Dialer::new(&settings)?);
+        Ok(Self { settings, topology, dialer })
+    }
+}
+
+/// A cluster that is not watched any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the cluster is not watched any more")]
+pub struct Stopped;
 
 /// A cluster that is being watched. Dropping it ends the watch.
 #[derive(Debug)]
@@ -155,12 +168,11 @@ impl Health {
     /// connection is made anew.
     ///
     /// # Errors
-    /// [`ReloadError`]: then nothing has changed.
-    pub async fn reload(&self, settings: Settings, topology: topology::Settings) -> Result<(), ReloadError> {
+    /// [`Stopped`] if it has been stopped.
+    pub async fn reload(&self, reload: Reload) -> Result<(), Stopped> {
         let (answer, answered) = oneshot::channel();
-        let command = Command::Reload(Box::new((settings, topology)), answer);
-        self.commands.send(command).await.map_err(|_| ReloadError::Stopped)?;
-        answered.await.map_err(|_| ReloadError::Stopped)?
+        self.commands.send(Command::Reload(Box::new(reload), answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
     }
 
     /// Ends the watch, and waits until its tasks have ended. The last snapshot stays.

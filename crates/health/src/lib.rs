@@ -21,7 +21,7 @@ mod tests;
 
 pub use events::EventRecord;
 pub use functions::FunctionCatalog;
-pub use handle::{Health, ReloadError, StartError};
+pub use handle::{Health, Reload, StartError, Stopped};
 pub use lookup::LookupError;
 pub use memory::MemoryError;
 pub use settings::*;

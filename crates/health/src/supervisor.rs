@@ -13,7 +13,7 @@ use topology::{Action, Cluster, Event, History, NodeId, NodeView, Remembered, Re
 use wire::TimelineId;
 
 use crate::{
-    ReloadError, Settings,
+    Reload, Settings,
     dialer::Dialer,
     events::Events,
     functions::Catalogs,
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// To go on with these settings.
-    Reload(Box<(Settings, topology::Settings)>, oneshot::Sender<Result<(), ReloadError>>),
+    Reload(Box<Reload>, oneshot::Sender<()>),
     /// To end; answered when every task has ended.
     Stop(oneshot::Sender<()>),
 }
@@ -148,12 +148,12 @@ impl Supervisor {
                     tracing::warn!(%cluster, %node, %timeline, error, "the timeline's history could not be read");
                 }
                 Input::Time => self.cluster.handle_timeout(Instant::now().into_std()),
-                Input::Command(Command::Reload(settings, answer)) => {
-                    let reloaded = self.reload(*settings);
+                Input::Command(Command::Reload(reload, answer)) => {
+                    self.reload(*reload);
                     // Who asked sees the new nodes from now on.
                     self.follow_up().await;
                     // They may have gone; the reload stands.
-                    let _ = answer.send(reloaded);
+                    let _ = answer.send(());
                 }
                 Input::Command(Command::Stop(answer)) => break Some(answer),
                 Input::Orphaned => break None,
@@ -267,15 +267,13 @@ impl Supervisor {
         }
     }
 
-    fn reload(&mut self, (settings, topology): (Settings, topology::Settings)) -> Result<(), ReloadError> {
-        let dialer = Arc::new(Dialer::new(&settings)?);
+    fn reload(&mut self, Reload { settings, topology, dialer }: Reload) {
         self.shared.lookups.redial(Arc::clone(&dialer));
         self.dialer = dialer;
         self.settings = settings;
         // They keep the settings they began with, so all begin anew. The cluster keeps what they found.
         self.watches.drain().for_each(|(_, watch)| watch.task.abort());
         self.cluster.replace_settings(topology, Instant::now().into_std());
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use topology::{NodeId, NodeSettings, Report, Snapshot, Writable};
 use wire::SqlState;
 
 use crate::{
-    Health, LookupError, StartError,
+    Health, LookupError, Reload, StartError,
     testing::{FakeNode, Mode, primary, settings, soon, standby},
 };
 
@@ -79,7 +79,8 @@ async fn a_reload_brings_and_takes_nodes_and_a_broken_one_changes_nothing() {
     let (a, b) = (FakeNode::start(primary(1)).await, FakeNode::start(standby(1)).await);
     let health = Health::start(settings(), topology(&[&a])).unwrap();
     until(&health, written_to(0)).await;
-    health.reload(settings(), topology(&[&b, &a])).await.unwrap();
+    let prepared = |nodes: &[&FakeNode]| Reload::prepare(settings(), topology(nodes)).unwrap();
+    health.reload(prepared(&[&b, &a])).await.unwrap();
     let both = until(&health, |snapshot| snapshot.nodes.iter().all(|node| node.sampled_at.is_some())).await;
     assert_eq!(
         both.nodes.iter().map(|node| (node.id, node.port)).collect::<Vec<_>>(),
@@ -88,11 +89,11 @@ async fn a_reload_brings_and_takes_nodes_and_a_broken_one_changes_nothing() {
     let mut broken = settings();
     broken.tls.mode = conn::ServerTlsMode::VerifyFull;
     broken.tls.root_certificate = Some("/nonexistent/root.crt".into());
-    let error = health.reload(broken, topology(&[&a])).await.unwrap_err();
+    let error = Reload::prepare(broken, topology(&[&a])).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/root.crt"));
     assert_eq!(health.snapshots().load().nodes.len(), 2);
     health.stop().await;
-    assert!(health.reload(settings(), topology(&[&a])).await.is_err());
+    assert!(health.reload(prepared(&[&a])).await.is_err());
 }
 
 #[tokio::test]

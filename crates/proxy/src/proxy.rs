@@ -7,7 +7,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use config::{Change, ClusterSettings, Settings, Source};
 use conn::{ClientTlsConfig, ServerTlsConfig};
-use health::Health;
+use health::{Health, Reload};
 use session::{CancelKeys, ClusterHandle, Command, Greeter, WorkerHandle, WorkerId, World, spawn_worker};
 use tokio::sync::{Mutex, watch};
 
@@ -84,25 +84,22 @@ impl Proxy {
         self.settings.load_full()
     }
 
-    /// Reads the configuration anew and applies it as a whole, or not at all.
+    /// Reads the configuration anew and applies it as a whole, or not at all. A cluster is known by its name, wherever it
+    /// stands in the file.
     ///
     /// # Errors
     /// All that is wrong with it.
     pub(crate) async fn reload(&self) -> Result<Vec<String>, ReloadRefused> {
         let _one_at_a_time = self.reloading.lock().await;
         let previous = self.settings();
-        let settings = self.source.load(environment()).map_err(|mistakes| ReloadRefused {
+        let mut settings = self.source.load(environment()).map_err(|mistakes| ReloadRefused {
             mistakes: mistakes.to_string().lines().map(str::to_owned).collect(),
         })?;
-        let changes = config::differences(&previous, &settings);
         let refuse = |error: &dyn std::error::Error| ReloadRefused { mistakes: vec![error.to_string()] };
+        settings.order_clusters_as(&previous).map_err(|error| refuse(&error))?;
+        let changes = config::differences(&previous, &settings);
         let client_tls = ClientTlsConfig::load(&settings.client_tls).map_err(|error| refuse(&error))?;
-        let same_clusters = previous.clusters.len() == settings.clusters.len();
-        if !same_clusters {
-            let mistakes = vec!["adding or removing a [[cluster]] needs a restart".to_owned()];
-            return Err(ReloadRefused { mistakes });
-        }
-        let mut clusters = Vec::new();
+        let (mut clusters, mut reloads) = (Vec::new(), Vec::new());
         for (at, (cluster, health)) in settings.clusters.iter().zip(&self.healths).enumerate() {
             let tls = ServerTlsConfig::load(&cluster.health.tls).map_err(|error| refuse(&error))?;
             let unchanged = previous.clusters.get(at).is_some_and(|old| {
@@ -114,13 +111,14 @@ impl Proxy {
                 _ => Arc::new(tls),
             };
             clusters.push(cluster_handle(&settings, cluster, health, tls));
+            let reload = Reload::prepare(cluster.health.clone(), cluster.topology.clone());
+            reloads.push(reload.map_err(|error| refuse(&error))?);
         }
         settings.adopt_secrets(&previous);
-        for (cluster, health) in settings.clusters.iter().zip(&self.healths) {
-            health
-                .reload(cluster.health.clone(), cluster.topology.clone())
-                .await
-                .map_err(|error| refuse(&error))?;
+        for (health, reload) in self.healths.iter().zip(reloads) {
+            if let Err(error) = health.reload(reload).await {
+                tracing::warn!(%error, "a cluster keeps its nodes"); // pgherd is being shut down
+            }
         }
         self.apply(settings, clusters, client_tls).await;
         Ok(report(&changes))

@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Herd, Setup, eventually, pgherd};
-use lab::{Reservation, Signal};
+use e2e::{Configuration, Herd, Setup, eventually, pgherd};
+use lab::{Cluster, Options, Reservation, Signal};
+use testkit::Message;
 
 /// How long a proxy may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -133,4 +134,65 @@ async fn nodes_come_and_go_with_a_reload() {
         assert!(tokio::time::Instant::now() < deadline, "the node that came back is not read from");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn clusters_keep_their_nodes_in_whatever_order_a_reload_finds_them() {
+    let other = Cluster::start(Options { standbys: 0, ..Options::default() }).unwrap();
+    let herd = Setup::own(0)
+        .set("session.max_hold", "2s")
+        .set("cluster.1.name", "other")
+        .set("cluster.1.monitor.user", other.monitor().user.as_str())
+        .set("cluster.1.monitor.secret", other.monitor().password.as_str())
+        .set("cluster.1.tls.mode", "disable")
+        .set("cluster.1.nodes.0.address", format!("127.0.0.1:{}", other.node(0).port()))
+        .set("cluster.1.nodes.0.name", "lonely")
+        .set("database.0.name", "elsewhere")
+        .set("database.0.server_name", other.database())
+        .set("database.0.cluster", "other")
+        .set("database.1.name", "*")
+        .set("database.1.cluster", "main")
+        .start();
+    // Each user has one secret at the proxy, so it has to be the same on both clusters.
+    let app = herd.cluster().application();
+    let verifier = format!("select rolpassword from pg_authid where rolname = '{}'", app.user);
+    let verifier = herd.cluster().psql(0, &verifier).unwrap();
+    other.psql(0, &format!("alter role {} password '{verifier}'", app.user)).unwrap();
+    let proxy = herd.proxy(0);
+    let clusters = [
+        (herd.database(), herd.cluster().node(0).port().to_string()),
+        ("elsewhere", other.node(0).port().to_string()),
+    ];
+    let mut clients = Vec::new();
+    for (database, _) in &clusters {
+        clients.push(proxy.login(app, database).connect().await.unwrap());
+    }
+    let swap = |configuration: &mut Configuration| {
+        let [first, second] = [0, 1].map(|at| configuration.value(&format!("cluster.{at}")));
+        configuration.set("cluster.0", second);
+        configuration.set("cluster.1", first);
+    };
+    let mut admin = proxy.admin().await;
+    for _ in 0..2 {
+        proxy.write_configuration(swap);
+        let told = admin.query("RELOAD").await;
+        let told: Vec<String> = told.iter().filter(|m| m.tag == b'N').map(Message::complaint).collect();
+        assert_eq!(told, ["NOTICE: nothing has changed"]);
+        for (client, (database, port)) in clients.iter_mut().zip(&clusters) {
+            assert_eq!(client.value("select current_setting('port') for update").await, *port, "{database}");
+            let mut newcomer = proxy.login(app, database).connect().await.unwrap();
+            assert_eq!(
+                newcomer.value("select current_setting('port') for update").await,
+                *port,
+                "{database}"
+            );
+        }
+    }
+    proxy.write_configuration(|configuration| {
+        configuration.set("cluster.1.name", "renamed");
+        configuration.set("database.0.cluster", "renamed");
+    });
+    let messages = admin.query("RELOAD").await;
+    let error = messages.iter().find(|message| message.tag == b'E').unwrap();
+    assert!(String::from_utf8_lossy(&error.body).contains("needs a restart"), "{messages:?}");
 }

@@ -44,3 +44,31 @@ fn a_changed_secret_is_reported_without_its_content() {
     check(&user("a"), &user("b"), &[("user.0.secret", "***", "***", false)]);
     check("", &user("a"), &[("user.0.name", "", "u", false), ("user.0.secret", "", "***", false)]);
 }
+
+#[test]
+fn clusters_keep_their_places_whatever_order_the_file_has() {
+    let cluster = |name: &str, host: &str| {
+        format!(
+            "[[cluster]]\nname = \"{name}\"\nnodes = [{{ address = \"{host}\" }}]\n\
+             [cluster.monitor]\nuser = \"m\"\nsecret = \"of {host}\"\n"
+        )
+    };
+    let databases =
+        "[[database]]\nname = \"a\"\ncluster = \"one\"\n[[database]]\nname = \"b\"\ncluster = \"two\"\n";
+    let (one, two) = (cluster("one", "h1"), cluster("two", "h2"));
+    let previous = valid(&format!("{one}{two}{databases}"));
+    let mut swapped = valid(&format!("{two}{one}{databases}"));
+    assert!(!differences(&previous, &swapped).is_empty());
+    swapped.order_clusters_as(&previous).unwrap();
+    assert_eq!(differences(&previous, &swapped), []);
+    assert_eq!(swapped.clusters[0].topology.nodes[0].host, "h1");
+    assert_eq!(swapped.databases.iter().map(|database| database.cluster).collect::<Vec<_>>(), [0, 1]);
+    for others in [
+        one.clone(),
+        format!("{one}{}", cluster("three", "h2")),
+        format!("{one}{two}{}", cluster("three", "h3")),
+    ] {
+        let mut others = valid(&format!("{others}[[database]]\nname = \"a\"\ncluster = \"one\"\n"));
+        assert!(others.order_clusters_as(&previous).is_err());
+    }
+}
