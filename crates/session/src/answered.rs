@@ -99,6 +99,10 @@ impl Session {
             // cover it
             self.written = Some(routing::Written::After(Instant::now().into_std()));
         }
+        if server.ledger.is_settled() && !self.exchange().unconfirmed.is_empty() {
+            // an answer that was promised did not come: later requests must not wait for it
+            self.take_back(&mut server.prepared, u32::MAX);
+        }
         outcome.committed.into_iter().for_each(|change| self.apply(server, change));
         if outcome.in_doubt {
             self.pin(PinReason::SettingsInDoubt);
