@@ -15,6 +15,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     effects::{Change, LastTag, Outcome},
     exchange::{Block, Intent, Side},
     pin::PinReason,
@@ -37,8 +38,8 @@ impl Session {
         }
     }
 
-    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, and has to be put in
-    /// the client's words.
+    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do or speaks of a cancel
+    /// that nobody asked for, and has to be put in other words.
     pub(crate) fn error_in_own_words(&mut self, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
         let view = ErrorView::read(body);
         if is_stale_plan(&view) {
@@ -46,6 +47,11 @@ impl Session {
             bound.iter().for_each(|statement| self.pools.forget_statement(statement));
         }
         // a whole error ends with the NUL of its last field and its own
+        if body.ends_with(b"\0\0")
+            && let Some(error) = self.cancelled_for_time(&view)
+        {
+            return Some(error);
+        }
         if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT)
             || owner != Owner::Client
             || !body.ends_with(b"\0\0")
@@ -120,6 +126,11 @@ impl Session {
             // cover it
             self.written = Some(routing::Written::After(Instant::now().into_std()));
         }
+        self.time(match status {
+            _ if !server.ledger.is_settled() => Timed::Query,
+            TxStatus::Idle => Timed::Idle,
+            TxStatus::InTransaction | TxStatus::Failed => Timed::IdleTransaction,
+        });
         match outcome {
             Outcome::Committed(changes) => changes.into_iter().for_each(|change| self.apply(server, change)),
             Outcome::InDoubt => self.pin(PinReason::SettingsInDoubt),

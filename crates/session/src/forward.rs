@@ -15,6 +15,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Block, Entrance, Intent, ParseUnderWay, Rerun, Side},
     io::{Splice, send},
     pin::PinReason,
@@ -58,6 +59,7 @@ impl Session {
         out: &mut Vec<u8>,
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<usize, End> {
+        let was_settled = server.ledger.is_settled();
         let mut splice = Splice::behind(input, out);
         let discarding = matches!(self.body, ClientBody::Discard(_));
         let mut at = self.pass_body(input);
@@ -70,6 +72,9 @@ impl Session {
                 Step::Took(n) => at += n,
                 Step::Stop => break,
             }
+        }
+        if was_settled && !server.ledger.is_settled() {
+            self.time(Timed::Query);
         }
         self.remember_for_rerun(input.get(..at).unwrap_or_default());
         let (first, second) = splice.finish(at);

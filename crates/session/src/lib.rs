@@ -4,6 +4,7 @@
 mod answered;
 mod cancel;
 mod client;
+mod clock;
 mod effects;
 mod exchange;
 mod forward;

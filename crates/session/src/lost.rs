@@ -15,6 +15,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Exchange, Intent, Rerun, Side},
     io::send,
     local::Responder,
@@ -80,6 +81,7 @@ impl Session {
     ) -> Result<(), End> {
         let mut exchange = self.exchange.take().expect("a linked session has an exchange");
         self.phase = Phase::Idle;
+        self.time(Timed::Nothing);
         self.report_loss(&exchange, &loss);
         if self.told.is_none() && self.reruns < RERUNS_MAX && !matches!(loss, Loss::Replay(_)) {
             // only its settings were under way, which another server can take as well

@@ -17,6 +17,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Rerun, Side},
     handle::ClientState,
     io::send,
@@ -38,6 +39,7 @@ impl Session {
         input: &[u8],
         work: &mut Work,
     ) -> Result<usize, End> {
+        self.time(Timed::Idle);
         let skipped = self.answer_without_server(cx, input)?;
         let rest = input.get(skipped..).unwrap_or_default();
         if rest.is_empty() || self.body != ClientBody::Boundary {
@@ -182,6 +184,7 @@ impl Session {
             exchange.rerun = Rerun::Possible { bytes, names: Vec::new(), read_only: group.replica };
         }
         self.waiting = false;
+        self.time(Timed::Query);
         self.handle.state.set(ClientState::Active);
         self.handle.node.set(Some(node));
         self.handle.server_process.set(server.process_id());

@@ -13,6 +13,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Side},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
@@ -42,7 +43,10 @@ impl Session {
         for _ in 0..TURNS_AT_ONCE {
             match self.turn(cx, &mut read, &mut work) {
                 Ok(Turn::Again) => {}
-                Ok(Turn::Wait) => return Poll::Pending,
+                Ok(Turn::Wait) => match self.obey_clock(cx) {
+                    Ok(()) => return Poll::Pending,
+                    Err(end) => return Poll::Ready(end),
+                },
                 Err(end) => return Poll::Ready(end),
             }
         }
@@ -138,6 +142,9 @@ impl Session {
 
     fn turn_idle(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.handle.state.set(ClientState::Idle);
+        if self.handle.clock.timed() != Timed::Idle {
+            self.time(Timed::Idle);
+        }
         if !self.input.is_empty() {
             let consumed = self.take_input(cx, |me, cx, input| me.begin(cx, input, work))?;
             if consumed > 0 || !matches!(self.phase, Phase::Idle) {

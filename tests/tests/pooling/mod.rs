@@ -4,3 +4,4 @@ mod leaks;
 mod session_mode;
 mod sharing;
 mod statements;
+mod timeouts;

@@ -153,6 +153,7 @@ fn world() -> World {
         cluster: 0,
         policy: None,
         pool: pool::Settings::default(),
+        timeouts: session::Timeouts::default(),
     };
     World {
         session: session::Settings::default(),
@@ -239,6 +240,7 @@ fn stats(database: &str, clients: u32) -> StatsReport {
             cluster: 0,
             policy: None,
             pool: pool::Settings::default(),
+            timeouts: session::Timeouts::default(),
         },
         clients,
         server_assignments: 10,

@@ -4,7 +4,7 @@ mod access;
 mod cluster;
 mod database;
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     file::{self, Content},
@@ -186,6 +186,15 @@ fn check_pool(pool: &Pool, context: &mut Context<'_>) {
             mistake.origin = size.origin.clone();
         }
         context.mistakes.push(mistake);
+    }
+}
+
+fn timeouts(pool: &Pool) -> session::Timeouts {
+    let limit = |time: Duration| (!time.is_zero()).then_some(time);
+    session::Timeouts {
+        query: limit(pool.query_timeout.value.0),
+        idle_transaction: limit(pool.idle_transaction_timeout.value.0),
+        client_idle: limit(pool.client_idle_timeout.value.0),
     }
 }
 

@@ -35,6 +35,13 @@ section! {
         connect_timeout: Time<1, 600_000> = Text("5s"), Reload;
         /// Most prepared statements that are kept on one server connection.
         max_prepared_statements: Count<1, 100_000> = Text("200"), Reload;
+        /// A statement that runs for longer is cancelled, and fails with 57014. 0s: no limit.
+        query_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
+        /// A client that is idle in a transaction for longer is disconnected with 25P03; the transaction is rolled
+        /// back. 0s: no limit.
+        idle_transaction_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
+        /// A client that is idle outside a transaction for longer is disconnected with 57P05. 0s: no limit.
+        client_idle_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Worker {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     now: Cell<Instant>,
     random: Cell<u64>,
+    /// How many ticks there were; it may wrap around.
+    ticks: Cell<u32>,
     servers_report_their_role: Cell<bool>,
 }
 
@@ -89,6 +91,7 @@ impl Worker {
             exchanges: RefCell::default(),
             now: Cell::new(Instant::now()),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (id.0 as u64 + 1)),
+            ticks: Cell::default(),
             servers_report_their_role: Cell::new(true),
         })
     }
@@ -104,6 +107,12 @@ impl Worker {
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// Counts the worker's ticks, which are at least [`crate::clock::TICK`] apart.
+    #[inline]
+    pub(crate) fn ticks(&self) -> u32 {
+        self.ticks.get()
     }
 
     /// A number to choose by; fast, and good for nothing secret (xorshift).

@@ -1,6 +1,6 @@
 //! The thread of a worker: takes in clients, obeys commands, follows the topology, keeps time.
 
-use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{io, rc::Rc, sync::Arc, thread};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -9,10 +9,7 @@ use tokio::{
 };
 
 use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
-use crate::{CancelKeys, ClientId, NewClient, World, handle::Farewell, task::SessionTask};
-
-/// Time between two looks at everything that is timed: waits, holds, idle and old connections.
-const TICK: Duration = Duration::from_millis(100);
+use crate::{CancelKeys, ClientId, NewClient, World, clock::TICK, handle::Farewell, task::SessionTask};
 
 /// Which databases a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,6 +238,7 @@ impl Worker {
             }
             set.for_each_pool(|_, pool| pool.maintain(now));
         }
+        self.look_at_clocks();
         let max_hold = self.settings().session.max_hold;
         for waiter in self.held.borrow().iter() {
             let waited = now.duration_since(waiter.since());
@@ -252,6 +250,17 @@ impl Worker {
             self.handles.borrow().values().any(|(handle, set)| self.holds_a_deposed(handle, set));
         if deposed_may_be_linked {
             self.wake_linked();
+        }
+    }
+
+    /// Wakes the sessions that take longer than they may.
+    fn look_at_clocks(&self) {
+        let tick = self.ticks.get().wrapping_add(1);
+        self.ticks.set(tick);
+        for (handle, set) in self.handles.borrow().values() {
+            if handle.clock.is_over(tick, &set.settings.borrow().timeouts) {
+                handle.wake();
+            }
         }
     }
 
