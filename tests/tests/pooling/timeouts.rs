@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::Setup;
+use e2e::{Setup, eventually};
 use testkit::{Batch, Client};
 
 /// How many sessions of the herd's clients are in this state, as the server sees them.
@@ -155,4 +155,16 @@ async fn timeouts_can_differ_by_database_and_change_with_a_reload() {
     proxy.admin().await.execute("RELOAD").await;
     assert_eq!(client.failure("select pg_sleep(60)").await.as_deref(), Some("57014"));
     assert_eq!(client.value("select 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_client_that_dies_while_its_time_runs_leaves_nothing_behind() {
+    let herd = Setup::shared().set("pool.size", 2).set("pool.query_timeout", "300ms").start();
+    for _ in 0..3 {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        client.send(Batch::new().query("select pg_sleep(60)").bytes()).await.unwrap();
+        client.reset();
+    }
+    eventually("nothing runs", Duration::from_secs(10), || (sessions(&herd, "active") == "0").then_some(()));
+    assert_eq!(herd.proxy(0).connect_to("read-write").await.value("select 1").await, "1");
 }

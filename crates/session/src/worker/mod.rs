@@ -1,5 +1,6 @@
 //! A worker: one thread that serves its share of the clients, and everything they share on it.
 
+mod cancel;
 mod report;
 mod run;
 mod view;
@@ -9,14 +10,13 @@ use std::{
     collections::{HashMap, VecDeque},
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
 pub use report::{ClientReport, PoolReport, ServerReport, StatsReport, WorkerReport};
 pub use run::{Command, PauseScope, WorkerHandle, spawn_worker};
 pub(crate) use view::ClusterView;
 
-use pool::{Delivery, DialPlan, Gate, Pool, Server, Waiter};
+use pool::{Delivery, DialPlan, Gate, Pool, Waiter};
 use tokio::time::Instant;
 use topology::{Health, NodeId, Report, Snapshot, Stamp, Writable};
 
@@ -278,40 +278,6 @@ impl Worker {
         self.held.borrow_mut().retain(|w| !Rc::ptr_eq(w, waiter));
     }
 
-    /// Cancels what runs on `server` for the client of `handle`, and keeps the server from anybody else until the
-    /// cancel has arrived.
-    pub(crate) fn cancel_on_server(
-        &self,
-        pools: &PoolSet,
-        node: NodeId,
-        server: &Server,
-        handle: &Rc<Handle>,
-    ) {
-        /// More cancels of one statement than this at a time do nothing more.
-        const AT_ONCE: u32 = 2;
-        let cancels = Rc::clone(server.cancels());
-        if cancels.get() >= AT_ONCE {
-            return;
-        }
-        cancels.set(cancels.get() + 1);
-        let (plan, pid, key) = (self.pool(pools, node).plan(), server.process_id(), server.cancel_key());
-        let handle = Rc::clone(handle);
-        tokio::task::spawn_local(async move {
-            send_cancel(&plan, pid, &key).await;
-            cancels.set(cancels.get() - 1);
-            handle.wake();
-        });
-    }
-
-    /// Ends what runs on `server` and closes it.
-    pub(crate) fn cancel_and_close(&self, pools: &PoolSet, node: NodeId, server: Box<Server>) {
-        let plan = self.pool(pools, node).plan();
-        tokio::task::spawn_local(async move {
-            send_cancel(&plan, server.process_id(), &server.cancel_key()).await;
-            drop(server);
-        });
-    }
-
     pub(crate) fn note_role_report(&self, reports: bool) {
         self.servers_report_their_role.set(reports);
     }
@@ -331,18 +297,6 @@ impl Worker {
         if let Some((_, pools)) = self.handles.borrow_mut().remove(&handle.id) {
             pools.clients.set(pools.clients.get() - 1);
         }
-    }
-}
-
-/// How long a cancel may take on its way; then whatever it was for goes on.
-const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
-
-async fn send_cancel(plan: &DialPlan, pid: u32, key: &[u8]) {
-    let cancelling = conn::cancel(&plan.target, &plan.tls, pid, key);
-    match tokio::time::timeout(CANCEL_DEADLINE, cancelling).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(?plan, %error, "a cancel did not arrive"),
-        Err(_) => tracing::debug!(?plan, "a cancel did not arrive in time"),
     }
 }
 
