@@ -96,9 +96,11 @@ fn object(source: &Source, result: &Result<Settings, Mistakes>) -> serde_json::V
 fn mistake(mistake: &Mistake) -> serde_json::Value {
     let (place, line, column) = match &mistake.origin {
         Origin::File { file, line, column } => (file.to_string(), Some(line), Some(column)),
-        other @ (Origin::Default | Origin::Whole(_) | Origin::Environment(_) | Origin::Url) => {
-            (other.to_string(), None, None)
-        }
+        other @ (Origin::Default
+        | Origin::Whole(_)
+        | Origin::Environment(_)
+        | Origin::Url
+        | Origin::Console) => (other.to_string(), None, None),
     };
     json!({
         "place": place,

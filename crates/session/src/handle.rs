@@ -74,6 +74,8 @@ pub(crate) struct Handle {
     pub(crate) statements: Cell<u32>,
     pub(crate) tls: bool,
     pub(crate) clock: Clock,
+    /// Nothing is in its buffers; kept up while the worker is suspended.
+    pub(crate) rests: Cell<bool>,
     farewell: Cell<Option<Farewell>>,
     at_boundary: Cell<bool>,
     cancel: Cell<bool>,
@@ -101,6 +103,7 @@ impl Handle {
             statements: Cell::default(),
             tls,
             clock: Clock::default(),
+            rests: Cell::default(),
             farewell: Cell::default(),
             at_boundary: Cell::default(),
             cancel: Cell::default(),

@@ -5,6 +5,7 @@ mod answered;
 mod cancel;
 mod client;
 mod clock;
+mod disabled;
 mod effects;
 mod exchange;
 mod forward;
@@ -35,6 +36,7 @@ mod world;
 
 pub use cancel::{CancelKey, CancelKeys};
 pub use client::{NewClient, Setting};
+pub use disabled::Disabled;
 pub use greet::{Greeted, Greeter, Lookup, Unavailable, Users};
 pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;

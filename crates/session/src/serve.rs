@@ -57,6 +57,9 @@ impl Session {
     fn turn(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.obey(cx)?;
         let taken = drain(cx, &mut self.stream, &mut self.output).map_err(End::ClientIo)?;
+        if self.is_suspended() {
+            return Ok(Turn::Wait);
+        }
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle if self.told.is_none() => self.greet(cx),
             Phase::Idle if taken => self.turn_idle(cx, read, work),

@@ -225,6 +225,7 @@ fn world(port: u16) -> World {
             timeouts: session::Timeouts::default(),
         }],
         clusters: vec![cluster],
+        disabled: Arc::default(),
     }
 }
 

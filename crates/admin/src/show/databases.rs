@@ -74,7 +74,7 @@ fn database_row(view: &View<'_>, name: &str, settings: &DatabaseSettings, used: 
         Cell::Int(0),
         used.clients.into(),
         u32::from(view.paused.covers(name)).into(),
-        Cell::Int(0),
+        u32::from(view.world.disabled.contains(name)).into(),
     ]
 }
 

@@ -27,7 +27,7 @@ use crate::{
     Control,
     average::Averages,
     command::{Command, Constant, Noun},
-    console::Paused,
+    stop::Paused,
     table::{Column, Table},
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         Command::ExplainRoute { .. } => route::COLUMNS,
         Command::Help
         | Command::Ignore(_)
-        | Command::Set(_)
+        | Command::Set { .. }
         | Command::Begin
         | Command::EndTransaction(_)
         | Command::Reload
@@ -61,6 +61,10 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         | Command::Reconnect(_)
         | Command::Kill(_)
         | Command::KillClient(_)
+        | Command::Disable(_)
+        | Command::Enable(_)
+        | Command::Suspend
+        | Command::WaitClose(_)
         | Command::Shutdown(_) => return None,
     }))
 }

@@ -79,6 +79,7 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
         databases,
         warnings: Vec::new(),
         rows: Vec::new(),
+        loaded: Arc::default(),
         secrets,
     })
 }

@@ -3,6 +3,7 @@
 mod cancel;
 mod report;
 mod run;
+mod suspend;
 mod view;
 
 use std::{
@@ -51,6 +52,9 @@ pub(crate) struct Worker {
     held: RefCell<VecDeque<Rc<Waiter>>>,
     /// What PAUSE covers until RESUME; pools made meanwhile are born paused.
     paused: RefCell<Vec<PauseScope>>,
+    suspended: Cell<bool>,
+    /// Pools of an earlier configuration, while connections of theirs are in use.
+    retired: RefCell<Vec<(Box<str>, Rc<Pool>)>>,
     keys: Arc<CancelKeys>,
     read: RefCell<Box<[u8]>>,
     work: RefCell<Work>,
@@ -84,6 +88,8 @@ impl Worker {
             handles: RefCell::default(),
             held: RefCell::default(),
             paused: RefCell::default(),
+            suspended: Cell::default(),
+            retired: RefCell::default(),
             keys,
             read: RefCell::new(vec![0; READ_BUFFER].into()),
             work: RefCell::default(),
