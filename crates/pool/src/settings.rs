@@ -8,6 +8,8 @@ pub enum PoolMode {
     Transaction,
     /// When the client leaves.
     Session,
+    /// At the end of each statement; transactions of several are refused.
+    Statement,
 }
 
 impl PoolMode {
@@ -17,6 +19,7 @@ impl PoolMode {
         match self {
             Self::Transaction => "transaction",
             Self::Session => "session",
+            Self::Statement => "statement",
         }
     }
 }

@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(out, "");
         assert_eq!(
             err,
-            "environment PGHERD__POOL__MODE: pool.mode = \"x\": expected \"transaction\" or \"session\"\n\
+            "environment PGHERD__POOL__MODE: pool.mode = \"x\": expected \"transaction\", \"session\" or \"statement\"\n\
              environment PGHERD__POOL__SIZ: unknown key \"siz\" in [pool]; did you mean \"size\"?\n\
              DATABASE_URL: 2 mistakes\n"
         );

@@ -164,6 +164,9 @@ impl Session {
     fn may_begin_unit(&mut self, server: &Server, rest: &[u8]) -> Result<bool, End> {
         let exchange = self.exchange();
         let first = exchange.units_sent == 0;
+        if !first && self.is_per_statement() && self.pin.is_none() {
+            return Ok(false);
+        }
         let settled_elsewhere = exchange.side == Side::Primary
             || exchange.block.is_open()
             || server.ledger.status() != TxStatus::Idle

@@ -27,6 +27,7 @@ mod serve;
 mod session;
 mod settings;
 mod startup;
+mod statement_mode;
 mod stats;
 mod task;
 mod wait;

@@ -41,7 +41,7 @@ impl Session {
     ) -> Result<usize, End> {
         self.time(Timed::Idle);
         let skipped = self.answer_without_server(cx, input)?;
-        let rest = input.get(skipped..).unwrap_or_default();
+        let rest = self.for_one_checkout(input.get(skipped..).unwrap_or_default())?;
         if rest.is_empty() || self.body != ClientBody::Boundary {
             return Ok(skipped);
         }
@@ -51,6 +51,9 @@ impl Session {
             Scan::Incomplete if self.is_too_long(rest) => LONG_UNIT,
             Scan::Incomplete => return Ok(skipped),
         };
+        if self.refuse_begin(&work.scanned) {
+            return Ok(skipped);
+        }
         self.handle.request_at.set(self.worker.now());
         match self.find_server(rest, group) {
             Some(server) => {
@@ -110,12 +113,12 @@ impl Session {
     /// A server connection for a group of units; `None`: the phase says what is waited for, or what failed.
     fn find_server(&mut self, input: &[u8], group: Group) -> Option<Box<Server>> {
         let wants = match self.pools_mode() {
-            pool::PoolMode::Transaction
+            pool::PoolMode::Transaction | pool::PoolMode::Statement
                 if group.replica && !self.primary_only && !self.wanted.breaks_lexing() =>
             {
                 Wants::Replica
             }
-            pool::PoolMode::Transaction => Wants::Primary,
+            pool::PoolMode::Transaction | pool::PoolMode::Statement => Wants::Primary,
             pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
             pool::PoolMode::Session => Wants::Primary,
         };
@@ -179,7 +182,7 @@ impl Session {
         let node = server.stamp().node;
         let side = if self.worker.is_primary(&self.pools, node) { Side::Primary } else { Side::Replica };
         let mut exchange = self.worker.take_exchange(node, side, now);
-        if group.replayable && self.pools_mode() == pool::PoolMode::Transaction {
+        if group.replayable && self.pools_mode() != pool::PoolMode::Session {
             let bytes = self.worker.spare();
             exchange.rerun = Rerun::Possible { bytes, names: Vec::new(), read_only: group.replica };
         }
@@ -250,7 +253,7 @@ impl Session {
         Ok(consumed)
     }
 
-    fn pools_mode(&self) -> pool::PoolMode {
+    pub(crate) fn pools_mode(&self) -> pool::PoolMode {
         self.pools.settings.borrow().pool.mode
     }
 }

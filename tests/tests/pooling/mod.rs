@@ -3,5 +3,6 @@
 mod leaks;
 mod session_mode;
 mod sharing;
+mod statement_mode;
 mod statements;
 mod timeouts;

@@ -17,7 +17,8 @@ const GIB: u64 = 1 << 30;
 section! {
     /// Server connections. One pool is those of one database and user on one node.
     Pool, "pool", repeated: false {
-        /// When a server connection goes back: "transaction" (at its end) or "session" (when the client leaves).
+        /// When a server connection goes back: "transaction" (at its end), "session" (when the client leaves) or
+        /// "statement" (at its end; transactions of several statements are refused with 0A000).
         mode: OneOf<PoolMode> = Text("transaction"), Reload;
         /// Most server connections of one pool.
         size: Count<1, 100_000> = Text("20"), Reload;
