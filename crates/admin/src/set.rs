@@ -15,12 +15,14 @@ enum Unit {
 }
 
 /// PgBouncer's names of settings, and ours.
-const NAMES: [(&str, &str, Unit); 15] = [
+const NAMES: [(&str, &str, Unit); 17] = [
     ("max_client_conn", "session.max_clients", Unit::None),
     ("client_login_timeout", "session.login_timeout", Unit::Seconds),
     ("pool_mode", "pool.mode", Unit::None),
     ("default_pool_size", "pool.size", Unit::None),
     ("min_pool_size", "pool.min_size", Unit::None),
+    ("reserve_pool_size", "pool.reserve_size", Unit::None),
+    ("reserve_pool_timeout", "pool.reserve_timeout", Unit::Seconds),
     ("query_wait_timeout", "pool.wait_timeout", Unit::Seconds),
     ("server_lifetime", "pool.server_lifetime", Unit::Seconds),
     ("server_idle_timeout", "pool.server_idle_timeout", Unit::Seconds),

@@ -163,7 +163,7 @@ impl Pool {
 
     /// Makes connections while clients wait, there is room, and the node did not fail a moment ago.
     fn dial_if_needed(&self, now: Instant) {
-        let size = self.settings.borrow().size;
+        let size = self.size_now(now);
         let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
         let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
         while self.state.get() == PoolState::Open
@@ -176,6 +176,13 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// Most connections at present: with the reserve, if whoever waits longest has waited for it.
+    fn size_now(&self, now: Instant) -> u32 {
+        let settings = self.settings.borrow();
+        let is_short = settings.reserve_size > 0 && self.longest_wait(now) >= settings.reserve_timeout;
+        settings.size.saturating_add(if is_short { settings.reserve_size } else { 0 })
     }
 
     fn tell_all_again(&self) {

@@ -204,6 +204,8 @@ fn pool_settings(pool: &Pool) -> pool::Settings {
         mode: pool.mode.value.0,
         size: pool.size.value.0,
         min_size: pool.min_size.value.0,
+        reserve_size: pool.reserve_size.value.0,
+        reserve_timeout: pool.reserve_timeout.value.0,
         wait_timeout: pool.wait_timeout.value.0,
         max_waiting: pool.max_waiting.value.0,
         server_lifetime: pool.server_lifetime.value.0,

@@ -24,6 +24,10 @@ section! {
         size: Count<1, 100_000> = Text("20"), Reload;
         /// Server connections of one pool that are kept even when idle.
         min_size: Count<0, 100_000> = Text("0"), Reload;
+        /// Server connections of one pool beyond size, for when a client has waited for reserve_timeout.
+        reserve_size: Count<0, 100_000> = Text("0"), Reload;
+        /// How long the first client in the queue waits before the reserve is used.
+        reserve_timeout: Time<0, DAY> = Text("5s"), Reload;
         /// How long a client waits for a server connection.
         wait_timeout: Time<1, DAY> = Text("30s"), Reload;
         /// Most clients that wait for one pool.
