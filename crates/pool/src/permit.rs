@@ -24,7 +24,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.place_given_back();
+            pool.place_given_back(self.generation);
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Pool {
     live: Cell<u32>,
     dialing: Cell<u32>,
     generation: Cell<u64>,
+    /// How many of `live` are of an earlier generation.
+    stale: Cell<u32>,
     /// No dialing before this instant, after a failure.
     dial_not_before: Cell<Option<Instant>>,
     gate: Rc<dyn Gate>,
@@ -60,6 +62,7 @@ impl Pool {
             live: Cell::default(),
             dialing: Cell::default(),
             generation: Cell::default(),
+            stale: Cell::default(),
             dial_not_before: Cell::default(),
             gate,
             states,
@@ -160,7 +163,7 @@ impl Pool {
 
     /// Makes connections while clients wait, there is room, and the node did not fail a moment ago.
     fn dial_if_needed(&self, now: Instant) {
-        let size = self.settings.borrow().size;
+        let size = self.size_now(now);
         let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
         let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
         while self.state.get() == PoolState::Open
@@ -173,6 +176,13 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// Most connections at present: with the reserve, if whoever waits longest has waited for it.
+    fn size_now(&self, now: Instant) -> u32 {
+        let settings = self.settings.borrow();
+        let is_short = settings.reserve_size > 0 && self.longest_wait(now) >= settings.reserve_timeout;
+        settings.size.saturating_add(if is_short { settings.reserve_size } else { 0 })
     }
 
     fn tell_all_again(&self) {
@@ -230,8 +240,11 @@ impl Pool {
     }
 
     /// A connection is gone. Whoever dropped it has let go of the pool's lists before.
-    pub(crate) fn place_given_back(&self) {
+    pub(crate) fn place_given_back(&self, generation: u64) {
         self.live.set(self.live.get() - 1);
+        if generation != self.generation.get() {
+            self.stale.set(self.stale.get() - 1);
+        }
         if !self.waiters.borrow().is_empty() {
             self.dial_if_needed(Instant::now());
         }
@@ -315,7 +328,9 @@ impl Pool {
     /// Closes idle connections now and the others when they come back.
     pub fn reconnect(&self) {
         self.generation.set(self.generation.get() + 1);
-        self.idle.take();
+        self.stale.set(self.live.get());
+        let idle = self.idle.take();
+        drop(idle); // each gives its place back
     }
 
     /// Ends the pool: nothing is handed out or taken back any more, and whoever waits decides again.
@@ -366,6 +381,7 @@ impl Pool {
             idle: count(self.idle.borrow().len()),
             dialing: self.dialing.get(),
             waiting: count(self.waiters.borrow().len()),
+            stale: self.stale.get(),
         }
     }
 

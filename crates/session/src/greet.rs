@@ -189,6 +189,13 @@ impl Greeter {
             let text = format!("database \"{}\" does not exist", asked.database);
             return Err(Refusal::told(ErrorMessage::fatal(SqlState::INVALID_CATALOG_NAME, text)));
         }
+        if world.disabled.contains(&asked.database) {
+            let text = format!("database \"{}\" is disabled", asked.database);
+            let error = ErrorMessage::fatal(SqlState::CANNOT_CONNECT_NOW, text).with_hint(
+                "An administrator disabled it here; ENABLE in the console ends that. Try another host.",
+            );
+            return Err(Refusal::told(error));
+        }
         if self.keys.len() >= world.session.max_clients as usize {
             let error =
                 ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")

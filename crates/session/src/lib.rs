@@ -4,6 +4,8 @@
 mod answered;
 mod cancel;
 mod client;
+mod clock;
+mod disabled;
 mod effects;
 mod exchange;
 mod forward;
@@ -26,6 +28,7 @@ mod serve;
 mod session;
 mod settings;
 mod startup;
+mod statement_mode;
 mod stats;
 mod task;
 mod unconfirmed;
@@ -37,6 +40,7 @@ mod world;
 
 pub use cancel::{CancelKey, CancelKeys};
 pub use client::{NewClient, Setting};
+pub use disabled::Disabled;
 pub use greet::{Greeted, Greeter, Lookup, Unavailable, Users};
 pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;

@@ -13,6 +13,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Side},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
@@ -46,7 +47,10 @@ impl Session {
         for _ in 0..TURNS_AT_ONCE {
             match self.turn(cx, &mut read, &mut work) {
                 Ok(Turn::Again) => {}
-                Ok(Turn::Wait) => return Poll::Pending,
+                Ok(Turn::Wait) => match self.obey_clock(cx) {
+                    Ok(()) => return Poll::Pending,
+                    Err(end) => return Poll::Ready(end),
+                },
                 Err(end) => return Poll::Ready(end),
             }
         }
@@ -57,6 +61,9 @@ impl Session {
     fn turn(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.obey(cx)?;
         let taken = drain(cx, &mut self.stream, &mut self.output).map_err(End::ClientIo)?;
+        if self.is_suspended() {
+            return Ok(Turn::Wait);
+        }
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle if self.told.is_none() => self.greet(cx),
             Phase::Idle if taken => self.turn_idle(cx, read, work),
@@ -144,6 +151,9 @@ impl Session {
 
     fn turn_idle(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.handle.state.set(ClientState::Idle);
+        if self.handle.clock.timed() != Timed::Idle {
+            self.time(Timed::Idle);
+        }
         if !self.input.is_empty() {
             let consumed = self.take_input(cx, |me, cx, input| me.begin(cx, input, work))?;
             if consumed > 0 || !matches!(self.phase, Phase::Idle) {

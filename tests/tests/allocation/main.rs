@@ -222,8 +222,10 @@ fn world(port: u16) -> World {
             cluster: 0,
             policy: None,
             pool: pool::Settings::default(),
+            timeouts: session::Timeouts::default(),
         }],
         clusters: vec![cluster],
+        disabled: Arc::default(),
     }
 }
 

@@ -63,6 +63,43 @@ async fn a_client_that_waits_too_long_gets_53300_and_keeps_its_session() {
 }
 
 #[tokio::test]
+async fn who_has_waited_for_the_reserve_gets_a_connection_beyond_the_size() {
+    let herd = Setup::shared()
+        .set("pool.size", 1)
+        .set("pool.reserve_size", 1)
+        .set("pool.reserve_timeout", "300ms")
+        .set("pool.wait_timeout", "2s")
+        .start();
+    let mut owner = herd.proxy(0).connect_to("read-write").await;
+    let mut second = herd.proxy(0).connect_to("read-write").await;
+    let mut third = herd.proxy(0).connect_to("read-write").await;
+    owner.execute("begin").await;
+    let began = Instant::now();
+    second.execute("begin").await;
+    assert!(began.elapsed() >= Duration::from_millis(300), "it waited first: {:?}", began.elapsed());
+    assert_eq!(third.failure("select 1").await.as_deref(), Some("53300"), "the reserve has an end, too");
+    second.execute("commit").await;
+    assert_eq!(third.value("select 1").await, "1");
+    owner.execute("commit").await;
+}
+
+#[tokio::test]
+async fn the_minimum_is_kept_and_made_up_again() {
+    let herd = Setup::shared().set("pool.size", 5).set("pool.min_size", 3).start();
+    herd.proxy(0).connect_to("read-write").await.execute("select 1").await;
+    let of_pool = format!("from pg_stat_activity where datname = '{}' and usename = 'app'", herd.database());
+    let full =
+        || (herd.cluster().psql(0, &format!("select count(*) {of_pool}")).unwrap() == "3").then_some(());
+    e2e::eventually("the pool is warm", Duration::from_secs(10), full);
+    let oldest = format!("select max(backend_start) {of_pool}");
+    let before = herd.cluster().psql(0, &oldest).unwrap();
+    herd.cluster().psql(0, &format!("select pg_terminate_backend(pid) {of_pool}")).unwrap();
+    e2e::eventually("it is warm again", Duration::from_secs(10), || {
+        full().filter(|()| herd.cluster().psql(0, &oldest).unwrap() > before)
+    });
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_the_next_client() {
     let herd = Setup::shared().set("pool.size", 1).set("pool.max_waiting", 1).start();
     let mut owner = herd.proxy(0).connect_to("read-write").await;

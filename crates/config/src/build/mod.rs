@@ -4,7 +4,7 @@ mod access;
 mod cluster;
 mod database;
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     file::{self, Content},
@@ -79,6 +79,7 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
         databases,
         warnings: Vec::new(),
         rows: Vec::new(),
+        loaded: Arc::default(),
         secrets,
     })
 }
@@ -189,11 +190,22 @@ fn check_pool(pool: &Pool, context: &mut Context<'_>) {
     }
 }
 
+fn timeouts(pool: &Pool) -> session::Timeouts {
+    let limit = |time: Duration| (!time.is_zero()).then_some(time);
+    session::Timeouts {
+        query: limit(pool.query_timeout.value.0),
+        idle_transaction: limit(pool.idle_transaction_timeout.value.0),
+        client_idle: limit(pool.client_idle_timeout.value.0),
+    }
+}
+
 fn pool_settings(pool: &Pool) -> pool::Settings {
     pool::Settings {
         mode: pool.mode.value.0,
         size: pool.size.value.0,
         min_size: pool.min_size.value.0,
+        reserve_size: pool.reserve_size.value.0,
+        reserve_timeout: pool.reserve_timeout.value.0,
         wait_timeout: pool.wait_timeout.value.0,
         max_waiting: pool.max_waiting.value.0,
         server_lifetime: pool.server_lifetime.value.0,
