@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use auth::{Authenticated, Secret};
 use conn::Stream;
@@ -16,6 +16,8 @@ pub struct NewClient {
     pub id: ClientId,
     /// Its connection.
     pub stream: Stream,
+    /// Where it comes from; `None`: over a Unix-domain socket.
+    pub address: Option<SocketAddr>,
     /// Proof that it is who it says.
     pub user: Authenticated,
     /// The database that it asked for.

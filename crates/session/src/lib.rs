@@ -34,7 +34,7 @@ mod world;
 
 pub use cancel::{CancelKey, CancelKeys};
 pub use client::{NewClient, Setting};
-pub use greet::{Greeted, Greeter, Lookup, Unavailable, Users};
+pub use greet::{Arrival, Greeted, Greeter, Lookup, Unavailable, Users, Via};
 pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;
 pub use settings::*;

@@ -4,6 +4,7 @@ mod cancel;
 mod differential;
 mod hostile;
 mod large;
+mod listeners;
 mod login;
 mod messages;
 mod programs;
