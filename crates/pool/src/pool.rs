@@ -148,6 +148,12 @@ impl Pool {
         });
     }
 
+    /// Closes an idle connection, if there is one, so that another can take its place.
+    pub(crate) fn close_idle(&self) {
+        let server = self.idle.borrow_mut().pop();
+        drop(server);
+    }
+
     fn pop_waiter(&self) -> Option<Rc<Waiter>> {
         let mut waiters = self.waiters.borrow_mut();
         loop {

@@ -30,8 +30,7 @@ use wire::{
 };
 
 use crate::{
-    CancelKeys, ClientId, Command, NewClient, WorkerHandle, World,
-    startup::{Asked, StartupParameters},
+    CancelKeys, ClientId, Command, NewClient, Purpose, WorkerHandle, World, startup::StartupParameters,
 };
 
 /// A boxed future that can go to another thread.
@@ -218,18 +217,11 @@ impl Greeter {
         if CONSOLE.contains(&&*asked.database) {
             return Ok(LoggedIn::Console(user));
         }
-        if asked.asked == Asked::Replication {
-            let error = ErrorMessage::fatal(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "replication connections are not served through this proxy",
-            );
-            return Err(Refusal::told(error.with_hint("Connect to the node itself.")));
-        }
         let world = self.world.load();
-        if world.database(&asked.database).is_none() {
+        let Some(database) = served_database(&world, &asked) else {
             let text = format!("database \"{}\" does not exist", asked.database);
             return Err(Refusal::told(ErrorMessage::fatal(SqlState::INVALID_CATALOG_NAME, text)));
-        }
+        };
         if self.keys.len() >= world.session.max_clients as usize {
             let error =
                 ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
@@ -237,8 +229,8 @@ impl Greeter {
                     .with_hint("Raise [session] max_clients.");
             return Err(Refusal::told(error));
         }
-        let StartupParameters { database, settings, .. } = asked;
-        Ok(LoggedIn::Session(Box::new(SessionLogin { user, secret, database, settings })))
+        let StartupParameters { purpose, settings, .. } = asked;
+        Ok(LoggedIn::Session(Box::new(SessionLogin { user, secret, database, purpose, settings })))
     }
 
     /// SCRAM-SHA-256. An unknown user goes through the same exchange and fails at its end in the same words.
@@ -282,7 +274,7 @@ impl Greeter {
 
     /// All clients of one database and user go to one worker, so that their pools are not shared between threads.
     async fn adopt(&self, stream: Stream, session: SessionLogin, arrival: Arrival) -> Greeted {
-        let SessionLogin { user, secret, database, settings } = session;
+        let SessionLogin { user, secret, database, purpose, settings } = session;
         let mut hasher = DefaultHasher::new();
         (&database, user.user()).hash(&mut hasher);
         let at = usize::try_from(hasher.finish() % self.workers.len().max(1) as u64).unwrap_or(0);
@@ -291,7 +283,8 @@ impl Greeter {
         let key = self.keys.issue(worker.id, id, |bytes| fill_random(bytes));
         let Arrival { policy, address, .. } = arrival;
         let secret = Some(secret);
-        let client = NewClient { id, stream, address, user, database, settings, secret, policy, key };
+        let client =
+            NewClient { id, stream, address, user, database, settings, secret, policy, purpose, key };
         if worker.tell(Command::Adopt(Box::new(client))).await.is_err() {
             self.keys.revoke(&key);
             return Greeted::Done;
@@ -309,7 +302,18 @@ struct SessionLogin {
     user: Authenticated,
     secret: Arc<Secret>,
     database: Box<str>,
+    purpose: Purpose,
     settings: Vec<crate::client::Setting>,
+}
+
+/// The database as it is configured; `None`: there is none of this name. Who asks for a cluster's WAL as a whole
+/// names any or none (`pg_basebackup`: `replication`), which says enough where there is one cluster.
+fn served_database(world: &World, asked: &StartupParameters) -> Option<Box<str>> {
+    if world.database(&asked.database).is_some() {
+        return Some(asked.database.clone());
+    }
+    let whole_cluster = asked.purpose == Purpose::PhysicalReplication && world.clusters.len() == 1;
+    world.databases.first().filter(|_| whole_cluster).map(|database| database.name.as_str().into())
 }
 
 /// Why a login came to nothing.

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 use topology::NodeId;
 
-use crate::cancel::CancelKey;
+use crate::{Purpose, cancel::CancelKey};
 
 /// Tells clients apart in logs and console, over all workers; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +73,7 @@ pub(crate) struct Handle {
     pub(crate) pinned: Cell<Option<&'static str>>,
     pub(crate) statements: Cell<u32>,
     pub(crate) tls: bool,
+    pub(crate) purpose: Purpose,
     farewell: Cell<Option<Farewell>>,
     at_boundary: Cell<bool>,
     cancel: Cell<bool>,
@@ -85,6 +86,7 @@ impl Handle {
         key: CancelKey,
         address: Option<SocketAddr>,
         tls: bool,
+        purpose: Purpose,
         now: Instant,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -99,6 +101,7 @@ impl Handle {
             pinned: Cell::default(),
             statements: Cell::default(),
             tls,
+            purpose,
             farewell: Cell::default(),
             at_boundary: Cell::default(),
             cancel: Cell::default(),

@@ -19,6 +19,7 @@ mod prepare;
 mod receive;
 mod refused;
 mod rename;
+mod replication;
 mod route;
 mod scan;
 mod serve;
@@ -33,7 +34,7 @@ mod worker;
 mod world;
 
 pub use cancel::{CancelKey, CancelKeys};
-pub use client::{NewClient, Setting};
+pub use client::{NewClient, Purpose, Setting};
 pub use greet::{Arrival, Greeted, Greeter, Lookup, Unavailable, Users, Via};
 pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;

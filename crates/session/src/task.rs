@@ -29,9 +29,10 @@ pub(crate) struct SessionTask(Session);
 impl SessionTask {
     /// Takes a client in.
     pub(crate) fn spawn(worker: &Rc<Worker>, client: NewClient) {
-        let NewClient { id, mut stream, address, user, database, settings, secret, policy, key } = client;
+        let NewClient { id, mut stream, address, user, database, settings, secret, policy, purpose, key } =
+            client;
         let now = Instant::now();
-        let handle = Handle::new(id, key, address, stream.is_tls(), now);
+        let handle = Handle::new(id, key, address, stream.is_tls(), purpose, now);
         let pools = worker.pool_set(&database, user.user());
         let rebound = stream.rebind();
         let (Some(pools), Ok(())) = (pools, rebound) else {

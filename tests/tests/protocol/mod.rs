@@ -8,4 +8,5 @@ mod listeners;
 mod login;
 mod messages;
 mod programs;
+mod replication;
 mod tls;

@@ -294,6 +294,12 @@ impl Worker {
         });
     }
 
+    /// Cancels what the server process `pid` runs, which is its client's alone.
+    pub(crate) fn cancel_process(&self, plan: &DialPlan, pid: u32, key: &Rc<[u8]>) {
+        let (plan, key) = (plan.clone(), Rc::clone(key));
+        tokio::task::spawn_local(async move { send_cancel(&plan, pid, &key).await });
+    }
+
     /// Ends what runs on `server` and closes it.
     pub(crate) fn cancel_and_close(&self, pools: &PoolSet, node: NodeId, server: Box<Server>) {
         let plan = self.pool(pools, node).plan();

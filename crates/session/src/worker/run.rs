@@ -9,7 +9,9 @@ use tokio::{
 };
 
 use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
-use crate::{CancelKeys, ClientId, NewClient, World, handle::Farewell, task::SessionTask};
+use crate::{
+    CancelKeys, ClientId, NewClient, Purpose, World, handle::Farewell, replication, task::SessionTask,
+};
 
 /// Time between two looks at everything that is timed: waits, holds, idle and old connections.
 const TICK: Duration = Duration::from_millis(100);
@@ -153,7 +155,12 @@ fn follow_topology(worker: &Rc<Worker>) -> tokio::task::JoinSet<()> {
 impl Worker {
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
-            Command::Adopt(client) => SessionTask::spawn(self, *client),
+            Command::Adopt(client) => match client.purpose {
+                Purpose::Session => SessionTask::spawn(self, *client),
+                Purpose::PhysicalReplication | Purpose::LogicalReplication => {
+                    replication::spawn(self, *client)
+                }
+            },
             Command::Cancel(id) => {
                 if let Some((handle, _)) = self.handles.borrow().get(&id) {
                     handle.cancel();
