@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -159,10 +158,14 @@ pub enum LogFormat {
 /// An address that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenSettings {
-    /// IP address and port; port 0: any that is free.
-    pub address: SocketAddr,
+    /// Where it is.
+    pub address: conn::ListenAddress,
     /// What its clients may do.
     pub policy: routing::Policy,
+    /// The permissions of its Unix-domain socket.
+    pub socket_mode: u32,
+    /// Load balancers in front of it.
+    pub proxy_protocol: conn::ProxyPeers,
 }
 
 /// Who may log in.

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 use topology::NodeId;
 
-use crate::{cancel::CancelKey, clock::Clock};
+use crate::{Purpose, cancel::CancelKey, clock::Clock};
 
 /// Tells clients apart in logs and console, over all workers; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +76,7 @@ pub(crate) struct Handle {
     pub(crate) clock: Clock,
     /// Nothing is in its buffers; kept up while the worker is suspended.
     pub(crate) rests: Cell<bool>,
+    pub(crate) purpose: Purpose,
     farewell: Cell<Option<Farewell>>,
     at_boundary: Cell<bool>,
     cancel: Cell<bool>,
@@ -88,6 +89,7 @@ impl Handle {
         key: CancelKey,
         address: Option<SocketAddr>,
         tls: bool,
+        purpose: Purpose,
         now: Instant,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -104,6 +106,7 @@ impl Handle {
             tls,
             clock: Clock::default(),
             rests: Cell::default(),
+            purpose,
             farewell: Cell::default(),
             at_boundary: Cell::default(),
             cancel: Cell::default(),

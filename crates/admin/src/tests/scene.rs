@@ -10,7 +10,7 @@ use pool::{Counts, PoolState};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 use session::{
     ClientId, ClientReport, ClientState, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow,
-    PoolReport, ServerReport, StatsReport, WorkerId, WorkerReport, World,
+    PoolReport, Purpose, ServerReport, StatsReport, WorkerId, WorkerReport, World,
 };
 use sql::NoFunctions;
 use tokio::{
@@ -200,6 +200,7 @@ fn report(worker: usize) -> WorkerReport {
         node: node.map(NodeId),
         server_process: 4711,
         pinned: node.map(|_| "temporary table"),
+        purpose: Purpose::Session,
         tls: true,
         statements: 2,
     };
@@ -219,6 +220,7 @@ fn report(worker: usize) -> WorkerReport {
         cluster: 0,
         process: 4711 + u32::from(node),
         client,
+        purpose: Purpose::Session,
         connected_for: Duration::from_secs(9),
         used_ago: Duration::from_secs(1),
         tls: false,

@@ -6,6 +6,8 @@ mod database;
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
+use conn::{ListenAddress, ProxyPeers};
+
 use crate::{
     file::{self, Content},
     mistake::{Mistake, Origin},
@@ -115,14 +117,24 @@ fn listeners(listen: &[Listen], context: &mut Context<'_>) -> Vec<ListenSettings
     }
     for (position, later) in listen.iter().enumerate() {
         let taken = listen[..position].iter().any(|earlier| earlier.address.value == later.address.value);
-        if taken && later.address.value.port() != 0 {
+        let any_free = matches!(later.address.value, ListenAddress::Tcp(address) if address.port() == 0);
+        if taken && !any_free {
             let problem = format!("{} is listed twice", later.address.value);
             context.mistakes.push(later.address.mistake(problem));
+        }
+        if matches!(later.address.value, ListenAddress::Unix(_)) && !later.proxy_protocol.value.0.is_empty() {
+            let problem = "the peers of a Unix socket have no addresses";
+            context.mistakes.push(later.proxy_protocol.mistake(problem));
         }
     }
     listen
         .iter()
-        .map(|one| ListenSettings { address: one.address.value, policy: one.policy.value.0 })
+        .map(|one| ListenSettings {
+            address: one.address.value.clone(),
+            policy: one.policy.value.0,
+            socket_mode: one.socket_mode.value.0,
+            proxy_protocol: ProxyPeers(one.proxy_protocol.value.0.clone()),
+        })
         .collect()
 }
 

@@ -57,7 +57,12 @@ fn a_wrong_value_is_named_with_what_is_expected() {
     check(
         "[[listen]]\naddress = \"localhost:5432\"",
         &["p.toml:4:11: listen.0.address = \"localhost:5432\": expected an IP address and a port such as \
-         \"0.0.0.0:5432\" or \"[::]:5432\" (host names are not resolved here)"],
+         \"0.0.0.0:5432\" or \"[::]:5432\", or the folder of a Unix socket and a port such as \"/run/pgherd:5432\" \
+         (host names are not resolved here)"],
+    );
+    check(
+        "[[listen]]\naddress = \"/run/pgherd:5432\"\nproxy_protocol = [\"10.0.0.0/8\"]",
+        &["p.toml:5:18: listen.0.proxy_protocol: the peers of a Unix socket have no addresses"],
     );
 }
 

@@ -46,6 +46,15 @@ impl Worker {
         });
     }
 
+    /// Cancels what the server process `pid` runs, which is its client's alone.
+    pub(crate) fn cancel_process(&self, plan: &DialPlan, pid: u32, key: &Rc<[u8]>) {
+        let (plan, key) = (plan.clone(), Rc::clone(key));
+        // if it is lost, the client asks again
+        tokio::task::spawn_local(async move {
+            send_cancel(&plan, pid, &key).await;
+        });
+    }
+
     /// Ends what runs on `server` and closes it. A cancel that overtakes its statement does nothing, and a server
     /// that runs a statement does not notice that its socket is closed: so the end is waited for.
     pub(crate) fn cancel_and_close(&self, pools: &PoolSet, node: NodeId, mut server: Box<Server>) {

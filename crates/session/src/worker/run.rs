@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
-use crate::{CancelKeys, ClientId, NewClient, World, clock::TICK, handle::Farewell, task::SessionTask};
+use crate::{
+    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, replication,
+    task::SessionTask,
+};
 
 /// Which databases a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +178,12 @@ fn follow_topology(worker: &Rc<Worker>) -> tokio::task::JoinSet<()> {
 impl Worker {
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
-            Command::Adopt(client) => SessionTask::spawn(self, *client),
+            Command::Adopt(client) => match client.purpose {
+                Purpose::Session => SessionTask::spawn(self, *client),
+                Purpose::PhysicalReplication | Purpose::LogicalReplication => {
+                    replication::spawn(self, *client)
+                }
+            },
             Command::Cancel(id) => {
                 if let Some((handle, _)) = self.handles.borrow().get(&id) {
                     handle.cancel();
