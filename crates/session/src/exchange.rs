@@ -65,6 +65,16 @@ impl Block {
     }
 }
 
+/// What is known of the client's unnamed statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Unnamed {
+    /// It is among its names, or there is none.
+    #[default]
+    Named,
+    /// It was too long to be read here: only the server knows it.
+    Unread,
+}
+
 /// Whether another unit may follow on what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Next {
@@ -116,6 +126,7 @@ pub(crate) struct Exchange {
     /// This portal drops all statements when it is executed.
     pub(crate) forgets_at_execute: Option<Box<[u8]>>,
     pub(crate) next: Next,
+    pub(crate) unnamed: Unnamed,
     /// Named statements that were bound in units not answered yet, and the unit.
     pub(crate) bound: VecDeque<(u32, Rc<Statement>)>,
     pub(crate) rerun: Rerun,
@@ -152,6 +163,7 @@ impl Exchange {
             unconfirmed: VecDeque::new(),
             forgets_at_execute: None,
             next: Next::default(),
+            unnamed: Unnamed::default(),
             bound: VecDeque::new(),
             rerun: Rerun::No,
             held_back: Vec::new(),

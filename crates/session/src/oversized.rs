@@ -5,7 +5,7 @@ use protocol::{Origin, Owed};
 use wire::message::frontend::BindNames;
 
 use crate::{
-    exchange::Next,
+    exchange::{Next, Unnamed},
     pin::PinReason,
     session::{End, Session},
     unconfirmed::Step,
@@ -50,6 +50,7 @@ impl Session {
             // the server's unnamed statement is this one, or none
             server.prepared.set_unnamed(None);
             self.names.remove(b"");
+            self.exchange_mut().unnamed = if tag == b'P' { Unnamed::Unread } else { Unnamed::Named };
         }
         self.pin(PinReason::LongStatement);
         self.note_write();

@@ -13,7 +13,7 @@ use wire::{
 
 use crate::{
     effects::Place,
-    exchange::Rerun,
+    exchange::{Rerun, Unnamed},
     io::Splice,
     scan::Scanned,
     session::{End, Session},
@@ -215,7 +215,7 @@ impl Session {
                 Named::Otherwise(Name::Statement(statement))
             }
             // somebody else's statement must not be found under a name that this client never gave
-            None if name.is_empty() => {
+            None if name.is_empty() && self.exchange().unnamed == Unnamed::Named => {
                 Target::Statement(b"").write(b'C', splice.replace(at, at));
                 server.prepared.set_unnamed(None);
                 server.ledger.owe(Owed::Close, Origin::Proxy);

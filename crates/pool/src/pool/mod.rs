@@ -127,8 +127,11 @@ impl Pool {
 
     /// Takes a connection back that was proven clean, and hands it to the client that waited longest.
     #[inline]
-    pub fn give_back(&self, server: CleanServer) {
-        if !self.is_usable(&server) {
+    pub fn give_back(&self, mut server: CleanServer) {
+        // what has arrived behind the last answer would be the next client's; one that becomes idle is asked when it is
+        // checked out
+        let lost_place = !self.waiters.borrow().is_empty() && server.has_spoken();
+        if lost_place || !self.is_usable(&server) {
             drop(server);
             return;
         }
