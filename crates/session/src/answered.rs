@@ -84,6 +84,9 @@ impl Session {
                 self.handle.statements.set(0);
             }
             _ => {
+                if body.starts_with(b"ALTER ") || body.starts_with(b"DROP ") {
+                    self.pools.forget_statements();
+                }
                 let exchange = self.exchange_mut();
                 if !exchange.effects.is_empty() {
                     exchange.effects.completed(LastTag::read(body));

@@ -190,24 +190,7 @@ impl Session {
             self.pools.stats.routed_to(node, group.replica);
         }
         work.out.clear();
-        if !Rc::ptr_eq(&server.state, &self.wanted) {
-            let texts = transition(&server.state, &self.wanted);
-            for text in &texts {
-                frontend::query(text, &mut work.out);
-                server.ledger.owe(Owed::Query, Origin::Proxy);
-            }
-            let left = u32::try_from(texts.len()).unwrap_or(u32::MAX);
-            exchange.entrance = match left {
-                0 => Entrance::Open,
-                left if self.wanted.is_proven() => Entrance::Ahead { left },
-                left => Entrance::Replaying { left },
-            };
-            if left == 0 {
-                server.state = Rc::clone(&self.wanted);
-            } else {
-                server.prepared.set_unnamed(None);
-            }
-        }
+        exchange.entrance = self.bring_about(&mut server, &mut work.out);
         if exchange.entrance == Entrance::Open && self.told.is_some() {
             let mut news = Vec::new();
             self.tell_parameters(&server, &mut news);
@@ -226,6 +209,38 @@ impl Session {
         self.exchange = Some(exchange);
         self.phase = Phase::Linked(server);
         Ok(())
+    }
+
+    /// Adds to `out` what gives `server` the client's settings, and says what has to come back for it.
+    fn bring_about(&self, server: &mut Server, out: &mut Vec<u8>) -> Entrance {
+        if Rc::ptr_eq(&server.state, &self.wanted) {
+            return Entrance::Open;
+        }
+        let texts = transition(&server.state, &self.wanted);
+        for text in &texts {
+            frontend::query(text, out);
+            server.ledger.owe(Owed::Query, Origin::Proxy);
+        }
+        let left = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+        if left == 0 {
+            server.state = Rc::clone(&self.wanted);
+            return Entrance::Open;
+        }
+        server.prepared.set_unnamed(None);
+        if self.wanted.is_proven() { Entrance::Ahead { left } } else { Entrance::Replaying { left } }
+    }
+
+    /// The server that the client keeps lost settings that it asked for at login, as RESET ALL does: brings them about
+    /// again. What comes after it waits.
+    pub(crate) fn bring_back(&mut self, cx: &mut Context<'_>, server: &mut Server, work: &mut Work) {
+        work.out.clear();
+        self.exchange_mut().entrance = match self.bring_about(server, &mut work.out) {
+            Entrance::Ahead { left } | Entrance::Replaying { left } => Entrance::Replaying { left },
+            Entrance::Open => return,
+        };
+        if send(cx, &mut server.stream, &mut server.output, &work.out).is_err() {
+            server.output.clear();
+        }
     }
 
     /// Sends the first of `input` over a server connection that was just linked; the number of bytes consumed.

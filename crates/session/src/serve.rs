@@ -231,6 +231,9 @@ impl Session {
         if self.may_release(&server) {
             return self.release(cx, server);
         }
+        if !Rc::ptr_eq(&server.state, &self.wanted) && self.is_between_units(&server) {
+            self.bring_back(cx, &mut server, work);
+        }
         if !self.may_forward(&server) {
             self.phase = Phase::Linked(server);
             return Ok(Turn::Wait);
@@ -319,9 +322,13 @@ impl Session {
     }
 
     fn may_release(&self, server: &Server) -> bool {
+        self.pin.is_none() && self.is_between_units(server)
+    }
+
+    /// Nothing is under way in either direction, and no transaction is open.
+    fn is_between_units(&self, server: &Server) -> bool {
         server.ledger.is_settled()
             && server.ledger.status() == TxStatus::Idle
-            && self.pin.is_none()
             && self.body == ClientBody::Boundary
             && !self.exchange().unit_open
             && self.exchange().entrance == Entrance::Open

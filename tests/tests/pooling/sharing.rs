@@ -170,3 +170,21 @@ async fn an_idle_server_that_was_ended_is_replaced_without_a_word() {
     }
     assert_eq!(client.value("select 2").await, "2");
 }
+
+#[tokio::test]
+async fn reset_all_leads_back_to_the_startup_parameters_of_a_pinned_client_too() {
+    let herd = Setup::shared().set("pool.size", 2).start();
+    let app = herd.app().with("work_mem", "9MB").with("application_name", "mine");
+    let mut client = app.connect().await.unwrap();
+    for statement in ["select 1", "create temp table pinned (a int)"] {
+        client.execute(statement).await;
+        for reset in ["reset all", "select 1; reset all", "reset work_mem"] {
+            client.execute("set work_mem = '7MB'").await;
+            assert_eq!(client.value("show work_mem").await, "7MB");
+            client.execute(reset).await;
+            assert_eq!(client.value("show work_mem").await, "9MB", "{statement}; {reset}");
+            assert_eq!(client.value("show application_name").await, "mine", "{statement}; {reset}");
+            assert_eq!(client.parameter("application_name"), Some("mine"), "{statement}; {reset}");
+        }
+    }
+}
