@@ -6,6 +6,7 @@ mod admin;
 mod config;
 mod crosstalk;
 mod demo;
+mod drivers;
 mod load;
 mod pooling;
 mod protocol;
