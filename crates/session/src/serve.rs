@@ -378,7 +378,9 @@ impl Session {
         let pool = self.worker.pool(&self.pools, exchange.node);
         let mid_message =
             self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;
-        if mid_message || !server.ledger.is_settled() || exchange.entrance != Entrance::Open {
+        // before its Sync, what a unit did waits to be committed by whatever comes next, and no status shows it
+        let mid_unit = exchange.unit_open || !server.ledger.is_settled();
+        if mid_message || mid_unit || exchange.entrance != Entrance::Open {
             // it would be kept busy for a client that has gone: end what it does, and the connection
             self.worker.cancel_and_close(&self.pools, exchange.node, server);
             return;

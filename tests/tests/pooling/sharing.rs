@@ -188,3 +188,20 @@ async fn reset_all_leads_back_to_the_startup_parameters_of_a_pinned_client_too()
         }
     }
 }
+
+#[tokio::test]
+async fn a_write_without_its_sync_is_undone_when_its_client_dies() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    herd.psql("create table unsynced (a int)").unwrap();
+    let mut next = herd.proxy(0).connect_to("read-write").await;
+    for _ in 0..3 {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        let insert = Batch::new().parse("", "insert into unsynced values (1)").bind("p", "", &[]);
+        client.send(insert.execute("p", 0).flush().bytes()).await.unwrap();
+        let answers = [client.next().await, client.next().await, client.next().await];
+        assert_eq!(answers.map(|message| message.unwrap().tag), *b"12C");
+        client.reset();
+        assert_eq!(next.value("select count(*) from pg_cursors").await, "0");
+        assert_eq!(next.value("select count(*) from unsynced").await, "0");
+    }
+}
