@@ -5,6 +5,7 @@
 mod admin;
 mod config;
 mod crosstalk;
+mod deaths;
 mod demo;
 mod drivers;
 mod load;
