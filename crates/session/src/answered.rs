@@ -70,6 +70,9 @@ impl Session {
             b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
                 self.statements_forgotten(server);
             }
+            _ if body.starts_with(b"ALTER ") || body.starts_with(b"DROP ") => {
+                self.pools.forget_statements();
+            }
             _ => {}
         }
         let unit = self.exchange().units_done(&server.ledger);
