@@ -19,4 +19,6 @@ pub struct Counts {
     pub dialing: u32,
     /// Clients that wait.
     pub waiting: u32,
+    /// Connections that their clients keep after a transaction.
+    pub pinned: u32,
 }

@@ -30,6 +30,8 @@ pub struct Pool {
     /// Connections that exist or are being made, wherever they are.
     live: Cell<u32>,
     dialing: Cell<u32>,
+    /// Connections that their clients keep after a transaction.
+    pinned: Cell<u32>,
     generation: Cell<u64>,
     /// No dialing before this instant, after a failure.
     dial_not_before: Cell<Option<Instant>>,
@@ -59,6 +61,7 @@ impl Pool {
             waiters: RefCell::default(),
             live: Cell::default(),
             dialing: Cell::default(),
+            pinned: Cell::default(),
             generation: Cell::default(),
             dial_not_before: Cell::default(),
             gate,
@@ -237,6 +240,17 @@ impl Pool {
         }
     }
 
+    /// One connection more is pinned, or one less.
+    pub(crate) fn pinned_cell(&self) -> &Cell<u32> {
+        &self.pinned
+    }
+
+    /// Connections that their clients keep after a transaction, other than for session pooling.
+    #[must_use]
+    pub fn pinned(&self) -> u32 {
+        self.pinned.get()
+    }
+
     /// A failure that may pass sends everybody back to decide again; any other is the answer to all who wait for a
     /// first connection, since it would be the same for each.
     fn fail_waiters(&self, failure: DialFailure) {
@@ -366,6 +380,7 @@ impl Pool {
             idle: count(self.idle.borrow().len()),
             dialing: self.dialing.get(),
             waiting: count(self.waiters.borrow().len()),
+            pinned: self.pinned.get(),
         }
     }
 

@@ -39,18 +39,23 @@ impl Session {
 
     /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, and has to be put in
     /// the client's words.
-    pub(crate) fn error_in_own_words(&mut self, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
+    pub(crate) fn error_in_own_words(
+        &mut self,
+        body: &[u8],
+        owner: Owner,
+        status: TxStatus,
+    ) -> Option<ErrorMessage> {
         let view = ErrorView::read(body);
         if is_stale_plan(&view) {
             let bound = std::mem::take(&mut self.exchange_mut().bound);
             bound.iter().for_each(|statement| self.pools.forget_statement(statement));
         }
         // a whole error ends with the NUL of its last field and its own
-        if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT)
-            || owner != Owner::Client
-            || !body.ends_with(b"\0\0")
-        {
+        if owner != Owner::Client || !body.ends_with(b"\0\0") {
             return None;
+        }
+        if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT) {
+            return self.refused_in_own_words(&view, status);
         }
         let taken = self.exchange_mut().parses.front_mut()?.taken.take()?;
         let text = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(&taken));
@@ -97,6 +102,7 @@ impl Session {
         let now = self.worker.now();
         let status = server.ledger.status();
         let settled = server.ledger.ready_owed() == 0;
+        self.forget_refusals(self.exchange().units_done);
         let exchange = self.exchange_mut();
         let (unit, failed) = (exchange.units_done, std::mem::take(&mut exchange.unit_failed));
         exchange.units_done += 1;
@@ -128,6 +134,7 @@ impl Session {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));
         }
         if status == TxStatus::Idle {
+            self.note_end_of_transaction();
             count(&self.pools.stats.transactions, 1);
             add(&self.pools.stats.transaction_time, now.duration_since(started));
         }
@@ -153,7 +160,11 @@ impl Session {
                 server.state = states.empty();
                 server.prepared.clear();
                 self.names.clear();
-                self.unpin();
+                // what was sent behind it may have left something again
+                let exchange = self.exchange();
+                if exchange.units_sent == exchange.units_done && !exchange.unit_open {
+                    self.unpin();
+                }
             }
         }
         if Rc::ptr_eq(&self.wanted, &server.state) {

@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::Statement;
+use pool::{PinPermit, Statement};
 use tokio::time::Instant;
 use topology::NodeId;
 use wire::message::error::ErrorMessage;
 
-use crate::effects::Effects;
+use crate::{effects::Effects, pin::Pins};
 
 /// What the server connection was checked out as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,19 @@ pub(crate) enum Intent {
     Writes,
 }
 
+/// Whether the server is asked what is left of what pins the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inquiry {
+    /// Nothing has happened since this instant that may have ended anything.
+    NotDue { since: Instant },
+    /// As soon as nothing is under way.
+    Due,
+    /// It was asked, and said `found` so far.
+    Asked { found: Option<Pins> },
+    /// It did not answer the question, and is asked again after the next transaction.
+    Failed,
+}
+
 /// A Parse whose ParseComplete is still to come.
 #[derive(Debug)]
 pub(crate) struct ParseUnderWay {
@@ -119,6 +132,13 @@ pub(crate) struct Exchange {
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
     pub(crate) intent: Intent,
+    pub(crate) inquiry: Inquiry,
+    /// What pinned the session when its last transaction ended.
+    pub(crate) established: Pins,
+    /// Statements that were not sent, with their units and what the client is told.
+    pub(crate) refused: VecDeque<(u32, Box<ErrorMessage>)>,
+    /// Its place among the pinned connections of the pool.
+    pub(crate) pin_permit: Option<PinPermit>,
     /// Since when its primary is known to have been replaced.
     pub(crate) deposed_since: Option<Instant>,
     pub(crate) started: Instant,
@@ -144,6 +164,10 @@ impl Exchange {
             unit_open: false,
             block: Block::default(),
             intent: Intent::default(),
+            inquiry: Inquiry::NotDue { since: now },
+            established: Pins::default(),
+            refused: VecDeque::new(),
+            pin_permit: None,
             deposed_since: None,
             started: now,
             unit_started: now,

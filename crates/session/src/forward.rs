@@ -18,6 +18,7 @@ use crate::{
     exchange::{Block, Entrance, Intent, ParseUnderWay, Rerun, Side},
     io::{Splice, send},
     pin::PinReason,
+    refusal::REFUSED_TEXT,
     rename::Message,
     scan::{self, Scan, Scanned},
     session::{ClientBody, End, Session},
@@ -42,6 +43,7 @@ impl Session {
     /// Whether the server would take more of the client's input now.
     pub(crate) fn may_forward(&self, server: &Server) -> bool {
         server.output.is_empty()
+            && !self.is_inquiring()
             && server.ledger.len() < REPLIES_OWED_MAX
             && !matches!(self.exchange().entrance, Entrance::Replaying { .. })
             // a cancel on its way must not hit the next statement
@@ -162,7 +164,7 @@ impl Session {
         let settled_elsewhere = exchange.side == Side::Primary
             || exchange.block.is_open()
             || server.ledger.status() != TxStatus::Idle
-            || self.pin.is_some()
+            || !self.pins().is_empty()
             || first;
         if settled_elsewhere {
             return Ok(true);
@@ -238,7 +240,12 @@ impl Session {
                 return true;
             }
         }
-        self.note_class(class, text);
+        if let Some(error) = self.refusal(class) {
+            self.note_refusal(error);
+            frontend::query(REFUSED_TEXT, splice.replace(message.at, message.end()));
+        } else {
+            self.note_class(class, text);
+        }
         server.ledger.owe(Owed::Query, Origin::Client);
         true
     }
@@ -255,11 +262,12 @@ impl Session {
             Kind::Control | Kind::Session => {}
             Kind::Write => exchange.intent = Intent::Writes,
         }
+        self.note_release(text);
         match class.effect {
             Effect::None | Effect::DeallocateAll | Effect::Deallocate => {}
-            Effect::Settings => exchange.effects.ask(unit, text),
-            Effect::DiscardAll => exchange.effects.ask_discard(unit),
-            Effect::Pin(cause) => self.pin(PinReason::Statement(cause)),
+            Effect::Settings => self.exchange_mut().effects.ask(unit, text),
+            Effect::DiscardAll => self.exchange_mut().effects.ask_discard(unit),
+            Effect::Pin(_) => self.pins_of(class).into_iter().for_each(|reasons| self.pin(reasons)),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     exchange::{Entrance, Exchange, Intent, Rerun, Side},
     io::send,
     local::Responder,
+    pin::Pins,
     session::{ClientBody, End, Phase, Session},
     stats::count,
 };
@@ -93,6 +94,7 @@ impl Session {
                 }
                 names.iter().for_each(|name| drop(self.names.remove(name)));
                 self.put_back(&bytes);
+                self.keep_pins(Pins::default()); // whatever it does, it does elsewhere
                 self.reruns += 1;
                 self.primary_only |= exchange.side == Side::Replica && matches!(loss, Loss::Refused(_));
                 count(&self.pools.stats.reads_rerun, 1);
@@ -111,13 +113,12 @@ impl Session {
         if let Loss::Replay(error) = loss {
             return self.replay_failed(cx, server, &exchange, *error);
         }
-        if let Some(reason) = self.pin {
-            let text = format!(
-                "the server connection was lost, and with it the session's state ({})",
-                reason.as_str()
-            );
+        let pins = self.pins().lost(exchange.established);
+        if !pins.is_empty() {
+            let text = format!("the server connection was lost, and with it the session's state ({pins})");
             return Err(End::Refused(Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))));
         }
+        self.keep_pins(Pins::default());
         let (error, status) = verdict(&exchange, server.ledger.status(), &loss);
         self.tell_loss(cx, &mut server, error, status)
     }
@@ -225,7 +226,8 @@ impl Session {
     }
 }
 
-fn aborted() -> ErrorMessage {
+/// What every statement of a failed transaction is told.
+pub(crate) fn aborted() -> ErrorMessage {
     ErrorMessage::error(
         SqlState::IN_FAILED_SQL_TRANSACTION,
         "current transaction is aborted, commands ignored until end of transaction block",

@@ -13,6 +13,7 @@ use wire::{
 use crate::{
     exchange::{ParseUnderWay, Rerun},
     io::Splice,
+    refusal::REFUSED,
     scan::Scanned,
     session::{End, Session},
     stats::count,
@@ -139,14 +140,21 @@ impl Session {
         count(&self.pools.stats.binds, 1);
         if let Ok(names) = BindNames::read(message.body) {
             let found = self.names.find(names.statement).map(Rc::clone);
-            if let Some(statement) = &found {
+            let refusal = found.as_ref().and_then(|statement| self.refusal(statement.class()));
+            let refused = refusal.map(|error| self.note_refusal(error)).is_some();
+            if let Some(statement) = found.as_ref().filter(|_| !refused) {
                 self.note_class(statement.class(), statement.text());
                 if !names.statement.is_empty() {
                     self.exchange_mut().bound.push(Rc::clone(statement));
                 }
             }
             let after_names = message.at + HEADER_LEN + names.len;
-            match self.server_name(server, names.statement, found, message.at, splice) {
+            let name = if refused {
+                Named::Otherwise(Name::Refused)
+            } else {
+                self.server_name(server, names.statement, found, message.at, splice)
+            };
+            match name {
                 Named::AsItIs => {}
                 Named::Otherwise(name) => {
                     let body_len = message.header.body_len as usize - names.statement.len() + name.len();
@@ -244,6 +252,7 @@ enum Named {
 enum Name {
     Statement(Rc<Statement>),
     Nobody,
+    Refused,
 }
 
 impl std::ops::Deref for Name {
@@ -253,6 +262,7 @@ impl std::ops::Deref for Name {
         match self {
             Self::Statement(statement) => statement.server_name(),
             Self::Nobody => NO_STATEMENT,
+            Self::Refused => REFUSED,
         }
     }
 }

@@ -7,13 +7,10 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use pool::{Body, Reset, Server};
-use wire::{
-    SqlState,
-    message::{backend::TxStatus, error::ErrorMessage},
-};
+use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
-    exchange::{Entrance, Side},
+    exchange::{Entrance, Inquiry, Side},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
     local::Progress,
@@ -80,7 +77,8 @@ impl Session {
             return Ok(());
         }
         match &self.phase {
-            Phase::Linked(server) if !server.ledger.is_settled() => {
+            // what the client could cancel is over when the proxy asks something of its own
+            Phase::Linked(server) if !server.ledger.is_settled() && !self.is_inquiring() => {
                 self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
             }
             Phase::Waiting(_) | Phase::Held => {
@@ -231,6 +229,11 @@ impl Session {
         if self.may_release(&server) {
             return self.release(cx, server);
         }
+        if self.should_inquire(&server) {
+            self.inquire(cx, &mut server);
+            self.phase = Phase::Linked(server);
+            return Ok(Turn::Again);
+        }
         if !self.may_forward(&server) {
             self.phase = Phase::Linked(server);
             return Ok(Turn::Wait);
@@ -319,16 +322,7 @@ impl Session {
     }
 
     fn may_release(&self, server: &Server) -> bool {
-        server.ledger.is_settled()
-            && server.ledger.status() == TxStatus::Idle
-            && self.pin.is_none()
-            && self.body == ClientBody::Boundary
-            && !self.exchange().unit_open
-            && self.exchange().entrance == Entrance::Open
-            && server.body == Body::Boundary
-            && server.input.is_empty()
-            && server.output.is_empty()
-            && server.cancels().get() == 0
+        self.pins().is_empty() && self.is_at_rest(server)
     }
 
     /// Gives the server connection back.
@@ -371,12 +365,13 @@ impl Session {
         let pool = self.worker.pool(&self.pools, exchange.node);
         let mid_message =
             self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;
-        if mid_message || !server.ledger.is_settled() || exchange.entrance != Entrance::Open {
+        let busy = !server.ledger.is_settled() && !matches!(exchange.inquiry, Inquiry::Asked { .. });
+        if mid_message || busy || exchange.entrance != Entrance::Open {
             // it would be kept busy for a client that has gone: end what it does, and the connection
             self.worker.cancel_and_close(&self.pools, exchange.node, server);
             return;
         }
-        let reset = if self.pin.is_some() { Reset::Session } else { Reset::Transaction };
+        let reset = if !self.pins().is_empty() { Reset::Session } else { Reset::Transaction };
         pool.reset_and_give_back(server, reset);
     }
 }

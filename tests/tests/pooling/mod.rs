@@ -1,6 +1,8 @@
 //! Many clients, few servers.
 
 mod leaks;
+mod pins;
 mod session_mode;
+mod session_state;
 mod sharing;
 mod statements;

@@ -8,6 +8,7 @@ pub(crate) enum Noun {
     Events,
     Lists,
     Nodes,
+    Pinned,
     Pools,
     Regions,
     Servers,
@@ -23,7 +24,7 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Clients,
         Self::Config,
         Self::Databases,
@@ -31,6 +32,7 @@ impl Noun {
         Self::Events,
         Self::Lists,
         Self::Nodes,
+        Self::Pinned,
         Self::Pools,
         Self::Regions,
         Self::Servers,
@@ -54,6 +56,7 @@ impl Noun {
             Self::Events => "EVENTS",
             Self::Lists => "LISTS",
             Self::Nodes => "NODES",
+            Self::Pinned => "PINNED",
             Self::Pools => "POOLS",
             Self::Regions => "REGIONS",
             Self::Servers => "SERVERS",

@@ -124,7 +124,7 @@ impl Total {
             Self::Many { verdict, effect, control } => {
                 let effect = match effect {
                     Effect::None | Effect::Pin(_) => effect,
-                    _ if control == Control::Present => Effect::Pin(PinCause::Mixed),
+                    _ if control == Control::Present => Effect::pin(PinCause::Mixed),
                     _ => effect,
                 };
                 (verdict, effect, Statements::Many, false)

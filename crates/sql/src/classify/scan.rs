@@ -143,7 +143,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
     }
 
     fn outcome(&self) -> Outcome {
-        let cut_short = if self.config.is_some() { Effect::Pin(PinCause::Settings) } else { Effect::None };
+        let cut_short = if self.config.is_some() { Effect::pin(PinCause::Settings) } else { Effect::None };
         Outcome {
             verdict: match self.access {
                 Access::Read => Verdict::Read,
@@ -219,7 +219,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
         }
         // a rule of the server's turns this UPDATE into set_config
         if matches!(self.before.keyword, Keyword::Update | Keyword::Only) && is_named(token, b"pg_settings") {
-            self.effect = self.effect.then(Effect::Pin(PinCause::Settings));
+            self.effect = self.effect.then(Effect::pin(PinCause::Settings));
         }
     }
 
@@ -227,7 +227,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
         self.before_dot = self.previous.filter(Token::is_name);
         let creates = self.form == Form::Create || self.access == Access::Into;
         if creates && self.previous.is_some_and(|name| is_temporary_schema(name.text())) {
-            self.effect = self.effect.then(Effect::Pin(PinCause::TemporaryTable));
+            self.effect = self.effect.then(Effect::pin(PinCause::TemporaryTable));
         }
     }
 
@@ -251,7 +251,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             Keyword::Temp | Keyword::Temporary | Keyword::Local | Keyword::Global
                 if previous == Keyword::Into =>
             {
-                self.effect = self.effect.then(Effect::Pin(PinCause::TemporaryTable));
+                self.effect = self.effect.then(Effect::pin(PinCause::TemporaryTable));
             }
             Keyword::On if previous == Keyword::Distinct => self.after_close = AfterClose::Expression,
             Keyword::With if self.with_list == WithList::Absent => self.with_list = WithList::At(self.depth),
