@@ -62,11 +62,16 @@ impl Session {
         Some(ErrorMessage::error(SqlState::DUPLICATE_PREPARED_STATEMENT, text))
     }
 
-    /// An error: what its unit parsed and was not confirmed is not there.
+    /// An error.
     pub(crate) fn unit_error(&mut self, server: &mut Server) {
         self.give_up_rerun();
+        self.exchange_mut().unit_failed = true;
+        self.forget_unconfirmed(server);
+    }
+
+    /// The present unit failed: what it parsed and was not confirmed is not there.
+    pub(crate) fn forget_unconfirmed(&mut self, server: &mut Server) {
         let exchange = self.exchange_mut();
-        exchange.unit_failed = true;
         let unit = exchange.units_done;
         let of_unit = exchange.parses.iter().take_while(|parse| parse.unit <= unit).count();
         let failed: Vec<_> = exchange.parses.drain(..of_unit).collect();

@@ -74,6 +74,18 @@ pub(crate) enum Intent {
     Writes,
 }
 
+/// Whether the present request runs again on account of a statement that has to be prepared anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Again {
+    /// It does not.
+    #[default]
+    No,
+    /// It does once the server has said ReadyForQuery.
+    AfterReady,
+    /// It does now.
+    Now,
+}
+
 /// Whether the server is asked what is left of what pins the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inquiry {
@@ -132,6 +144,7 @@ pub(crate) struct Exchange {
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
     pub(crate) intent: Intent,
+    pub(crate) again: Again,
     pub(crate) inquiry: Inquiry,
     /// What pinned the session when its last transaction ended.
     pub(crate) established: Pins,
@@ -164,6 +177,7 @@ impl Exchange {
             unit_open: false,
             block: Block::default(),
             intent: Intent::default(),
+            again: Again::No,
             inquiry: Inquiry::NotDue { since: now },
             established: Pins::default(),
             refused: VecDeque::new(),

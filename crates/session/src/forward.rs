@@ -15,7 +15,7 @@ use wire::{
 };
 
 use crate::{
-    exchange::{Block, Entrance, Intent, ParseUnderWay, Rerun, Side},
+    exchange::{Again, Block, Entrance, Intent, ParseUnderWay, Rerun, Side},
     io::{Splice, send},
     pin::PinReason,
     refusal::REFUSED_TEXT,
@@ -44,6 +44,7 @@ impl Session {
     pub(crate) fn may_forward(&self, server: &Server) -> bool {
         server.output.is_empty()
             && !self.is_inquiring()
+            && self.exchange().again == Again::No
             && server.ledger.len() < REPLIES_OWED_MAX
             && !matches!(self.exchange().entrance, Entrance::Replaying { .. })
             // a cancel on its way must not hit the next statement

@@ -10,7 +10,7 @@ use pool::{Body, Reset, Server};
 use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
-    exchange::{Entrance, Inquiry, Side},
+    exchange::{Again, Entrance, Inquiry, Side},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
     local::Progress,
@@ -249,6 +249,7 @@ impl Session {
         work: &mut Work,
     ) -> Result<Turn, End> {
         match self.receive(cx, &mut server, chunk, &mut work.out) {
+            Ok(Received::All) if self.exchange().again == Again::Now => self.run_again(cx, server),
             Ok(Received::All) if self.may_release(&server) => self.release(cx, server),
             Ok(Received::All) => {
                 self.phase = Phase::Linked(server);
@@ -326,7 +327,7 @@ impl Session {
     }
 
     /// Gives the server connection back.
-    fn release(&mut self, cx: &mut Context<'_>, server: Box<Server>) -> Result<Turn, End> {
+    pub(crate) fn release(&mut self, cx: &mut Context<'_>, server: Box<Server>) -> Result<Turn, End> {
         let node = self.exchange().node;
         if self.told.is_none()
             && let Err(end) = self.welcome(cx, &server)
