@@ -1,5 +1,6 @@
 //! Statements that the node in use would run, and must not.
 
+use routing::Policy;
 use sql::{Class, Effect, Kind};
 use wire::{
     SqlState,
@@ -10,12 +11,11 @@ use wire::{
     },
 };
 
-use routing::Policy;
-
 use crate::{exchange::Side, session::Session};
 
 impl Session {
-    /// Why the unit that `rest` begins with must not follow in the open transaction or pinned session. `None`: nothing is wrong with it.
+    /// Why the unit that `rest` begins with must not follow in the open transaction or pinned session. `None`: nothing
+    /// is wrong with it.
     ///
     /// A transaction that began read-only is on a replica, where locks exclude nobody on the primary and where a
     /// client that is pinned could not write any more. Under a read-only policy it may be on the primary, for lack of a
