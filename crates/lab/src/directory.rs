@@ -3,6 +3,8 @@ use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +16,13 @@ pub(crate) const RECORD: &str = "cluster.txt";
 
 /// The file whose lock says that the directory is in use.
 const LOCK: &str = "cluster.lock";
+
+/// How often a lock is tried, for two seconds in all. A child that a program forked while it had the lock open shares it until the child
+/// runs its own program, and a warden holds it until the last of its processes is gone: neither is a running cluster.
+const LOCK_TRIES: u32 = 200;
+
+/// The pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A cluster's directory.
 #[derive(Debug)]
@@ -93,13 +102,16 @@ fn lock(directory: &Path) -> Result<File> {
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).open(&path);
     let file = file.with_context(|| format!("could not open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another cluster runs in {}", directory.display()),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("could not lock {}", path.display()))
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("could not lock {}", path.display()));
+            }
         }
     }
+    bail!("another cluster runs in {}", directory.display())
 }
 
 /// Writes a file that only its owner can read, whole or not at all: a reader sees the old file or the new one.
@@ -137,6 +149,19 @@ mod tests {
         assert!(Directory::prepare(Some(&path)).is_err());
         fs::write(path.join(RECORD), "x").unwrap();
         assert_eq!(Directory::prepare(Some(&path)).unwrap().origin(), Origin::Kept);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_in_a_moment_is_waited_for() {
+        let directory = Directory::prepare(None).unwrap();
+        let path = directory.path().to_owned();
+        let holder = thread::spawn(move || {
+            thread::sleep(LOCK_PAUSE * 5);
+            drop(directory);
+        });
+        Directory::prepare(Some(&path)).unwrap();
+        holder.join().unwrap();
         fs::remove_dir_all(path).unwrap();
     }
 }
