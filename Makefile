@@ -13,7 +13,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+.PHONY: help demo build test test-long test-drivers format clippy doc unit fuzz-smoke fuzz bench-build bench clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,13 +39,19 @@ doc: ## documentation, warnings denied
 
 unit: ## all tests, those against real PostgreSQL too
 	@scripts/need postgres
+	@scripts/need python-drivers || echo "the tests with Python's drivers will be skipped" >&2
 	$(CARGO) build -p proxy
 	$(CARGO) test --workspace
 
 test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk
 	@scripts/need postgres
 	$(CARGO) build -p proxy
-	$(CARGO) test -p e2e -- --ignored
+	$(CARGO) test -p e2e -- --ignored --skip drivers::
+
+test-drivers: ## real drivers with their defaults: Python, JavaScript, Java and Rust
+	@scripts/need postgres drivers
+	$(CARGO) build -p proxy
+	$(CARGO) test -p e2e --test main drivers:: -- --include-ignored --nocapture --test-threads=1
 
 fuzz-smoke: ## each fuzz target for a moment
 	@scripts/need fuzz

@@ -5,7 +5,9 @@
 mod admin;
 mod config;
 mod crosstalk;
+mod deaths;
 mod demo;
+mod drivers;
 mod load;
 mod pooling;
 mod protocol;

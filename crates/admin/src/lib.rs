@@ -11,7 +11,9 @@ mod console;
 mod control;
 mod extended;
 mod serve;
+mod set;
 mod show;
+mod stop;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -64,5 +64,5 @@ fn comment(text: &mut String, lines: &[&str]) {
 
 /// Numbers and truth values go without quotes.
 fn is_bare(value: &str) -> bool {
-    value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok()
+    value.parse::<u64>().is_ok_and(|number| number.to_string() == value) || value.parse::<bool>().is_ok()
 }

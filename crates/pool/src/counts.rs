@@ -19,4 +19,6 @@ pub struct Counts {
     pub dialing: u32,
     /// Clients that wait.
     pub waiting: u32,
+    /// Connections in use that are closed when they come back, since the pool dials under other data by now.
+    pub stale: u32,
 }

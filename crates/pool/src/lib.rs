@@ -20,6 +20,7 @@ mod waiter;
 pub use counts::{Counts, PoolState};
 pub use dial::{DialFailure, DialPlan, Gate};
 pub use parameters::{ParameterSet, ParameterSets};
+pub use permit::Place;
 pub use pool::Pool;
 pub use prepared::{Evicted, Prepared};
 pub use reset::{Reset, settle};

@@ -1,6 +1,28 @@
 use std::rc::{Rc, Weak};
 
-use crate::Pool;
+use crate::{Pool, PoolState};
+
+/// A place in a pool for a connection that is never pooled. Dropping it makes room again.
+#[derive(Debug)]
+pub struct Place {
+    _permit: Permit,
+}
+
+impl Pool {
+    /// A place for a connection of the caller's own, an idle connection's if need be; `None` while all are in use or
+    /// the pool is paused.
+    #[must_use]
+    pub fn take_place(self: &Rc<Self>) -> Option<Place> {
+        let is_full = || self.counts().live >= self.settings().size;
+        if self.state() == PoolState::Paused {
+            return None;
+        }
+        if is_full() {
+            self.close_idle();
+        }
+        (!is_full()).then(|| Place { _permit: Permit::take(self) })
+    }
+}
 
 /// A place in a pool. Dropping it makes room for another connection.
 #[derive(Debug)]
@@ -24,7 +46,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.place_given_back();
+            pool.place_given_back(self.generation);
         }
     }
 }

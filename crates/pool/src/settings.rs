@@ -8,6 +8,8 @@ pub enum PoolMode {
     Transaction,
     /// When the client leaves.
     Session,
+    /// At the end of each statement; transactions of several are refused.
+    Statement,
 }
 
 impl PoolMode {
@@ -17,6 +19,7 @@ impl PoolMode {
         match self {
             Self::Transaction => "transaction",
             Self::Session => "session",
+            Self::Statement => "statement",
         }
     }
 }
@@ -30,6 +33,10 @@ pub struct Settings {
     pub size: u32,
     /// Server connections that are kept even when idle (default 0).
     pub min_size: u32,
+    /// Server connections beyond `size` for when a client has waited for `reserve_timeout` (default 0).
+    pub reserve_size: u32,
+    /// See `reserve_size` (default 5 s).
+    pub reserve_timeout: Duration,
     /// How long a client waits for a server connection (default 30 s).
     pub wait_timeout: Duration,
     /// Most clients that wait for one pool (default 10,000).
@@ -50,6 +57,8 @@ impl Default for Settings {
             mode: PoolMode::default(),
             size: 20,
             min_size: 0,
+            reserve_size: 0,
+            reserve_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(30),
             max_waiting: 10_000,
             server_lifetime: Duration::from_secs(3600),

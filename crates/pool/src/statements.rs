@@ -157,6 +157,12 @@ impl Interner {
         }
     }
 
+    /// Makes every text a new statement from now on. Those who have one keep it.
+    pub fn forget_all(&self) {
+        self.by_hash.borrow_mut().clear();
+        self.bytes.set(0);
+    }
+
     fn hash(&self, text: &[u8], parameter_types: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(text);
@@ -213,6 +219,9 @@ mod tests {
         interner.forget(&first);
         assert_eq!(interner.bytes(), bytes);
         assert!(Rc::ptr_eq(&second, &intern(&interner, "select 1")));
+        interner.forget_all();
+        assert_eq!(interner.bytes(), 0);
+        assert_ne!(second.id(), intern(&interner, "select 1").id());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Listeners: each accepted socket is greeted in a task of its own.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use admin::{Console, ConsoleClient, ConsoleRole};
 use config::ListenSettings;
-use conn::{Listener, Stream};
+use conn::{Listener, ProxyPeers, Stream};
 use routing::Policy;
-use session::Greeted;
+use session::{Arrival, Greeted, Via};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 use wire::{SqlState, message::error::ErrorMessage};
 
@@ -15,36 +15,53 @@ use crate::proxy::Proxy;
 /// After a failed accept (no file descriptors left, as a rule) the next one waits this long.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// An open listener, and what its clients may do.
+pub(crate) struct Entry {
+    listener: Listener,
+    policy: Policy,
+    balancers: ProxyPeers,
+}
+
+impl Entry {
+    fn arrival(&self, address: Option<SocketAddr>) -> Arrival {
+        let is_balancer = address.is_some_and(|address| self.balancers.contains(address.ip()));
+        let via = if is_balancer { Via::Balancer } else { Via::Direct };
+        Arrival { policy: self.policy, address, via }
+    }
+}
+
 /// Opens all listeners.
 ///
 /// # Errors
 /// Names the address that is taken or not this machine's.
-pub(crate) fn open(listeners: &[ListenSettings]) -> anyhow::Result<Vec<(Listener, Policy)>> {
+pub(crate) fn open(listeners: &[ListenSettings]) -> anyhow::Result<Vec<Entry>> {
     let open = |settings: &ListenSettings| {
-        let listener = Listener::bind(settings.address)
+        let listener = Listener::bind(&settings.address, settings.socket_mode)
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.address))?;
         tracing::info!(address = %listener.address(), policy = settings.policy.as_str(), "listening");
-        Ok((listener, settings.policy))
+        Ok(Entry { listener, policy: settings.policy, balancers: settings.proxy_protocol.clone() })
     };
     listeners.iter().map(open).collect()
 }
 
 /// Accepts clients until it is dropped.
-pub(crate) async fn accept_all(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Vec<(Listener, Policy)>) {
+pub(crate) async fn accept_all(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Vec<Entry>) {
     let mut accepting = JoinSet::new();
-    for (listener, policy) in listeners {
-        accepting.spawn(accept(Arc::clone(&proxy), Arc::clone(&console), listener, policy));
+    for entry in listeners {
+        accepting.spawn(accept(Arc::clone(&proxy), Arc::clone(&console), entry));
     }
     while accepting.join_next().await.is_some() {}
 }
 
-async fn accept(proxy: Arc<Proxy>, console: Arc<Console>, listener: Listener, policy: Policy) {
+async fn accept(proxy: Arc<Proxy>, console: Arc<Console>, entry: Entry) {
     loop {
-        match listener.accept().await {
-            Ok((socket, _)) => {
+        match entry.listener.accept().await {
+            Ok((socket, address)) => {
+                let arrival = entry.arrival(address);
                 let (proxy, console) = (Arc::clone(&proxy), Arc::clone(&console));
                 tokio::spawn(async move {
-                    if let Greeted::Console { stream, user, id } = proxy.greeter.greet(socket, policy).await {
+                    if let Greeted::Console { stream, user, id } = proxy.greeter.greet(socket, arrival).await
+                    {
                         serve_console(&proxy, console, stream, user.user(), id.0).await;
                     }
                 });

@@ -74,7 +74,7 @@ async fn first_look(proxy: &Proxy) {
     }
 }
 
-async fn serve(proxy: &Arc<Proxy>, listeners: Vec<(conn::Listener, routing::Policy)>) -> anyhow::Result<()> {
+async fn serve(proxy: &Arc<Proxy>, listeners: Vec<accept::Entry>) -> anyhow::Result<()> {
     let control = Arc::new(ProxyControl(Arc::clone(proxy)));
     let console = Arc::new(Console::new(proxy.workers.clone(), control));
     let averages = tokio::spawn({

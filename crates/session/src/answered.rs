@@ -15,6 +15,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     effects::Change,
     exchange::{Block, Side},
     pin::PinReason,
@@ -30,8 +31,8 @@ pub(crate) fn is_stale_plan(view: &ErrorView<'_>) -> bool {
 }
 
 impl Session {
-    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, and has to be put in
-    /// the client's words.
+    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do or speaks of a cancel
+    /// that nobody asked for, and has to be put in other words.
     pub(crate) fn error_in_own_words(&mut self, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
         let view = ErrorView::read(body);
         if is_stale_plan(&view) {
@@ -39,6 +40,11 @@ impl Session {
             bound.iter().for_each(|(_, statement)| self.pools.forget_statement(statement));
         }
         // a whole error ends with the NUL of its last field and its own
+        if body.ends_with(b"\0\0")
+            && let Some(error) = self.cancelled_for_time(&view)
+        {
+            return Some(error);
+        }
         if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT)
             || owner != Owner::Client
             || !body.ends_with(b"\0\0")
@@ -63,6 +69,9 @@ impl Session {
         match body {
             b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
                 self.statements_forgotten(server);
+            }
+            _ if body.starts_with(b"ALTER ") || body.starts_with(b"DROP ") => {
+                self.pools.forget_statements();
             }
             _ => {}
         }
@@ -103,6 +112,11 @@ impl Session {
             // an answer that was promised did not come: later requests must not wait for it
             self.take_back(&mut server.prepared, u32::MAX);
         }
+        self.time(match status {
+            _ if !server.ledger.is_settled() => Timed::Query,
+            TxStatus::Idle => Timed::Idle,
+            TxStatus::InTransaction | TxStatus::Failed => Timed::IdleTransaction,
+        });
         outcome.committed.into_iter().for_each(|change| self.apply(server, change));
         if outcome.in_doubt {
             self.pin(PinReason::SettingsInDoubt);

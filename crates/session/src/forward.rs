@@ -16,6 +16,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     effects::Place,
     exchange::{Block, Entrance, Next, Rerun, Side},
     io::{Splice, send},
@@ -69,6 +70,7 @@ impl Session {
             out.clear();
             return Ok(0);
         }
+        let was_settled = server.ledger.is_settled();
         let mut splice = Splice::behind(input, out);
         let discarding = matches!(self.body, ClientBody::Discard(_));
         let mut at = self.pass_body(input);
@@ -81,6 +83,9 @@ impl Session {
                 Step::Took(n) => at += n,
                 Step::Stop => break,
             }
+        }
+        if was_settled && !server.ledger.is_settled() {
+            self.time(Timed::Query);
         }
         self.remember_for_rerun(input.get(..at).unwrap_or_default());
         let (first, second) = splice.finish(at);
@@ -201,6 +206,9 @@ impl Session {
         }
         let exchange = self.exchange();
         let first = exchange.units_sent == 0;
+        if !first && self.is_per_statement() && self.pin.is_none() {
+            return Ok(false);
+        }
         let settled_elsewhere = (exchange.side == Side::Primary && self.policy != Policy::ReadOnly)
             || exchange.block.is_open()
             || server.ledger.status() != TxStatus::Idle

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 use topology::NodeId;
 
-use crate::cancel::CancelKey;
+use crate::{Purpose, cancel::CancelKey, clock::Clock};
 
 /// Tells clients apart in logs and console, over all workers; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +73,10 @@ pub(crate) struct Handle {
     pub(crate) pinned: Cell<Option<&'static str>>,
     pub(crate) statements: Cell<u32>,
     pub(crate) tls: bool,
+    pub(crate) clock: Clock,
+    /// Nothing is in its buffers; kept up while the worker is suspended.
+    pub(crate) rests: Cell<bool>,
+    pub(crate) purpose: Purpose,
     farewell: Cell<Option<Farewell>>,
     at_boundary: Cell<bool>,
     cancel: Cell<bool>,
@@ -85,6 +89,7 @@ impl Handle {
         key: CancelKey,
         address: Option<SocketAddr>,
         tls: bool,
+        purpose: Purpose,
         now: Instant,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -99,6 +104,9 @@ impl Handle {
             pinned: Cell::default(),
             statements: Cell::default(),
             tls,
+            clock: Clock::default(),
+            rests: Cell::default(),
+            purpose,
             farewell: Cell::default(),
             at_boundary: Cell::default(),
             cancel: Cell::default(),

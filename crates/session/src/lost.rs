@@ -17,6 +17,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Exchange, Rerun, Side},
     io::send,
     local::Responder,
@@ -88,6 +89,7 @@ impl Session {
             self.names.take_back(one.step, &mut server.prepared);
         }
         self.count_names();
+        self.time(Timed::Nothing);
         self.report_loss(&exchange, &loss);
         if self.told.is_none() && self.reruns < RERUNS_MAX && !matches!(loss, Loss::Replay(_)) {
             // only its settings were under way, which another server can take as well

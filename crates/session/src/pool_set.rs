@@ -92,6 +92,12 @@ impl PoolSet {
         self.statements.forget(statement);
     }
 
+    /// What statements stand for may have changed: the next client that prepares any of them prepares it anew, as
+    /// without the proxy, instead of getting a plan whose result type is not that of its text any more.
+    pub(crate) fn forget_statements(&self) {
+        self.statements.forget_all();
+    }
+
     /// A standby refused to run `text`: texts of its shape go to the primary from now on.
     pub(crate) fn remember_refused(&self, text: &[u8]) {
         self.refused.remember(text);

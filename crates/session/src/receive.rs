@@ -206,7 +206,10 @@ impl Session {
             return Ok(self.replay_message(server, tag, body, at, end, splice));
         }
         match verdict {
-            Verdict::Ready(Owner::Client) => self.unit_answered(server, true),
+            Verdict::Ready(Owner::Client) => {
+                self.unit_answered(server, true);
+                self.refuse_transaction(server.ledger.status())?;
+            }
             Verdict::Error(owner) => {
                 let own_words = self.error_in_own_words(body, owner);
                 self.unit_error(server);

@@ -55,6 +55,7 @@ pub(crate) fn scan(
     scanned.clear();
     let mut group = Group { replica: true, replayable: true, hinted: false };
     let mut units = 0_u32;
+    let mut last = None;
     let mut rest = input;
     while let Peek::Whole { header, body } = peek(rest, Direction::Frontend, MESSAGE_LIMIT)? {
         match header.tag {
@@ -80,12 +81,15 @@ pub(crate) fn scan(
         }
         if let Some(end) = unit_end(header.tag) {
             units += 1;
+            last = Some(end);
             if end == UnitEnd::Terminate {
                 break;
             }
         }
         rest = rest.get(header.total_len()..).unwrap_or_default();
     }
+    // It goes on, on the same server, with what is not known yet and may write: asyncpg prepares so, and then copies.
+    group.replica &= last != Some(UnitEnd::Flush);
     Ok(if units == 0 { Scan::Incomplete } else { Scan::Units(group) })
 }
 

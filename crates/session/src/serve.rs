@@ -6,13 +6,11 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use pool::{Body, Reset, Server};
-use wire::{
-    SqlState,
-    message::{backend::TxStatus, error::ErrorMessage},
-};
+use pool::Server;
+use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Side},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
@@ -46,7 +44,10 @@ impl Session {
         for _ in 0..TURNS_AT_ONCE {
             match self.turn(cx, &mut read, &mut work) {
                 Ok(Turn::Again) => {}
-                Ok(Turn::Wait) => return Poll::Pending,
+                Ok(Turn::Wait) => match self.obey_clock(cx) {
+                    Ok(()) => return Poll::Pending,
+                    Err(end) => return Poll::Ready(end),
+                },
                 Err(end) => return Poll::Ready(end),
             }
         }
@@ -57,6 +58,9 @@ impl Session {
     fn turn(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.obey(cx)?;
         let taken = drain(cx, &mut self.stream, &mut self.output).map_err(End::ClientIo)?;
+        if self.is_suspended() {
+            return Ok(Turn::Wait);
+        }
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle if self.told.is_none() => self.greet(cx),
             Phase::Idle if taken => self.turn_idle(cx, read, work),
@@ -144,6 +148,9 @@ impl Session {
 
     fn turn_idle(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.handle.state.set(ClientState::Idle);
+        if self.handle.clock.timed() != Timed::Idle {
+            self.time(Timed::Idle);
+        }
         if !self.input.is_empty() {
             let consumed = self.take_input(cx, |me, cx, input| me.begin(cx, input, work))?;
             if consumed > 0 || !matches!(self.phase, Phase::Idle) {
@@ -328,73 +335,5 @@ impl Session {
         let settled = server.ledger.is_answered();
         self.exchange().may_be_cut(server.ledger.status(), settled)
             || now.duration_since(since) >= self.worker.settings().session.drain_timeout
-    }
-
-    fn may_release(&self, server: &Server) -> bool {
-        server.ledger.is_answered()
-            && server.ledger.status() == TxStatus::Idle
-            && self.pin.is_none()
-            && self.body == ClientBody::Boundary
-            && !self.exchange().unit_open
-            && self.exchange().entrance == Entrance::Open
-            && server.body == Body::Boundary
-            && server.input.is_empty()
-            && server.output.is_empty()
-            && server.cancels().get() == 0
-    }
-
-    /// Gives the server connection back.
-    fn release(&mut self, cx: &mut Context<'_>, server: Box<Server>) -> Result<Turn, End> {
-        let node = self.exchange().node;
-        if self.told.is_none()
-            && let Err(end) = self.welcome(cx, &server)
-        {
-            self.phase = Phase::Linked(server);
-            return Err(end);
-        }
-        self.give_up_rerun();
-        if let Some(exchange) = self.exchange.take() {
-            self.worker.keep_exchange(exchange);
-        }
-        self.request_over();
-        let pool = self.worker.pool(&self.pools, node);
-        match server.prove_clean() {
-            Ok(clean) => pool.give_back(clean),
-            Err(server) => pool.reset_and_give_back(server, Reset::Transaction),
-        }
-        Ok(Turn::Again)
-    }
-
-    /// The present request is over, one way or another.
-    pub(crate) fn request_over(&mut self) {
-        self.primary_only = false;
-        self.reruns = 0;
-        self.told_to_wait = false;
-        self.waiting = false;
-        self.handle.state.set(ClientState::Idle);
-        self.handle.node.set(None);
-        self.handle.server_process.set(0);
-    }
-
-    /// What becomes of the server when the client has gone: the next client gets a clean one or none.
-    pub(crate) fn leave(&mut self) {
-        self.leave_queue();
-        let Phase::Linked(server) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        let Some(exchange) = self.exchange.take() else { return };
-        let pool = self.worker.pool(&self.pools, exchange.node);
-        let mid_message =
-            self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;
-        // what a Flush asked for is answered and yet not committed, nor does the last status tell of it
-        let unfinished = mid_message
-            || exchange.unit_open
-            || !server.ledger.is_answered()
-            || exchange.entrance != Entrance::Open;
-        if unfinished {
-            // it would be kept busy for a client that has gone: end what it does, and the connection
-            self.worker.cancel_and_close(&self.pools, exchange.node, server);
-            return;
-        }
-        let reset = if self.pin.is_some() { Reset::Session } else { Reset::Transaction };
-        pool.reset_and_give_back(server, reset);
     }
 }

@@ -48,4 +48,17 @@ pub struct DatabaseSettings {
     pub policy: Option<Policy>,
     /// Its pools.
     pub pool: pool::Settings,
+    /// How long its clients may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long clients may take for what; `None`, the default of each: as long as they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timeouts {
+    /// A statement that a server runs for longer is cancelled (57014).
+    pub query: Option<Duration>,
+    /// A client that lets a server wait for longer in a transaction is disconnected (25P03).
+    pub idle_transaction: Option<Duration>,
+    /// A client without transaction that asks for nothing for longer is disconnected (57P05).
+    pub client_idle: Option<Duration>,
 }

@@ -29,10 +29,10 @@ pub(crate) struct SessionTask(Session);
 impl SessionTask {
     /// Takes a client in.
     pub(crate) fn spawn(worker: &Rc<Worker>, client: NewClient) {
-        let NewClient { id, mut stream, user, database, settings, secret, policy, key } = client;
+        let NewClient { id, mut stream, address, user, database, settings, secret, policy, purpose, key } =
+            client;
         let now = Instant::now();
-        let (address, tls) = (stream.peer_addr(), stream.is_tls());
-        let handle = Handle::new(id, key, address, tls, now);
+        let handle = Handle::new(id, key, address, stream.is_tls(), purpose, now);
         let pools = worker.pool_set(&database, user.user());
         let rebound = stream.rebind();
         let (Some(pools), Ok(())) = (pools, rebound) else {
@@ -70,7 +70,7 @@ impl SessionTask {
             told_to_wait: false,
             pools,
         };
-        tracing::debug!(client = %id, database = %session.pools.database, user = %session.pools.user, "logged in");
+        tracing::debug!(client = %id, peer = ?address, database = %session.pools.database, user = %session.pools.user, "logged in");
         tokio::task::spawn_local(Self(session));
     }
 }

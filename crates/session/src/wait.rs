@@ -10,6 +10,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     handle::ClientState,
     io::{poll_read, send},
     route::LONG_UNIT,
@@ -21,6 +22,7 @@ use crate::{
 
 impl Session {
     pub(crate) fn begin_wait(&mut self) {
+        self.time(Timed::Nothing);
         if !self.waiting {
             self.waiting = true;
             self.waiter.begin(self.worker.now());

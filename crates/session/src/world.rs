@@ -5,7 +5,7 @@ use conn::{ServerTlsConfig, Target};
 use tokio::sync::{mpsc, watch};
 use topology::{NodeId, Report, Snapshot};
 
-use crate::{DatabaseSettings, FunctionsNow, Settings};
+use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings};
 
 /// Where what is known about a database's functions comes from.
 pub trait FunctionSource: fmt::Debug + Send + Sync {
@@ -49,6 +49,8 @@ pub struct World {
     pub databases: Vec<DatabaseSettings>,
     /// The clusters that databases live in.
     pub clusters: Vec<ClusterHandle>,
+    /// Databases that take no new clients; the same over all reloads.
+    pub disabled: Arc<Disabled>,
 }
 
 impl World {

@@ -2,6 +2,7 @@
 
 mod commands;
 mod show;
+mod stop;
 
 use e2e::Proxy;
 use lab::Login;

@@ -21,6 +21,7 @@ const LAYOUTS: &[(&str, &str)] = &[
     ),
     ("EPOCHS", "cluster|epoch|primary|timeline|since"),
     ("EVENTS", "time|cluster|epoch|event|text"),
+    ("LIMITS", "what|database|user|node|used|limit|setting"),
     ("LISTS", "list|items"),
     (
         "NODES",
@@ -120,6 +121,14 @@ async fn the_figures_are_those_of_what_goes_on() {
     let rows = admin.rows("SHOW SERVERS").await.unwrap();
     let of_herd = |row: &&Vec<Option<String>>| row[2].as_deref() == Some(herd.database());
     assert!(rows.iter().filter(of_herd).count() >= 2, "one on each node: {rows:?}");
+    let rows = admin.rows("SHOW LIMITS").await.unwrap();
+    let limits: Vec<_> = rows.iter().filter(|row| row[1].as_deref() == Some(herd.database())).collect();
+    let of_primary = |row: &&&Vec<Option<String>>| {
+        row[0].as_deref() == Some("server connections") && row[3].as_deref() == Some("eu")
+    };
+    let connections = limits.iter().find(of_primary).unwrap();
+    let number = |column: usize| connections[column].as_deref().unwrap().parse::<u32>().unwrap();
+    assert!(number(4) >= 1 && number(4) <= number(5), "{limits:?}");
     let rows = admin.rows("SHOW NODES").await.unwrap();
     let reads: u32 = rows[1][18].as_deref().unwrap().parse().unwrap();
     assert!(reads >= 5 && rows[1][6].as_deref() == Some("standby"), "{rows:?}");

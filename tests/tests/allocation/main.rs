@@ -22,8 +22,8 @@ use auth::Secret;
 use conn::{ClientTls, ClientTlsConfig, ServerTlsConfig, Socket};
 use routing::{Policy, ReadOnlyFallback, ReadYourWrites};
 use session::{
-    CancelKeys, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow, Greeter, Lookup, Users,
-    WorkerId, World, spawn_worker,
+    Arrival, CancelKeys, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow, Greeter, Lookup,
+    Users, Via, WorkerId, World, spawn_worker,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use testkit::{Batch, ConnectionParameters};
@@ -153,7 +153,8 @@ fn start() -> ConnectionParameters {
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
-                greeter.greet(Socket::tcp(stream).unwrap(), Policy::Smart).await;
+                let arrival = Arrival { policy: Policy::Smart, address: None, via: Via::Direct };
+                greeter.greet(Socket::tcp(stream).unwrap(), arrival).await;
             }
         });
     });
@@ -222,8 +223,10 @@ fn world(port: u16) -> World {
             cluster: 0,
             policy: None,
             pool: pool::Settings::default(),
+            timeouts: session::Timeouts::default(),
         }],
         clusters: vec![cluster],
+        disabled: Arc::default(),
     }
 }
 

@@ -4,4 +4,6 @@ mod leaks;
 mod pipelines;
 mod session_mode;
 mod sharing;
+mod statement_mode;
 mod statements;
+mod timeouts;

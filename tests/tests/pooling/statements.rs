@@ -175,3 +175,19 @@ async fn the_same_text_under_another_search_path_is_another_statement() {
         assert_eq!(result(&mut b, "who", "1").await, "b");
     }
 }
+
+#[tokio::test]
+async fn what_is_prepared_after_a_table_was_altered_is_planned_for_the_new_table() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut first = herd.proxy(0).connect_to("read-write").await;
+    first.execute("create table altered (a int); insert into altered values (1)").await;
+    prepare(&mut first, "s", "select * from altered where a = $1").await;
+    assert_eq!(result(&mut first, "s", "1").await, "1");
+    first.execute("alter table altered add b text").await;
+    // In a transaction nothing could be run again.
+    let mut second = herd.proxy(0).connect_to("read-write").await;
+    second.execute("begin").await;
+    prepare(&mut second, "s", "select * from altered where a = $1").await;
+    assert_eq!(result(&mut second, "s", "1").await, "1");
+    second.execute("commit").await;
+}

@@ -6,6 +6,7 @@ pub(crate) enum Noun {
     Databases,
     Epochs,
     Events,
+    Limits,
     Lists,
     Nodes,
     Pools,
@@ -23,12 +24,13 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Clients,
         Self::Config,
         Self::Databases,
         Self::Epochs,
         Self::Events,
+        Self::Limits,
         Self::Lists,
         Self::Nodes,
         Self::Pools,
@@ -52,6 +54,7 @@ impl Noun {
             Self::Databases => "DATABASES",
             Self::Epochs => "EPOCHS",
             Self::Events => "EVENTS",
+            Self::Limits => "LIMITS",
             Self::Lists => "LISTS",
             Self::Nodes => "NODES",
             Self::Pools => "POOLS",

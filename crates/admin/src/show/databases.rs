@@ -65,7 +65,7 @@ fn database_row(view: &View<'_>, name: &str, settings: &DatabaseSettings, used: 
         Cell::Null,
         settings.pool.size.into(),
         settings.pool.min_size.into(),
-        Cell::Int(0),
+        settings.pool.reserve_size.into(),
         settings.pool.server_lifetime.as_secs().into(),
         settings.pool.mode.as_str().into(),
         Cell::Null,
@@ -74,7 +74,7 @@ fn database_row(view: &View<'_>, name: &str, settings: &DatabaseSettings, used: 
         Cell::Int(0),
         used.clients.into(),
         u32::from(view.paused.covers(name)).into(),
-        Cell::Int(0),
+        u32::from(view.world.disabled.contains(name)).into(),
     ]
 }
 

@@ -3,6 +3,7 @@
 mod connections;
 mod databases;
 mod history;
+mod limits;
 mod nodes;
 mod pools;
 mod proxy;
@@ -27,7 +28,7 @@ use crate::{
     Control,
     average::Averages,
     command::{Command, Constant, Noun},
-    console::Paused,
+    stop::Paused,
     table::{Column, Table},
 };
 
@@ -52,7 +53,7 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         Command::ExplainRoute { .. } => route::COLUMNS,
         Command::Help
         | Command::Ignore(_)
-        | Command::Set(_)
+        | Command::Set { .. }
         | Command::Begin
         | Command::EndTransaction(_)
         | Command::Reload
@@ -61,6 +62,10 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         | Command::Reconnect(_)
         | Command::Kill(_)
         | Command::KillClient(_)
+        | Command::Disable(_)
+        | Command::Enable(_)
+        | Command::Suspend
+        | Command::WaitClose(_)
         | Command::Shutdown(_) => return None,
     }))
 }
@@ -72,6 +77,7 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Databases => databases::DATABASES,
         Noun::Epochs => history::EPOCHS,
         Noun::Events => history::EVENTS,
+        Noun::Limits => limits::LIMITS,
         Noun::Lists => databases::LISTS,
         Noun::Nodes => nodes::NODES,
         Noun::Pools => pools::COLUMNS,
@@ -98,6 +104,7 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         | Noun::Databases
         | Noun::Epochs
         | Noun::Events
+        | Noun::Limits
         | Noun::Lists
         | Noun::Nodes
         | Noun::Regions
@@ -148,6 +155,7 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Databases => databases::databases(view, table),
         Noun::Epochs => history::epochs(view, table),
         Noun::Events => history::events(view, table),
+        Noun::Limits => limits::limits(view, table),
         Noun::Lists => databases::lists(view, table),
         Noun::Nodes => nodes::nodes(view, table),
         Noun::Pools if extended => pools::by_node(view, table),

@@ -76,7 +76,7 @@ fn classify_for(named: Option<(&str, &DatabaseSettings)>, cluster: &ClusterHandl
 /// What a session would ask of routing, had it this text at hand and nothing else.
 fn request<'a>(settings: Option<&DatabaseSettings>, class: &Class, text: &'a str) -> Request<'a> {
     let read = matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { replica: true });
-    let per_transaction = settings.is_none_or(|settings| settings.pool.mode == PoolMode::Transaction);
+    let per_transaction = settings.is_none_or(|settings| settings.pool.mode != PoolMode::Session);
     let hint = if class.hinted { sql::hint(text.as_bytes()) } else { None };
     Request {
         wants: if read && per_transaction { Wants::Replica } else { Wants::Primary },
@@ -102,7 +102,7 @@ fn decision_row(
     let mode = settings.map_or(PoolMode::Transaction, |settings| settings.pool.mode);
     let policy = if request.policy == Policy::Smart { "" } else { request.policy.as_str() };
     let detail = match (policy, mode) {
-        ("", PoolMode::Transaction) => Cell::Null,
+        ("", PoolMode::Transaction | PoolMode::Statement) => Cell::Null,
         ("", PoolMode::Session) => "session pooling: everything goes to the primary".into(),
         (policy, _) => format!("policy of the database: {policy}").into(),
     };

@@ -10,7 +10,7 @@ use pool::{Counts, PoolState};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 use session::{
     ClientId, ClientReport, ClientState, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow,
-    PoolReport, ServerReport, StatsReport, WorkerId, WorkerReport, World,
+    PoolReport, Purpose, ServerReport, StatsReport, WorkerId, WorkerReport, World,
 };
 use sql::NoFunctions;
 use tokio::{
@@ -86,6 +86,15 @@ impl Control for Fake {
         Box::pin(async { self.reload.clone() })
     }
 
+    fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>> {
+        Box::pin(async move {
+            match value {
+                "many" => Err(ReloadRefused { mistakes: vec!["expected a whole number".to_owned()] }),
+                value => Ok(vec![format!("{key} -> {value}")]),
+            }
+        })
+    }
+
     fn shutdown(&self, mode: ShutdownMode) {
         *self.shut_down.lock().unwrap() = Some(mode);
     }
@@ -153,6 +162,7 @@ fn world() -> World {
         cluster: 0,
         policy: None,
         pool: pool::Settings::default(),
+        timeouts: session::Timeouts::default(),
     };
     World {
         session: session::Settings::default(),
@@ -167,6 +177,7 @@ fn world() -> World {
         },
         databases: vec![database("shop", Some("shop_v2")), database("*", None)],
         clusters: vec![cluster],
+        disabled: Arc::default(),
     }
 }
 
@@ -189,6 +200,7 @@ fn report(worker: usize) -> WorkerReport {
         node: node.map(NodeId),
         server_process: 4711,
         pinned: node.map(|_| "temporary table"),
+        purpose: Purpose::Session,
         tls: true,
         statements: 2,
     };
@@ -208,6 +220,7 @@ fn report(worker: usize) -> WorkerReport {
         cluster: 0,
         process: 4711 + u32::from(node),
         client,
+        purpose: Purpose::Session,
         connected_for: Duration::from_secs(9),
         used_ago: Duration::from_secs(1),
         tls: false,
@@ -222,8 +235,8 @@ fn report(worker: usize) -> WorkerReport {
         ],
         servers: vec![server(1, Some(id(1))), server(0, None)],
         pools: vec![
-            pool(0, Counts { live: 2, idle: 1, dialing: 1, waiting: 0 }),
-            pool(1, Counts { live: 1, idle: 0, dialing: 0, waiting: 1 }),
+            pool(0, Counts { live: 2, idle: 1, dialing: 1, waiting: 0, stale: 0 }),
+            pool(1, Counts { live: 1, idle: 0, dialing: 0, waiting: 1, stale: 0 }),
         ],
         stats: vec![stats("shop", 2), stats("lab", 1)],
     }
@@ -239,6 +252,7 @@ fn stats(database: &str, clients: u32) -> StatsReport {
             cluster: 0,
             policy: None,
             pool: pool::Settings::default(),
+            timeouts: session::Timeouts::default(),
         },
         clients,
         server_assignments: 10,

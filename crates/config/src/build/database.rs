@@ -1,6 +1,6 @@
 //! Databases as clients name them.
 
-use super::{check_pool, pool_settings};
+use super::{check_pool, pool_settings, timeouts};
 use crate::{
     nearest::nearest,
     raw::{Database, DatabaseEntry, Pool, WholeCluster},
@@ -40,6 +40,7 @@ pub(super) fn build(
             cluster: cluster(keys, clusters, context),
             policy: keys.policy.value.map(|policy| policy.0),
             pool: pool_settings(pool),
+            timeouts: timeouts(pool),
         });
     }
     databases

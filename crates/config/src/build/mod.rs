@@ -4,7 +4,9 @@ mod access;
 mod cluster;
 mod database;
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use conn::{ListenAddress, ProxyPeers};
 
 use crate::{
     file::{self, Content},
@@ -79,6 +81,7 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
         databases,
         warnings: Vec::new(),
         rows: Vec::new(),
+        loaded: Arc::default(),
         secrets,
     })
 }
@@ -114,14 +117,24 @@ fn listeners(listen: &[Listen], context: &mut Context<'_>) -> Vec<ListenSettings
     }
     for (position, later) in listen.iter().enumerate() {
         let taken = listen[..position].iter().any(|earlier| earlier.address.value == later.address.value);
-        if taken && later.address.value.port() != 0 {
+        let any_free = matches!(later.address.value, ListenAddress::Tcp(address) if address.port() == 0);
+        if taken && !any_free {
             let problem = format!("{} is listed twice", later.address.value);
             context.mistakes.push(later.address.mistake(problem));
+        }
+        if matches!(later.address.value, ListenAddress::Unix(_)) && !later.proxy_protocol.value.0.is_empty() {
+            let problem = "the peers of a Unix socket have no addresses";
+            context.mistakes.push(later.proxy_protocol.mistake(problem));
         }
     }
     listen
         .iter()
-        .map(|one| ListenSettings { address: one.address.value, policy: one.policy.value.0 })
+        .map(|one| ListenSettings {
+            address: one.address.value.clone(),
+            policy: one.policy.value.0,
+            socket_mode: one.socket_mode.value.0,
+            proxy_protocol: ProxyPeers(one.proxy_protocol.value.0.clone()),
+        })
         .collect()
 }
 
@@ -189,11 +202,22 @@ fn check_pool(pool: &Pool, context: &mut Context<'_>) {
     }
 }
 
+fn timeouts(pool: &Pool) -> session::Timeouts {
+    let limit = |time: Duration| (!time.is_zero()).then_some(time);
+    session::Timeouts {
+        query: limit(pool.query_timeout.value.0),
+        idle_transaction: limit(pool.idle_transaction_timeout.value.0),
+        client_idle: limit(pool.client_idle_timeout.value.0),
+    }
+}
+
 fn pool_settings(pool: &Pool) -> pool::Settings {
     pool::Settings {
         mode: pool.mode.value.0,
         size: pool.size.value.0,
         min_size: pool.min_size.value.0,
+        reserve_size: pool.reserve_size.value.0,
+        reserve_timeout: pool.reserve_timeout.value.0,
         wait_timeout: pool.wait_timeout.value.0,
         max_waiting: pool.max_waiting.value.0,
         server_lifetime: pool.server_lifetime.value.0,

@@ -1,13 +1,15 @@
 //! The process itself: who it is, what it logs, where it listens.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
+use conn::ListenAddress;
+use ipnet::IpNet;
 use routing::Policy;
 
 use crate::{
     section::{Preset::Text, Preset::Unset, section},
     settings::{LogFormat, Workers},
-    value::{Label, LogFilter, OneOf, TlsMode},
+    value::{FileMode, Label, List, LogFilter, OneOf, TlsMode},
 };
 
 section! {
@@ -40,11 +42,17 @@ section! {
 section! {
     /// An address that clients connect to. Without any there is one with the defaults.
     Listen, "listen", repeated: true {
-        /// IP address and port.
-        address: SocketAddr = Text("127.0.0.1:6432"), Restart;
+        /// IP address and port; or a folder and port, as libpq's `host` and `port` name the Unix socket in it
+        /// ("/run/pgherd:5432"), or that socket's path ("/run/pgherd/.s.PGSQL.5432"). The folder must be there.
+        address: ListenAddress = Text("127.0.0.1:6432"), Restart;
         /// What clients of this address may do: "smart" (reads to replicas, the rest to the primary), "read-write"
         /// (everything to the primary) or "read-only" (everything to replicas).
         policy: OneOf<Policy> = Text("smart"), Restart;
+        /// Who may connect to a Unix socket: its permissions, in octal digits.
+        socket_mode: FileMode = Text("0777"), Restart;
+        /// Addresses of load balancers that begin each connection with a PROXY header (version 1 or 2), which says
+        /// whose it is: networks such as "10.0.0.0/8". They must send one, and from nobody else is one taken.
+        proxy_protocol: List<IpNet> = Text(""), Restart;
     }
 }
 

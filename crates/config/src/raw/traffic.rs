@@ -17,12 +17,17 @@ const GIB: u64 = 1 << 30;
 section! {
     /// Server connections. One pool is those of one database and user on one node.
     Pool, "pool", repeated: false {
-        /// When a server connection goes back: "transaction" (at its end) or "session" (when the client leaves).
+        /// When a server connection goes back: "transaction" (at its end), "session" (when the client leaves) or
+        /// "statement" (at its end; transactions of several statements are refused with 0A000).
         mode: OneOf<PoolMode> = Text("transaction"), Reload;
         /// Most server connections of one pool.
         size: Count<1, 100_000> = Text("20"), Reload;
         /// Server connections of one pool that are kept even when idle.
         min_size: Count<0, 100_000> = Text("0"), Reload;
+        /// Server connections of one pool beyond size, for when a client has waited for reserve_timeout.
+        reserve_size: Count<0, 100_000> = Text("0"), Reload;
+        /// How long the first client in the queue waits before the reserve is used.
+        reserve_timeout: Time<0, DAY> = Text("5s"), Reload;
         /// How long a client waits for a server connection.
         wait_timeout: Time<1, DAY> = Text("30s"), Reload;
         /// Most clients that wait for one pool.
@@ -35,6 +40,13 @@ section! {
         connect_timeout: Time<1, 600_000> = Text("5s"), Reload;
         /// Most prepared statements that are kept on one server connection.
         max_prepared_statements: Count<1, 100_000> = Text("200"), Reload;
+        /// A statement that runs for longer is cancelled, and fails with 57014. 0s: no limit.
+        query_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
+        /// A client that is idle in a transaction for longer is disconnected with 25P03; the transaction is rolled
+        /// back. 0s: no limit.
+        idle_transaction_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
+        /// A client that is idle outside a transaction for longer is disconnected with 57P05. 0s: no limit.
+        client_idle_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
     }
 }
 

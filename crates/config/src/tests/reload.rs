@@ -28,7 +28,11 @@ fn a_difference_has_both_values_and_says_whether_a_restart_is_needed() {
     check(
         "",
         "[[listen]]\n[[listen]]\naddress = \"0.0.0.0:1\"",
-        &[("listen.1.address", "", "0.0.0.0:1", true), ("listen.1.policy", "", "smart", true)],
+        &[
+            ("listen.1.address", "", "0.0.0.0:1", true),
+            ("listen.1.policy", "", "smart", true),
+            ("listen.1.socket_mode", "", "0777", true),
+        ],
     );
     check(
         "",

@@ -33,7 +33,10 @@ fn everything_written_arrives() {
         r#"
         proxy = { name = "px", region = "eu", zone = "eu-1", workers = 3, state_dir = "state" }
         log = { format = "json", level = "info,session=debug" }
-        listen = [{ address = "[::]:5432", policy = "read-only" }]
+        listen = [
+            { address = "[::]:5432", policy = "read-only", proxy_protocol = ["10.0.0.0/8", "192.0.2.7"] },
+            { address = "/run/pgherd:5432", socket_mode = "0770" },
+        ]
         auth = { query = "SELECT a, b FROM c WHERE d = $1", cache = "5m" }
         admin = { users = ["root"], stats_users = ["watch"] }
         pool = { size = 7, mode = "session" }
@@ -58,6 +61,11 @@ fn everything_written_arrives() {
     assert_eq!(settings.proxy.workers.count(1), 3);
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.listeners[0].policy, Policy::ReadOnly);
+    let is_balancer = |ip: &str| settings.listeners[0].proxy_protocol.contains(ip.parse().unwrap());
+    assert!(is_balancer("10.1.2.3") && is_balancer("::ffff:10.1.2.3") && is_balancer("192.0.2.7"));
+    assert!(!is_balancer("192.0.2.8") && !is_balancer("::1"));
+    assert_eq!(settings.listeners[1].address.to_string(), "/run/pgherd/.s.PGSQL.5432");
+    assert_eq!(settings.listeners[1].socket_mode, 0o770);
     assert_eq!(settings.auth.query.as_ref().unwrap().cache, Duration::from_secs(300));
     assert_eq!(settings.function_lists.primary, ["audit.log"]);
     assert_eq!(settings.routing.region, "eu");

@@ -66,7 +66,7 @@ impl Words for LogFormat {
 
 impl Words for PoolMode {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("transaction", Self::Transaction), ("session", Self::Session)];
+        &[("transaction", Self::Transaction), ("session", Self::Session), ("statement", Self::Statement)];
 }
 
 impl Words for Policy {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use topology::NodeId;
 
 use super::Worker;
-use crate::{ClientId, ClientState, DatabaseSettings, WorkerId, pool_set::PoolSet};
+use crate::{ClientId, ClientState, DatabaseSettings, Purpose, WorkerId, pool_set::PoolSet};
 
 /// All of it.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct ClientReport {
     pub server_process: u32,
     /// Why it keeps that connection after a transaction.
     pub pinned: Option<&'static str>,
+    /// What it came for.
+    pub purpose: Purpose,
     /// It speaks TLS.
     pub tls: bool,
     /// Its named prepared statements.
@@ -68,6 +70,8 @@ pub struct ServerReport {
     pub process: u32,
     /// The client that uses it; `None`: it is idle.
     pub client: Option<ClientId>,
+    /// What its client came for.
+    pub purpose: Purpose,
     /// How long it has existed.
     pub connected_for: Duration,
     /// How long ago it was last checked out.
@@ -173,6 +177,7 @@ impl Worker {
                         cluster,
                         process: server.process_id(),
                         client: None,
+                        purpose: Purpose::Session,
                         connected_for: now.duration_since(server.activity.connected_at),
                         used_ago: now.duration_since(server.activity.last_checkout),
                         tls: server.stream.is_tls(),
@@ -200,6 +205,7 @@ impl Worker {
                 node: handle.node.get(),
                 server_process: handle.server_process.get(),
                 pinned: handle.pinned.get(),
+                purpose: handle.purpose,
                 tls: handle.tls,
                 statements: handle.statements.get(),
             })
@@ -219,6 +225,7 @@ impl Worker {
                 cluster,
                 process: client.server_process,
                 client: Some(client.id),
+                purpose: client.purpose,
                 connected_for: client.requested_ago,
                 used_ago: client.requested_ago,
                 tls: false,

@@ -1,3 +1,5 @@
+mod orders;
+
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -31,6 +33,8 @@ pub struct Pool {
     live: Cell<u32>,
     dialing: Cell<u32>,
     generation: Cell<u64>,
+    /// How many of `live` are of an earlier generation.
+    stale: Cell<u32>,
     /// No dialing before this instant, after a failure.
     dial_not_before: Cell<Option<Instant>>,
     gate: Rc<dyn Gate>,
@@ -60,6 +64,7 @@ impl Pool {
             live: Cell::default(),
             dialing: Cell::default(),
             generation: Cell::default(),
+            stale: Cell::default(),
             dial_not_before: Cell::default(),
             gate,
             states,
@@ -151,6 +156,12 @@ impl Pool {
         });
     }
 
+    /// Closes an idle connection, if there is one, so that another can take its place.
+    pub(crate) fn close_idle(&self) {
+        let server = self.idle.borrow_mut().pop();
+        drop(server);
+    }
+
     fn pop_waiter(&self) -> Option<Rc<Waiter>> {
         let mut waiters = self.waiters.borrow_mut();
         loop {
@@ -163,7 +174,7 @@ impl Pool {
 
     /// Makes connections while clients wait, there is room, and the node did not fail a moment ago.
     fn dial_if_needed(&self, now: Instant) {
-        let size = self.settings.borrow().size;
+        let size = self.size_now(now);
         let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
         let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
         while self.state.get() == PoolState::Open
@@ -176,6 +187,13 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// Most connections at present: with the reserve, if whoever waits longest has waited for it.
+    fn size_now(&self, now: Instant) -> u32 {
+        let settings = self.settings.borrow();
+        let is_short = settings.reserve_size > 0 && self.longest_wait(now) >= settings.reserve_timeout;
+        settings.size.saturating_add(if is_short { settings.reserve_size } else { 0 })
     }
 
     fn tell_all_again(&self) {
@@ -233,8 +251,11 @@ impl Pool {
     }
 
     /// A connection is gone. Whoever dropped it has let go of the pool's lists before.
-    pub(crate) fn place_given_back(&self) {
+    pub(crate) fn place_given_back(&self, generation: u64) {
         self.live.set(self.live.get() - 1);
+        if generation != self.generation.get() {
+            self.stale.set(self.stale.get() - 1);
+        }
         if !self.waiters.borrow().is_empty() {
             self.dial_if_needed(Instant::now());
         }
@@ -298,57 +319,6 @@ impl Pool {
         self.idle.borrow_mut().append(&mut idle);
     }
 
-    /// Stops handing out connections until [`Pool::resume`].
-    pub fn pause(&self) {
-        self.state.set(PoolState::Paused);
-    }
-
-    /// Hands out connections again.
-    pub fn resume(&self) {
-        self.state.set(PoolState::Open);
-        self.tell_all_again();
-    }
-
-    /// Whether it hands out connections.
-    #[must_use]
-    pub fn state(&self) -> PoolState {
-        self.state.get()
-    }
-
-    /// Closes idle connections now and the others when they come back.
-    pub fn reconnect(&self) {
-        self.generation.set(self.generation.get() + 1);
-        self.idle.take();
-    }
-
-    /// Ends the pool: nothing is handed out or taken back any more, and whoever waits decides again.
-    pub fn retire(&self) {
-        self.reconnect();
-        self.tell_all_again();
-    }
-
-    /// Sends all waiting clients back to decide again, as after a change of the topology.
-    pub fn reroute_waiters(&self) {
-        self.dial_not_before.set(None);
-        let unusable: Vec<_> = {
-            let mut idle = self.idle.borrow_mut();
-            let (usable, unusable) = idle.drain(..).partition(|server| self.is_usable(server));
-            *idle = usable;
-            unusable
-        };
-        drop(unusable);
-        self.tell_all_again();
-    }
-
-    /// Takes over changed settings and dialing data; connections made under other dialing data are replaced.
-    pub fn reconfigure(&self, settings: Settings, plan: DialPlan, redial: bool) {
-        *self.settings.borrow_mut() = settings;
-        *self.plan.borrow_mut() = plan;
-        if redial {
-            self.reconnect();
-        }
-    }
-
     /// Its settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
@@ -369,6 +339,7 @@ impl Pool {
             idle: count(self.idle.borrow().len()),
             dialing: self.dialing.get(),
             waiting: count(self.waiters.borrow().len()),
+            stale: self.stale.get(),
         }
     }
 

@@ -1,0 +1,58 @@
+//! What administrators and the topology tell a pool to do.
+
+use super::{DialPlan, Pool, PoolState, Settings};
+
+impl Pool {
+    /// Stops handing out connections until [`Pool::resume`].
+    pub fn pause(&self) {
+        self.state.set(PoolState::Paused);
+    }
+
+    /// Hands out connections again.
+    pub fn resume(&self) {
+        self.state.set(PoolState::Open);
+        self.tell_all_again();
+    }
+
+    /// Whether it hands out connections.
+    #[must_use]
+    pub fn state(&self) -> PoolState {
+        self.state.get()
+    }
+
+    /// Closes idle connections now and the others when they come back.
+    pub fn reconnect(&self) {
+        self.generation.set(self.generation.get() + 1);
+        self.stale.set(self.live.get());
+        let idle = self.idle.take();
+        drop(idle); // each gives its place back
+    }
+
+    /// Ends the pool: nothing is handed out or taken back any more, and whoever waits decides again.
+    pub fn retire(&self) {
+        self.reconnect();
+        self.tell_all_again();
+    }
+
+    /// Sends all waiting clients back to decide again, as after a change of the topology.
+    pub fn reroute_waiters(&self) {
+        self.dial_not_before.set(None);
+        let unusable: Vec<_> = {
+            let mut idle = self.idle.borrow_mut();
+            let (usable, unusable) = idle.drain(..).partition(|server| self.is_usable(server));
+            *idle = usable;
+            unusable
+        };
+        drop(unusable);
+        self.tell_all_again();
+    }
+
+    /// Takes over changed settings and dialing data; connections made under other dialing data are replaced.
+    pub fn reconfigure(&self, settings: Settings, plan: DialPlan, redial: bool) {
+        *self.settings.borrow_mut() = settings;
+        *self.plan.borrow_mut() = plan;
+        if redial {
+            self.reconnect();
+        }
+    }
+}
