@@ -21,4 +21,6 @@ pub struct Counts {
     pub waiting: u32,
     /// Connections in use that are closed when they come back, since the pool dials under other data by now.
     pub stale: u32,
+    /// Connections that their clients keep after a transaction.
+    pub pinned: u32,
 }

@@ -50,3 +50,22 @@ impl Drop for Permit {
         }
     }
 }
+
+/// A place among the pinned connections of a pool. Dropping it makes room for another.
+#[derive(Debug)]
+pub struct PinPermit(Rc<Pool>);
+
+impl PinPermit {
+    /// Counts one more, whether or not there is room.
+    #[must_use]
+    pub fn take(pool: &Rc<Pool>) -> Self {
+        pool.pinned_cell().set(pool.pinned().saturating_add(1));
+        Self(Rc::clone(pool))
+    }
+}
+
+impl Drop for PinPermit {
+    fn drop(&mut self) {
+        self.0.pinned_cell().set(self.0.pinned().saturating_sub(1));
+    }
+}

@@ -31,25 +31,31 @@ pub(crate) fn is_stale_plan(view: &ErrorView<'_>) -> bool {
 }
 
 impl Session {
-    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do or speaks of a cancel
-    /// that nobody asked for, and has to be put in other words.
-    pub(crate) fn error_in_own_words(&mut self, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
+    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, speaks of a cancel that
+    /// nobody asked for, or came of a refusal, and has to be put in other words.
+    pub(crate) fn error_in_own_words(
+        &mut self,
+        server: &Server,
+        body: &[u8],
+        owner: Owner,
+    ) -> Option<ErrorMessage> {
         let view = ErrorView::read(body);
         if is_stale_plan(&view) {
             let bound = std::mem::take(&mut self.exchange_mut().bound);
             bound.iter().for_each(|(_, statement)| self.pools.forget_statement(statement));
         }
         // a whole error ends with the NUL of its last field and its own
-        if body.ends_with(b"\0\0")
-            && let Some(error) = self.cancelled_for_time(&view)
-        {
+        if !body.ends_with(b"\0\0") {
+            return None;
+        }
+        if let Some(error) = self.cancelled_for_time(&view) {
             return Some(error);
         }
-        if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT)
-            || owner != Owner::Client
-            || !body.ends_with(b"\0\0")
-        {
+        if owner != Owner::Client {
             return None;
+        }
+        if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT) {
+            return self.refused_in_own_words(server, &view);
         }
         let Step::Taken(taken) = &self.exchange().unconfirmed.front()?.step else { return None };
         let text = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(taken));
@@ -84,8 +90,9 @@ impl Session {
         let now = self.worker.now();
         let status = server.ledger.status();
         let settled = server.ledger.ready_owed() == 0;
+        let unit = self.exchange().units_done(&server.ledger).saturating_sub(1);
+        self.forget_refusals(unit);
         let exchange = self.exchange_mut();
-        let unit = exchange.units_done(&server.ledger).saturating_sub(1);
         let failed = std::mem::take(&mut exchange.unit_failed);
         if server.ledger.is_answered() {
             exchange.unit_open = false; // a Sync that a COPY did not ignore after all
@@ -125,6 +132,7 @@ impl Session {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));
         }
         if status == TxStatus::Idle {
+            self.note_end_of_transaction();
             count(&self.pools.stats.transactions, 1);
             add(&self.pools.stats.transaction_time, now.duration_since(started));
         }

@@ -21,7 +21,8 @@ use crate::{
     exchange::{Block, Entrance, Next, Rerun, Side},
     io::{Splice, send},
     oversized::{BIND_NAMES_MAX, Pieces, in_pieces, too_long},
-    pin::PinReason,
+    pin::Pins,
+    refusal::REFUSED_TEXT,
     rename::Message,
     scan::{self, Scan, Scanned},
     session::{ClientBody, End, Session},
@@ -43,6 +44,7 @@ impl Session {
     /// Whether the server would take more of the client's input now.
     pub(crate) fn may_forward(&self, server: &Server) -> bool {
         server.output.is_empty()
+            && !self.is_inquiring()
             && server.ledger.len() < REPLIES_OWED_MAX
             && !matches!(self.exchange().entrance, Entrance::Replaying { .. })
             // a cancel on its way must not hit the next statement
@@ -206,13 +208,13 @@ impl Session {
         }
         let exchange = self.exchange();
         let first = exchange.units_sent == 0;
-        if !first && self.is_per_statement() && self.pin.is_none() {
+        if !first && self.is_per_statement() && self.pins().is_empty() {
             return Ok(false);
         }
         let settled_elsewhere = (exchange.side == Side::Primary && self.policy != Policy::ReadOnly)
             || exchange.block.is_open()
             || server.ledger.status() != TxStatus::Idle
-            || self.pin.is_some()
+            || !self.pins().is_empty()
             || first;
         if settled_elsewhere {
             return Ok(true);
@@ -293,7 +295,12 @@ impl Session {
                 return true;
             }
         }
-        self.note_class(class, Place::Query, text);
+        if let Some(error) = self.refusal(class) {
+            self.note_refusal(error);
+            frontend::query(REFUSED_TEXT, splice.replace(message.at, message.end()));
+        } else {
+            self.note_class(class, Place::Query, text);
+        }
         server.ledger.owe(Owed::Query, Origin::Client);
         true
     }
@@ -319,25 +326,29 @@ impl Session {
         if matches!(class.kind, Kind::Commit { .. } | Kind::Rollback { .. }) {
             exchange.effects.ask_end(unit, place);
         }
+        self.note_release(text);
         match class.effect {
             Effect::None | Effect::Deallocate => {}
-            Effect::DeallocateAll => exchange.next = Next::Waits,
+            Effect::DeallocateAll => self.exchange_mut().next = Next::Waits,
             Effect::Settings => {
+                let exchange = self.exchange_mut();
                 if exchange.effects.ask(unit, place, text) && !self.startup.is_empty() {
                     // the server's own settings are not what the client began with
                     self.exchange_mut().next = Next::Waits;
                 }
             }
             Effect::DiscardAll => {
+                let exchange = self.exchange_mut();
                 exchange.next = Next::Waits;
+                exchange.pinned_since_discard = Pins::default();
                 exchange.effects.ask_discard(unit, place);
             }
-            Effect::Pin(cause) => {
+            Effect::Pin(_) => {
                 // among several there may be a DEALLOCATE ALL
                 if class.statements == Statements::Many {
-                    exchange.next = Next::Waits;
+                    self.exchange_mut().next = Next::Waits;
                 }
-                self.pin(PinReason::Statement(cause));
+                self.pins_of(class).into_iter().for_each(|reasons| self.pin(reasons));
             }
         }
     }

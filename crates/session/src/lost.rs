@@ -21,6 +21,7 @@ use crate::{
     exchange::{Entrance, Exchange, Rerun, Side},
     io::send,
     local::Responder,
+    pin::Pins,
     session::{ClientBody, End, Phase, Session},
     stats::count,
 };
@@ -106,6 +107,7 @@ impl Session {
                 names.iter().for_each(|name| drop(self.names.remove(name)));
                 self.put_back(&bytes);
                 self.body = ClientBody::Boundary; // the head of what was under way is among them
+                self.keep_pins(Pins::default()); // whatever it does, it does elsewhere
                 self.reruns += 1;
                 self.primary_only |= exchange.side == Side::Replica && matches!(loss, Loss::Refused(_));
                 count(&self.pools.stats.reads_rerun, 1);
@@ -127,21 +129,20 @@ impl Session {
         send(cx, &mut self.stream, &mut self.output, &exchange.held_back).map_err(End::ClientIo)?;
         let loss = match loss {
             // later there is more on a pinned connection than the settings
-            Loss::Replay(error) if self.pin.is_none() || exchange.units_done(&server.ledger) == 0 => {
+            Loss::Replay(error) if self.pins().is_empty() || exchange.units_done(&server.ledger) == 0 => {
                 return self.replay_failed(cx, server, &exchange, *error);
             }
-            Loss::Unsuited(error) if self.pin.is_some() => {
+            Loss::Unsuited(error) if !self.pins().is_empty() => {
                 return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
             }
             loss => loss,
         };
-        if let Some(reason) = self.pin {
-            let text = format!(
-                "the server connection was lost, and with it the session's state ({})",
-                reason.as_str()
-            );
+        let pins = self.pins().lost(exchange.established);
+        if !pins.is_empty() {
+            let text = format!("the server connection was lost, and with it the session's state ({pins})");
             return Err(End::Refused(Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))));
         }
+        self.keep_pins(Pins::default());
         let (error, status) = verdict(&exchange, &server.ledger, &loss);
         self.tell_loss(cx, &mut server, error, status)
     }
@@ -249,7 +250,8 @@ impl Session {
     }
 }
 
-fn aborted() -> ErrorMessage {
+/// What every statement of a failed transaction is told.
+pub(crate) fn aborted() -> ErrorMessage {
     ErrorMessage::error(
         SqlState::IN_FAILED_SQL_TRANSACTION,
         "current transaction is aborted, commands ignored until end of transaction block",

@@ -102,7 +102,7 @@ impl Session {
                 Peek::Partial { header, body } => (header, body, false),
                 Peek::Whole { header, body } => (header, body, true),
             };
-            if !whole && (body.len() as u64) < u64::from(bytes_needed(header.tag, header.body_len)) {
+            if !whole && (body.len() as u64) < u64::from(self.bytes_needed(header.tag, header.body_len)) {
                 break;
             }
             let end = at + HEADER_LEN + body.len();
@@ -205,13 +205,17 @@ impl Session {
         if self.exchange().entrance != Entrance::Open {
             return Ok(self.replay_message(server, tag, body, at, end, splice));
         }
+        if owner == Owner::Proxy && self.is_inquiring() {
+            self.inquiry_answer(tag, body);
+            return Ok(Fate::Swallow);
+        }
         match verdict {
             Verdict::Ready(Owner::Client) => {
                 self.unit_answered(server, true);
                 self.refuse_transaction(server.ledger.status())?;
             }
             Verdict::Error(owner) => {
-                let own_words = self.error_in_own_words(body, owner);
+                let own_words = self.error_in_own_words(server, body, owner);
                 self.unit_error(server);
                 if let Some(error) = own_words {
                     error.write(splice.replace(at, end));
@@ -239,6 +243,11 @@ impl Session {
             self.give_up_rerun();
         }
         Ok(if owner == Owner::Client { Fate::Forward } else { Fate::Swallow })
+    }
+
+    fn bytes_needed(&self, tag: u8, body_len: u32) -> u32 {
+        // the proxy's own question has a short answer
+        if tag == b'D' && self.is_inquiring() { body_len } else { bytes_needed(tag, body_len) }
     }
 
     /// Whether an error ends the connection, or sends the request elsewhere.
@@ -277,7 +286,7 @@ impl Session {
                 }
                 Fate::Forward
             }
-            b'A' if self.pin.is_none() => Fate::Swallow,
+            b'A' if self.pins().is_empty() => Fate::Swallow,
             b'N' if replaying => Fate::Swallow,
             _ => Fate::Forward,
         }

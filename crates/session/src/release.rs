@@ -3,10 +3,9 @@
 use std::task::Context;
 
 use pool::{Body, Reset, Server};
-use wire::message::backend::TxStatus;
 
 use crate::{
-    exchange::Entrance,
+    exchange::{Entrance, Inquiry},
     handle::ClientState,
     serve::Turn,
     session::{ClientBody, End, Phase, Session},
@@ -14,16 +13,7 @@ use crate::{
 
 impl Session {
     pub(crate) fn may_release(&self, server: &Server) -> bool {
-        server.ledger.is_answered()
-            && server.ledger.status() == TxStatus::Idle
-            && self.pin.is_none()
-            && self.body == ClientBody::Boundary
-            && !self.exchange().unit_open
-            && self.exchange().entrance == Entrance::Open
-            && server.body == Body::Boundary
-            && server.input.is_empty()
-            && server.output.is_empty()
-            && server.cancels().get() == 0
+        self.pins().is_empty() && self.is_at_rest(server)
     }
 
     /// Gives the server connection back.
@@ -68,16 +58,14 @@ impl Session {
         let mid_message =
             self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;
         // what a Flush asked for is answered and yet not committed, nor does the last status tell of it
-        let unfinished = mid_message
-            || exchange.unit_open
-            || !server.ledger.is_answered()
-            || exchange.entrance != Entrance::Open;
+        let busy = !server.ledger.is_answered() && !matches!(exchange.inquiry, Inquiry::Asked { .. });
+        let unfinished = mid_message || exchange.unit_open || busy || exchange.entrance != Entrance::Open;
         if unfinished {
             // it would be kept busy for a client that has gone: end what it does, and the connection
             self.worker.cancel_and_close(&self.pools, exchange.node, server);
             return;
         }
-        let reset = if self.pin.is_some() { Reset::Session } else { Reset::Transaction };
+        let reset = if self.pins().is_empty() { Reset::Transaction } else { Reset::Session };
         pool.reset_and_give_back(server, reset);
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     effects::Place,
     exchange::{Rerun, Unnamed},
     io::Splice,
+    refusal::REFUSED,
     scan::Scanned,
     session::{End, Session},
     stats::count,
@@ -145,7 +146,9 @@ impl Session {
                 return false;
             }
             self.note_portal(names.portal, found.as_deref());
-            if let Some(statement) = &found {
+            let refusal = found.as_ref().and_then(|statement| self.refusal(statement.class()));
+            let refused = refusal.map(|error| self.note_refusal(error)).is_some();
+            if let Some(statement) = found.as_ref().filter(|_| !refused) {
                 let place = Place::Execute(self.exchange().executes);
                 self.note_class(statement.class(), place, statement.text());
                 if !names.statement.is_empty() {
@@ -153,7 +156,12 @@ impl Session {
                 }
             }
             let after_names = message.at + HEADER_LEN + names.len;
-            match self.server_name(server, names.statement, found, message.at, splice) {
+            let name = if refused {
+                Named::Otherwise(Name::Refused)
+            } else {
+                self.server_name(server, names.statement, found, message.at, splice)
+            };
+            match name {
                 Named::AsItIs => {}
                 Named::Otherwise(name) => {
                     let body_len = message.header.body_len as usize - names.statement.len() + name.len();
@@ -280,6 +288,7 @@ enum Named {
 enum Name {
     Statement(Rc<Statement>),
     Nobody,
+    Refused,
 }
 
 impl std::ops::Deref for Name {
@@ -289,6 +298,7 @@ impl std::ops::Deref for Name {
         match self {
             Self::Statement(statement) => statement.server_name(),
             Self::Nobody => NO_STATEMENT,
+            Self::Refused => REFUSED,
         }
     }
 }

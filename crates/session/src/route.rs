@@ -209,11 +209,6 @@ impl Session {
             self.tell_parameters(&server, &mut news);
             send(cx, &mut self.stream, &mut self.output, &news).map_err(End::ClientIo)?;
         }
-        if self.pools_mode() == pool::PoolMode::Session && self.told.is_some() {
-            self.pin(PinReason::SessionPooling);
-        } else if self.wanted.breaks_lexing() && self.told.is_some() {
-            self.pin(PinReason::Statement(sql::PinCause::Settings));
-        }
         if matches!(exchange.entrance, Entrance::Replaying { .. })
             && send(cx, &mut server.stream, &mut server.output, &work.out).is_err()
         {
@@ -221,6 +216,11 @@ impl Session {
         }
         self.exchange = Some(exchange);
         self.phase = Phase::Linked(server);
+        if self.pools_mode() == pool::PoolMode::Session && self.told.is_some() {
+            self.pin(PinReason::SessionPooling);
+        } else if self.wanted.breaks_lexing() && self.told.is_some() {
+            self.pin(PinReason::Settings);
+        }
         Ok(())
     }
 

@@ -90,7 +90,8 @@ impl Session {
         match &self.phase {
             // it is for the client's request, and must not end what brings the client's settings about
             Phase::Linked(_) if self.exchange().entrance != Entrance::Open => self.handle.defer_cancel(),
-            Phase::Linked(server) if !server.ledger.is_answered() => {
+            // what the client could cancel is over when the proxy asks something of its own
+            Phase::Linked(server) if !server.ledger.is_answered() && !self.is_inquiring() => {
                 self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
             }
             Phase::Waiting(_) | Phase::Held => {
@@ -242,6 +243,11 @@ impl Session {
         }
         if self.may_release(&server) {
             return self.release(cx, server);
+        }
+        if self.should_inquire(&server) {
+            self.inquire(cx, &mut server);
+            self.phase = Phase::Linked(server);
+            return Ok(Turn::Again);
         }
         // the proxy's own answers come without a server that would slow down for a client that does not read
         if !self.may_forward(&server) || self.output.len() > OUTPUT_MAX {

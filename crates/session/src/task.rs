@@ -62,7 +62,6 @@ impl SessionTask {
             startup,
             told: None,
             written: None,
-            pin: None,
             policy,
             primary_only: false,
             reruns: 0,

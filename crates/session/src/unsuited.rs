@@ -24,11 +24,11 @@ impl Session {
         let exchange = self.exchange();
         let in_block = exchange.block.is_open();
         match (exchange.side, self.policy) {
-            (Side::Replica, _) if in_block && self.pin.is_none() => self.find(rest, |class, text| {
+            (Side::Replica, _) if in_block && self.pins().is_empty() => self.find(rest, |class, text| {
                 let locks = class.kind == Kind::Write && mentions(text, b"advisory");
                 (locks || matches!(class.effect, Effect::Pin(_))).then(needs_primary)
             }),
-            (Side::Primary, Policy::ReadOnly) if in_block || self.pin.is_some() => {
+            (Side::Primary, Policy::ReadOnly) if in_block || !self.pins().is_empty() => {
                 self.find(rest, |class, text| {
                     let reopens = match class.kind {
                         Kind::Begin { replica } => !replica,

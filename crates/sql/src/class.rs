@@ -75,29 +75,62 @@ pub enum Effect {
     /// `DEALLOCATE` of one statement: [`deallocated_name`](crate::deallocated_name) names it.
     Deallocate,
     /// Something that only this server connection has: the client must keep it.
-    Pin(PinCause),
+    Pin(PinCauses),
 }
 
 impl Effect {
+    /// Something that the client must keep its server connection for.
+    #[must_use]
+    pub const fn pin(cause: PinCause) -> Self {
+        Self::Pin(PinCauses::of(cause))
+    }
+
     /// The effect of running one after the other in one text.
     #[must_use]
     pub(crate) fn then(self, next: Self) -> Self {
         match (self, next) {
             (Self::None, effect) | (effect, Self::None) => effect,
-            (pin @ Self::Pin(_), _) | (_, pin @ Self::Pin(_)) => pin,
+            (Self::Pin(causes), Self::Pin(more)) => Self::Pin(causes.and(more)),
+            // that it is pinned will end before the settings do
+            (Self::Pin(causes), _) | (_, Self::Pin(causes)) => {
+                Self::Pin(causes.and(PinCauses::of(PinCause::Mixed)))
+            }
             (Self::Settings, Self::Settings) => Self::Settings,
             (
                 Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
                 Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
-            ) => Self::Pin(PinCause::Mixed),
+            ) => Self::pin(PinCause::Mixed),
         }
     }
 }
 
-/// Why a client must keep its server connection.
+/// Why a client must keep its server connection: one cause or several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PinCauses(u8);
+
+impl PinCauses {
+    /// One.
+    #[must_use]
+    pub const fn of(cause: PinCause) -> Self {
+        Self(1 << cause as u8)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = PinCause> {
+        PinCause::ALL.into_iter().filter(move |cause| self.0 & Self::of(*cause).0 != 0)
+    }
+}
+
+/// A cause for which a client must keep its server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PinCause {
-    /// A temporary table, view, sequence or function, or a `search_path` that makes the next table temporary.
+    /// A temporary table, view, sequence, function or anything else in the temporary schema.
     TemporaryTable,
     /// `LISTEN`.
     Listen,
@@ -109,8 +142,22 @@ pub enum PinCause {
     HoldCursor,
     /// `LOAD`.
     Load,
-    /// A setting, or other session state, that cannot be followed from the text alone.
+    /// A setting, or other session state, that cannot be followed from the text alone, such as a `search_path` that
+    /// makes the next table temporary.
     Settings,
     /// Several effects whose order or outcome the text does not show, such as `BEGIN; SET …; COMMIT`.
     Mixed,
+}
+
+impl PinCause {
+    const ALL: [Self; 8] = [
+        Self::TemporaryTable,
+        Self::Listen,
+        Self::SqlPrepare,
+        Self::AdvisoryLock,
+        Self::HoldCursor,
+        Self::Load,
+        Self::Settings,
+        Self::Mixed,
+    ];
 }

@@ -19,13 +19,15 @@ mod classify;
 mod functions;
 mod hint;
 mod name;
+mod release;
 mod settings;
 mod shape;
 mod token;
 
-pub use class::{Class, Effect, Kind, PinCause, Statements};
+pub use class::{Class, Effect, Kind, PinCause, PinCauses, Statements};
 pub use classify::classify;
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
+pub use release::may_release;
 pub use settings::{SettingChange, deallocated_name, setting_changes};
 pub use shape::shape;

@@ -28,6 +28,7 @@ const LAYOUTS: &[(&str, &str)] = &[
         "name|cluster|host|port|region|zone|role|health|timeline|wal_lsn|replay_lsn|lag_bytes|lag_ms|rtt_ms|\
          sampled_ms_ago|server_version|active|idle|reads|writes",
     ),
+    ("PINNED", "database|user|client_id|addr|node|server_pid|reason|since|age_seconds"),
     (
         "POOLS",
         "database|user|cl_active|cl_waiting|cl_active_cancel_req|cl_waiting_cancel_req|sv_active|sv_active_cancel|\

@@ -1,8 +1,10 @@
 //! Many clients, few servers.
 
 mod leaks;
+mod pins;
 mod pipelines;
 mod session_mode;
+mod session_state;
 mod sharing;
 mod statement_mode;
 mod statements;

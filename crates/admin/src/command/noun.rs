@@ -9,6 +9,7 @@ pub(crate) enum Noun {
     Limits,
     Lists,
     Nodes,
+    Pinned,
     Pools,
     Regions,
     Servers,
@@ -24,7 +25,7 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Clients,
         Self::Config,
         Self::Databases,
@@ -33,6 +34,7 @@ impl Noun {
         Self::Limits,
         Self::Lists,
         Self::Nodes,
+        Self::Pinned,
         Self::Pools,
         Self::Regions,
         Self::Servers,
@@ -57,6 +59,7 @@ impl Noun {
             Self::Limits => "LIMITS",
             Self::Lists => "LISTS",
             Self::Nodes => "NODES",
+            Self::Pinned => "PINNED",
             Self::Pools => "POOLS",
             Self::Regions => "REGIONS",
             Self::Servers => "SERVERS",

@@ -19,6 +19,12 @@ pub(super) const COLUMNS: &[Column] = columns![
 pub(super) const MORE_OF_CLIENTS: &[Column] =
     columns![worker Int4, activity Text, node Text, server_pid Int4, pinned Text];
 
+/// Of SHOW PINNED.
+pub(super) const PINNED: &[Column] = columns![
+    database Text, user Text, client_id Int4, addr Text, node Text, server_pid Int4, reason Text, since Text,
+    age_seconds Int4,
+];
+
 /// Behind them in SHOW EXTENDED SERVERS.
 pub(super) const MORE_OF_SERVERS: &[Column] = columns![worker Int4, cluster Text, node Text, client_id Int4];
 
@@ -33,12 +39,35 @@ pub(super) fn clients(view: &View<'_>, extended: bool, table: &mut Table) {
                     client.state.as_str().into(),
                     client.node.map(|node| view.node_name(cluster, node)).into(),
                     client.node.map(|_| client.server_process).into(),
-                    client.pinned.into(),
+                    client.pinned.as_ref().map(|(reasons, _)| reasons.clone()).into(),
                 ]);
             }
             table.push(row);
         }
     }
+}
+
+/// A row for each client that keeps its server connection after the end of a transaction.
+pub(super) fn pinned(view: &View<'_>, table: &mut Table) {
+    for client in view.reports.iter().flat_map(|report| &report.clients) {
+        let Some((reasons, age)) = &client.pinned else { continue };
+        let cluster = view.cluster_of(&client.database);
+        table.push([
+            client.database.to_string().into(),
+            client.user.to_string().into(),
+            client.id.0.into(),
+            address(client).into(),
+            client.node.map(|node| view.node_name(cluster, node)).into(),
+            client.node.map(|_| client.server_process).into(),
+            reasons.clone().into(),
+            time(view, *age).into(),
+            age.as_secs().into(),
+        ]);
+    }
+}
+
+fn address(client: &ClientReport) -> String {
+    client.address.map_or_else(|| "unix".to_owned(), |address| address.ip().to_string())
 }
 
 fn client_row(view: &View<'_>, client: &ClientReport) -> Vec<Cell> {
@@ -49,14 +78,13 @@ fn client_row(view: &View<'_>, client: &ClientReport) -> Vec<Cell> {
         ClientState::Waiting | ClientState::Held => ("waiting", true),
     };
     let link = client.node.map(|_| server_pointer(client.server_process)).unwrap_or_default();
-    let address = client.address.map_or_else(|| "unix".to_owned(), |address| address.ip().to_string());
     row(Connection {
         kind: "C",
         user: &client.user,
         database: &client.database,
         replication: client.purpose.as_str(),
         state,
-        address,
+        address: address(client),
         port: client.address.map_or(0, |address| address.port()),
         connect_time: time(view, client.connected_for),
         request_time: time(view, client.requested_ago),

@@ -80,6 +80,7 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Limits => limits::LIMITS,
         Noun::Lists => databases::LISTS,
         Noun::Nodes => nodes::NODES,
+        Noun::Pinned => connections::PINNED,
         Noun::Pools => pools::COLUMNS,
         Noun::Regions => nodes::REGIONS,
         Noun::State => proxy::STATE,
@@ -107,6 +108,7 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         | Noun::Limits
         | Noun::Lists
         | Noun::Nodes
+        | Noun::Pinned
         | Noun::Regions
         | Noun::State
         | Noun::StatsAverages
@@ -158,6 +160,7 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Limits => limits::limits(view, table),
         Noun::Lists => databases::lists(view, table),
         Noun::Nodes => nodes::nodes(view, table),
+        Noun::Pinned => connections::pinned(view, table),
         Noun::Pools if extended => pools::by_node(view, table),
         Noun::Pools => pools::pools(view, table),
         Noun::Regions => nodes::regions(view, table),

@@ -157,19 +157,26 @@ fn kind(kind: Kind) -> &'static str {
 fn effect(effect: Effect) -> Cell {
     match effect {
         Effect::None => return Cell::Null,
+        Effect::Pin(causes) => {
+            let causes: Vec<_> = causes.iter().map(cause).collect();
+            return format!("keeps its server connection: {}", causes.join(", ")).into();
+        }
         Effect::Settings => "changes settings, which are followed",
         Effect::DiscardAll => "resets the session",
         Effect::DeallocateAll | Effect::Deallocate => "forgets prepared statements",
-        Effect::Pin(cause) => match cause {
-            PinCause::TemporaryTable => "keeps its server connection: temporary object",
-            PinCause::Listen => "keeps its server connection: LISTEN",
-            PinCause::SqlPrepare => "keeps its server connection: PREPARE",
-            PinCause::AdvisoryLock => "keeps its server connection: advisory lock",
-            PinCause::HoldCursor => "keeps its server connection: WITH HOLD",
-            PinCause::Load => "keeps its server connection: LOAD",
-            PinCause::Settings => "keeps its server connection: settings that cannot be followed",
-            PinCause::Mixed => "keeps its server connection: several effects",
-        },
     }
     .into()
+}
+
+fn cause(cause: PinCause) -> &'static str {
+    match cause {
+        PinCause::TemporaryTable => "temporary object",
+        PinCause::Listen => "LISTEN",
+        PinCause::SqlPrepare => "PREPARE",
+        PinCause::AdvisoryLock => "advisory lock",
+        PinCause::HoldCursor => "WITH HOLD",
+        PinCause::Load => "LOAD",
+        PinCause::Settings => "settings that cannot be followed",
+        PinCause::Mixed => "several effects",
+    }
 }

@@ -138,9 +138,19 @@ fn pools_are_summed_over_nodes_and_workers() {
     check(
         "show extended pools",
         &[
-            "shop | app | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 0 | 0 | 2 | 2 | 1000 | transaction | - | main | eu-1 | f",
-            "shop | app | 2 | 2 | 0 | 0 | 2 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 1000 | transaction | - | main | us-1 | f",
+            "shop | app | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 0 | 0 | 2 | 2 | 1000 | transaction | - | main | eu-1 | f | 2",
+            "shop | app | 2 | 2 | 0 | 0 | 2 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 1000 | transaction | - | main | us-1 | f | 0",
         ],
+    );
+}
+
+#[test]
+fn those_who_keep_a_connection_are_shown_with_why_and_since_when() {
+    let (columns, rows) = show("show pinned");
+    assert_eq!(columns.len(), 9);
+    assert!(
+        rows.iter().all(|row| row.contains(" | 4711 | temporary table | ") && row.ends_with(" | 90")),
+        "{rows:#?}"
     );
 }
 

@@ -199,8 +199,8 @@ fn report(worker: usize) -> WorkerReport {
         requested_ago: Duration::from_micros(3_000_250),
         node: node.map(NodeId),
         server_process: 4711,
-        pinned: node.map(|_| "temporary table"),
         purpose: Purpose::Session,
+        pinned: node.map(|_| ("temporary table".to_owned(), Duration::from_secs(90))),
         tls: true,
         statements: 2,
     };
@@ -235,8 +235,8 @@ fn report(worker: usize) -> WorkerReport {
         ],
         servers: vec![server(1, Some(id(1))), server(0, None)],
         pools: vec![
-            pool(0, Counts { live: 2, idle: 1, dialing: 1, waiting: 0, stale: 0 }),
-            pool(1, Counts { live: 1, idle: 0, dialing: 0, waiting: 1, stale: 0 }),
+            pool(0, Counts { live: 2, idle: 1, dialing: 1, waiting: 0, stale: 0, pinned: 1 }),
+            pool(1, Counts { live: 1, idle: 0, dialing: 0, waiting: 1, stale: 0, pinned: 0 }),
         ],
         stats: vec![stats("shop", 2), stats("lab", 1)],
     }

@@ -223,6 +223,8 @@ fn pool_settings(pool: &Pool) -> pool::Settings {
         server_lifetime: pool.server_lifetime.value.0,
         server_idle_timeout: pool.server_idle_timeout.value.0,
         connect_timeout: pool.connect_timeout.value.0,
+        session_state: pool.session_state.value.0,
+        max_pinned: pool.max_pinned.value.map(|count| count.0),
         max_prepared_statements: pool.max_prepared_statements.value.0,
     }
 }

@@ -1,10 +1,10 @@
 //! Bounds and preferences for what passes through.
 
-use pool::PoolMode;
+use pool::{PoolMode, StatePolicy};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 
 use crate::{
-    section::{Preset::Text, section},
+    section::{Preset::Text, Preset::Unset, section},
     value::{Count, FunctionName, List, OneOf, Size, Time},
 };
 
@@ -38,6 +38,13 @@ section! {
         server_idle_timeout: Time<1000, { 30 * DAY }> = Text("10min"), Reload;
         /// How long dialing a server and logging in may take.
         connect_timeout: Time<1, 600_000> = Text("5s"), Reload;
+        /// With mode = "transaction", what becomes of statements that leave something behind which only their server
+        /// connection has, such as a temporary table or an advisory lock: "pin" (the client keeps the connection
+        /// until that is gone), "refuse" (0A000) or "allow" (it stays behind for whoever comes next).
+        session_state: OneOf<StatePolicy> = Text("pin"), Reload;
+        /// Most connections of one pool that clients keep in this way; one more statement that would is refused with
+        /// 53400. Three quarters of size if it is not set.
+        max_pinned: Option<Count<0, 100_000>> = Unset("15"), Reload;
         /// Most prepared statements that are kept on one server connection.
         max_prepared_statements: Count<1, 100_000> = Text("200"), Reload;
         /// A statement that runs for longer is cancelled, and fails with 57014. 0s: no limit.

@@ -32,6 +32,8 @@ pub struct Pool {
     /// Connections that exist or are being made, wherever they are.
     live: Cell<u32>,
     dialing: Cell<u32>,
+    /// Connections that their clients keep after a transaction.
+    pinned: Cell<u32>,
     generation: Cell<u64>,
     /// How many of `live` are of an earlier generation.
     stale: Cell<u32>,
@@ -63,6 +65,7 @@ impl Pool {
             waiters: RefCell::default(),
             live: Cell::default(),
             dialing: Cell::default(),
+            pinned: Cell::default(),
             generation: Cell::default(),
             stale: Cell::default(),
             dial_not_before: Cell::default(),
@@ -261,6 +264,17 @@ impl Pool {
         }
     }
 
+    /// One connection more is pinned, or one less.
+    pub(crate) fn pinned_cell(&self) -> &Cell<u32> {
+        &self.pinned
+    }
+
+    /// Connections that their clients keep after a transaction, other than for session pooling.
+    #[must_use]
+    pub fn pinned(&self) -> u32 {
+        self.pinned.get()
+    }
+
     /// A failure that may pass sends everybody back to decide again; any other is the answer to all who wait for a
     /// first connection, since it would be the same for each.
     fn fail_waiters(&self, failure: DialFailure) {
@@ -340,6 +354,7 @@ impl Pool {
             dialing: self.dialing.get(),
             waiting: count(self.waiters.borrow().len()),
             stale: self.stale.get(),
+            pinned: self.pinned.get(),
         }
     }
 

@@ -45,10 +45,10 @@ pub struct ClientReport {
     pub node: Option<NodeId>,
     /// The server process of that connection.
     pub server_process: u32,
-    /// Why it keeps that connection after a transaction.
-    pub pinned: Option<&'static str>,
     /// What it came for.
     pub purpose: Purpose,
+    /// Why it keeps that connection after a transaction, and for how long it has done so.
+    pub pinned: Option<(String, Duration)>,
     /// It speaks TLS.
     pub tls: bool,
     /// Its named prepared statements.
@@ -204,7 +204,9 @@ impl Worker {
                 requested_ago: now.duration_since(handle.request_at.get()),
                 node: handle.node.get(),
                 server_process: handle.server_process.get(),
-                pinned: handle.pinned.get(),
+                pinned: Some(handle.pinned.get())
+                    .filter(|pins| !pins.is_empty())
+                    .map(|pins| (pins.to_string(), now.duration_since(handle.pinned_since.get()))),
                 purpose: handle.purpose,
                 tls: handle.tls,
                 statements: handle.statements.get(),

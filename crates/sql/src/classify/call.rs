@@ -114,7 +114,7 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
 
     fn pin(&mut self, cause: PinCause) {
         self.raise(Access::Write);
-        self.effect = self.effect.then(Effect::Pin(cause));
+        self.effect = self.effect.then(Effect::pin(cause));
     }
 
     /// `set_config` among other things: harmless to the session only if its third argument is the word `true`.

@@ -126,7 +126,7 @@ impl Total {
                     Effect::None | Effect::Pin(_) => effect,
                     // answered for the server only where nothing else has to be run: see `Effect::Deallocate`
                     Effect::Deallocate => Effect::None,
-                    _ if control == Control::Present => Effect::Pin(PinCause::Mixed),
+                    _ if control == Control::Present => Effect::pin(PinCause::Mixed),
                     _ => effect,
                 };
                 (verdict, effect, Statements::Many, false)

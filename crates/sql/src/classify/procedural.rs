@@ -87,5 +87,5 @@ fn effect_of_word(before: Before, word: &[u8]) -> Effect {
         _ if starts("pg_advisory_lock") || starts("pg_try_advisory_lock") => PinCause::AdvisoryLock,
         _ => return Effect::None,
     };
-    Effect::Pin(cause)
+    Effect::pin(cause)
 }

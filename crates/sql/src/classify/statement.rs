@@ -58,12 +58,12 @@ where
         Keyword::Select | Keyword::With | Keyword::Values | Keyword::Table => (Form::Query, Effect::None),
         _ if first.kind == TokenKind::Open => (Form::Query, Effect::None),
         Keyword::Insert | Keyword::Update | Keyword::Delete | Keyword::Merge => (Form::Change, Effect::None),
-        Keyword::Create if creates_temporary(tokens) => (Form::Create, Effect::Pin(PinCause::TemporaryTable)),
+        Keyword::Create if creates_temporary(tokens) => (Form::Create, Effect::pin(PinCause::TemporaryTable)),
         Keyword::Create => (Form::Create, Effect::None),
-        Keyword::Listen => (Form::Unknown, Effect::Pin(PinCause::Listen)),
-        Keyword::Load => (Form::Unknown, Effect::Pin(PinCause::Load)),
-        Keyword::Prepare => (Form::Unknown, Effect::Pin(PinCause::SqlPrepare)),
-        Keyword::Declare if holds(tokens) => (Form::Unknown, Effect::Pin(PinCause::HoldCursor)),
+        Keyword::Listen => (Form::Unknown, Effect::pin(PinCause::Listen)),
+        Keyword::Load => (Form::Unknown, Effect::pin(PinCause::Load)),
+        Keyword::Prepare => (Form::Unknown, Effect::pin(PinCause::SqlPrepare)),
+        Keyword::Declare if holds(tokens) => (Form::Unknown, Effect::pin(PinCause::HoldCursor)),
         _ => (Form::Unknown, Effect::None),
     };
     let mut outcome = Scan::new(form, functions).statement(first, tokens);
@@ -94,7 +94,7 @@ fn setting(statement: &SetStatement<'_>) -> Outcome {
             Outcome::new(Kind::Session, Effect::Settings)
         }
         SetStatement::Transaction => Outcome::new(Kind::Control, Effect::None),
-        SetStatement::Pin(cause) => Outcome::new(Kind::Session, Effect::Pin(*cause)),
+        SetStatement::Pin(cause) => Outcome::new(Kind::Session, Effect::pin(*cause)),
     }
 }
 

@@ -207,7 +207,7 @@ fn value<'a>(name: SettingName<'a>, tokens: &mut Tokenizer<'a>) -> SetStatement<
         Lifetime::Session => match first {
             None => SetStatement::Pin(PinCause::Settings),
             Some(first) if name.is("search_path") && is_temporary_schema(first.text()) => {
-                SetStatement::Pin(PinCause::TemporaryTable)
+                SetStatement::Pin(PinCause::Settings)
             }
             Some(_) => SetStatement::Set(name),
         },

@@ -56,9 +56,9 @@ fn settings_that_cannot() {
 
 #[test]
 fn a_search_path_that_makes_the_next_table_temporary_pins() {
-    check("set search_path = pg_temp, public", session_pin(PinCause::TemporaryTable));
-    check("set search_path to \"pg_temp\"", session_pin(PinCause::TemporaryTable));
-    check("set schema 'pg_temp'", session_pin(PinCause::TemporaryTable));
+    check("set search_path = pg_temp, public", session_pin(PinCause::Settings));
+    check("set search_path to \"pg_temp\"", session_pin(PinCause::Settings));
+    check("set schema 'pg_temp'", session_pin(PinCause::Settings));
     check("select set_config('search_path', 'pg_temp,a', false)", pin(PinCause::Settings));
 }
 
