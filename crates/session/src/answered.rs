@@ -66,6 +66,11 @@ impl Session {
     pub(crate) fn unit_error(&mut self, server: &mut Server) {
         self.give_up_rerun();
         self.exchange_mut().unit_failed = true;
+        self.forget_unconfirmed(server);
+    }
+
+    /// The present unit failed: what it did to statements and was not confirmed is skipped.
+    pub(crate) fn forget_unconfirmed(&mut self, server: &mut Server) {
         let unit = self.exchange().units_done(&server.ledger);
         self.take_back(&mut server.prepared, unit);
         server.prepared.set_unnamed(None);

@@ -85,6 +85,18 @@ pub(crate) enum Next {
     Waits,
 }
 
+/// Whether the present request runs again on account of a statement that has to be prepared anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Again {
+    /// It does not.
+    #[default]
+    No,
+    /// It does once the server has said ReadyForQuery.
+    AfterReady,
+    /// It does now.
+    Now,
+}
+
 /// Whether the server is asked what is left of what pins the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inquiry {
@@ -159,6 +171,7 @@ pub(crate) struct Exchange {
     pub(crate) writes: Writes,
     /// Why the next unit cannot follow here.
     pub(crate) unsuited: Option<Box<ErrorMessage>>,
+    pub(crate) again: Again,
     pub(crate) inquiry: Inquiry,
     /// What pinned the session when its last transaction ended.
     pub(crate) established: Pins,
@@ -197,6 +210,7 @@ impl Exchange {
             block: Block::default(),
             writes: Writes::default(),
             unsuited: None,
+            again: Again::No,
             inquiry: Inquiry::NotDue { since: now },
             established: Pins::default(),
             pinned_since_discard: Pins::default(),

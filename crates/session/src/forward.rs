@@ -18,7 +18,7 @@ use wire::{
 use crate::{
     clock::Timed,
     effects::Place,
-    exchange::{Block, Entrance, Next, Rerun, Side},
+    exchange::{Again, Block, Entrance, Next, Rerun, Side},
     io::{Splice, send},
     oversized::{BIND_NAMES_MAX, Pieces, in_pieces, too_long},
     pin::Pins,
@@ -45,6 +45,7 @@ impl Session {
     pub(crate) fn may_forward(&self, server: &Server) -> bool {
         server.output.is_empty()
             && !self.is_inquiring()
+            && self.exchange().again == Again::No
             && server.ledger.len() < REPLIES_OWED_MAX
             && !matches!(self.exchange().entrance, Entrance::Replaying { .. })
             // a cancel on its way must not hit the next statement

@@ -46,7 +46,7 @@ pub(crate) enum Loss {
 }
 
 /// A request is run elsewhere at most so often before its client hears of the trouble.
-const RERUNS_MAX: u8 = 10;
+pub(crate) const RERUNS_MAX: u8 = 10;
 
 impl Session {
     /// Whether an error means "ask another node": on a replica whatever a hot standby refuses, on the primary that it

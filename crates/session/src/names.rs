@@ -30,6 +30,14 @@ impl Names {
         }
     }
 
+    /// Puts `new` wherever `old` is.
+    pub(crate) fn replace(&mut self, old: &Rc<Statement>, new: &Rc<Statement>) {
+        let named = self.named.iter_mut().flat_map(|named| named.values_mut());
+        for statement in named.chain(&mut self.unnamed).filter(|statement| Rc::ptr_eq(statement, old)) {
+            *statement = Rc::clone(new);
+        }
+    }
+
     /// Takes a name away.
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Rc<Statement>> {
         if name.is_empty() {

@@ -15,7 +15,7 @@ use wire::{
 
 use crate::{
     answered::is_stale_plan,
-    exchange::{Entrance, Rerun},
+    exchange::{Again, Entrance, Rerun},
     io::{Splice, send},
     lost::Loss,
     session::{End, Session},
@@ -210,9 +210,16 @@ impl Session {
             return Ok(Fate::Swallow);
         }
         match verdict {
+            Verdict::Ready(Owner::Client) if self.exchange().again == Again::AfterReady => {
+                self.exchange_mut().again = Again::Now;
+                return Ok(Fate::Swallow);
+            }
             Verdict::Ready(Owner::Client) => {
                 self.unit_answered(server, true);
                 self.refuse_transaction(server.ledger.status())?;
+            }
+            Verdict::Error(Owner::Client) if self.prepares_again(server, &ErrorView::read(body)) => {
+                return Ok(Fate::Swallow);
             }
             Verdict::Error(owner) => {
                 let own_words = self.error_in_own_words(server, body, owner);

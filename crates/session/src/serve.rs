@@ -11,7 +11,7 @@ use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
     clock::Timed,
-    exchange::{Entrance, Side},
+    exchange::{Again, Entrance, Side},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
     local::Progress,
@@ -265,6 +265,7 @@ impl Session {
         work: &mut Work,
     ) -> Result<Turn, End> {
         match self.receive(cx, &mut server, chunk, &mut work.out) {
+            Ok(Received::All) if self.exchange().again == Again::Now => self.run_again(cx, server),
             Ok(Received::All) if self.may_release(&server) => self.release(cx, server),
             Ok(Received::All) => {
                 self.phase = Phase::Linked(server);

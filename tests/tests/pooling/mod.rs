@@ -1,5 +1,6 @@
 //! Many clients, few servers.
 
+mod again;
 mod leaks;
 mod pins;
 mod pipelines;
