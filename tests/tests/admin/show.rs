@@ -72,6 +72,7 @@ const LAYOUTS: &[(&str, &str)] = &[
 async fn every_noun_answers_psql_and_drivers_with_its_columns() {
     let herd = Herd::common();
     let mut busy = herd.connect().await;
+    busy.execute("create temp table shown (a int)").await; // it is pinned
     busy.execute("begin").await;
     let proxy = herd.proxy(0);
     let client = driver(proxy, proxy.admin_login()).await;
