@@ -22,7 +22,7 @@ const fn kind(
     Kind { name, dirty, probe, clean }
 }
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 32] = [
     kind("SET", &["set work_mem = '7MB'"], "show work_mem", "4MB"),
     kind(
         "SET of two in one text",
@@ -87,6 +87,76 @@ const KINDS: [Kind; 20] = [
         "select count(*) from pg_cursors",
         "0",
     ),
+    kind(
+        "temporary view",
+        &["create temp view leaked_view as select 1 as a"],
+        "select coalesce(to_regclass('pg_temp.leaked_view')::text, '')",
+        "",
+    ),
+    kind(
+        "temporary sequence",
+        &["create temp sequence leaked_sequence", "select nextval('leaked_sequence')"],
+        "select coalesce(to_regclass('pg_temp.leaked_sequence')::text, '')",
+        "",
+    ),
+    kind(
+        "SELECT INTO TEMP",
+        &["select 1 as a into temp leaked_into"],
+        "select coalesce(to_regclass('pg_temp.leaked_into')::text, '')",
+        "",
+    ),
+    kind(
+        "function in pg_temp",
+        &["create function pg_temp.leaked_function() returns int language sql as 'select 1'"],
+        "select count(*) from pg_proc where pronamespace = pg_my_temp_schema()",
+        "0",
+    ),
+    kind(
+        "type in pg_temp",
+        &["create type pg_temp.leaked_type as enum ('a')"],
+        "select count(*) from pg_type where typnamespace = pg_my_temp_schema()",
+        "0",
+    ),
+    kind(
+        "temporary table ON COMMIT DROP",
+        &["begin; create temp table leaked_drop (a int) on commit drop; commit"],
+        "select coalesce(to_regclass('pg_temp.leaked_drop')::text, '')",
+        "",
+    ),
+    kind(
+        "temporary table in DO",
+        &["do $$ begin create temp table leaked_do (a int); end $$"],
+        "select coalesce(to_regclass('pg_temp.leaked_do')::text, '')",
+        "",
+    ),
+    kind(
+        "temporary table and SET in one text",
+        &["create temp table leaked_both (a int); set work_mem = '7MB'", "drop table leaked_both"],
+        "show work_mem",
+        "4MB",
+    ),
+    kind(
+        "search_path into pg_temp",
+        &["set search_path = pg_temp, public"],
+        "show search_path",
+        "\"$user\", public",
+    ),
+    kind(
+        "PREPARE in a transaction",
+        &["begin; prepare leaked_too as select 1; rollback"],
+        "select count(*) from pg_prepared_statements where name = 'leaked_too'",
+        "0",
+    ),
+    kind(
+        "WITH HOLD cursor next to a temporary table",
+        &[
+            "begin; declare leaked_next cursor with hold for select 1; create temp table leaked_next (a int); commit",
+            "drop table leaked_next",
+        ],
+        "select count(*) from pg_cursors",
+        "0",
+    ),
+    kind("row_security", &["set row_security = off"], "show row_security", "on"),
     kind(
         "DISCARD ALL after SET",
         &["set work_mem = '7MB'", "discard all", "set work_mem = '6MB'"],
@@ -191,6 +261,7 @@ async fn check(herd: &Herd, exit: Exit) {
     if herd.psql_directly("select count(*) from unfinished").unwrap() != "0" {
         leaks.push("another client committed what was not finished".to_owned());
     }
+    println!("{exit:?}: {} cells, {} leaks", KINDS.len(), leaks.len());
     assert!(leaks.is_empty(), "{exit:?}:\n{}", leaks.join("\n"));
 }
 
