@@ -35,9 +35,8 @@ impl Session {
         // A client that does not ask for a description takes the rows for what they were: it has to hear of it.
         let stale = is_stale_plan(view) && asks_for_description(bytes);
         let lost = |statement: &Rc<Statement>| {
-            let name = statement.server_name();
             view.code == Some(SqlState::INVALID_SQL_STATEMENT_NAME)
-                && view.message.windows(name.len()).any(|part| part == name)
+                && names(view.message, statement.server_name())
         };
         if !stale && !exchange.bound.iter().any(|(_, statement)| lost(statement)) {
             return false;
@@ -76,6 +75,14 @@ impl Session {
     }
 }
 
+/// Whether a message has this name in it, in whatever quotes its language uses, and not as the start of a longer one.
+fn names(message: &[u8], name: &[u8]) -> bool {
+    let with_next = name.len().saturating_add(1);
+    message
+        .windows(with_next)
+        .any(|part| part.strip_prefix(name).is_some_and(|next| !next.iter().all(u8::is_ascii_digit)))
+}
+
 /// Whether a Describe is among these messages.
 fn asks_for_description(mut messages: &[u8]) -> bool {
     while let Ok(Peek::Whole { header, .. }) = peek(messages, Direction::Frontend, MESSAGE_LIMIT) {
@@ -85,4 +92,17 @@ fn asks_for_description(mut messages: &[u8]) -> bool {
         messages = messages.get(header.total_len()..).unwrap_or_default();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn a_name_is_not_found_in_a_longer_one() {
+        let message = "prepared statement \"pgherd_12\" does not exist".as_bytes();
+        assert!(names(message, b"pgherd_12"));
+        assert!(!names(message, b"pgherd_1"));
+        assert!(names("vorbereitete Anweisung »pgherd_1« existiert nicht".as_bytes(), b"pgherd_1"));
+    }
 }
