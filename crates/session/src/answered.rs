@@ -17,7 +17,7 @@ use wire::{
 use crate::{
     clock::Timed,
     effects::Change,
-    exchange::{Block, Side},
+    exchange::{Block, Functions, Side},
     pin::PinReason,
     session::Session,
     stats::{add, count},
@@ -28,6 +28,15 @@ use crate::{
 /// same text anew must get a new plan, so the text becomes a new statement.
 pub(crate) fn is_stale_plan(view: &ErrorView<'_>) -> bool {
     view.code == Some(SqlState::FEATURE_NOT_SUPPORTED) && view.routine == b"RevalidateCachedQuery"
+}
+
+/// Whether a command tag says that functions were made, changed or dropped.
+fn is_of_function(tag: &[u8]) -> bool {
+    let object = [&b"CREATE "[..], b"ALTER ", b"DROP "].iter().find_map(|verb| tag.strip_prefix(*verb));
+    matches!(
+        object,
+        Some(b"FUNCTION\0" | b"PROCEDURE\0" | b"ROUTINE\0" | b"AGGREGATE\0" | b"EXTENSION\0" | b"SCHEMA\0")
+    )
 }
 
 impl Session {
@@ -86,6 +95,9 @@ impl Session {
             }
             _ => {}
         }
+        if is_of_function(body) {
+            self.exchange_mut().functions = Functions::Changed;
+        }
         let unit = self.exchange().units_done(&server.ledger);
         self.exchange_mut().effects.completed(unit, body);
     }
@@ -137,6 +149,9 @@ impl Session {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));
         }
         if status == TxStatus::Idle {
+            if std::mem::take(&mut self.exchange_mut().functions) == Functions::Changed {
+                self.worker.refresh_functions(&self.pools); // before the commit nobody else could see them
+            }
             self.note_end_of_transaction();
             count(&self.pools.stats.transactions, 1);
             add(&self.pools.stats.transaction_time, now.duration_since(started));

@@ -85,6 +85,14 @@ pub(crate) enum Next {
     Waits,
 }
 
+/// Whether functions were made, changed or dropped in the present transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Functions {
+    #[default]
+    Unchanged,
+    Changed,
+}
+
 /// Whether the present request runs again on account of a statement that has to be prepared anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Again {
@@ -172,6 +180,7 @@ pub(crate) struct Exchange {
     /// Why the next unit cannot follow here.
     pub(crate) unsuited: Option<Box<ErrorMessage>>,
     pub(crate) again: Again,
+    pub(crate) functions: Functions,
     pub(crate) inquiry: Inquiry,
     /// What pinned the session when its last transaction ended.
     pub(crate) established: Pins,
@@ -211,6 +220,7 @@ impl Exchange {
             writes: Writes::default(),
             unsuited: None,
             again: Again::No,
+            functions: Functions::default(),
             inquiry: Inquiry::NotDue { since: now },
             established: Pins::default(),
             pinned_since_discard: Pins::default(),

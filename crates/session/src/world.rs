@@ -11,6 +11,9 @@ use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings};
 pub trait FunctionSource: fmt::Debug + Send + Sync {
     /// What is known of the functions of `database`, as the servers call it, by now. Never waits.
     fn functions(&self, database: &str) -> FunctionsNow;
+
+    /// Some of them were made, changed or dropped: what is known is to be made up to date soon. Never waits.
+    fn refresh(&self, _database: &str) {}
 }
 
 /// A cluster as sessions see it.

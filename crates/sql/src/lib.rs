@@ -25,7 +25,7 @@ mod shape;
 mod token;
 
 pub use class::{Class, Effect, Kind, PinCause, PinCauses, Statements};
-pub use classify::classify;
+pub use classify::{classify, effect_of_code};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
 pub use release::may_release;

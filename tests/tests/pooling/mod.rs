@@ -1,6 +1,7 @@
 //! Many clients, few servers.
 
 mod again;
+mod functions;
 mod leaks;
 mod pins;
 mod pipelines;

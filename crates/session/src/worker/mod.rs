@@ -217,6 +217,11 @@ impl Worker {
         self.view(pools).report(node, report);
     }
 
+    /// Functions of the database are not what they were.
+    pub(crate) fn refresh_functions(&self, pools: &PoolSet) {
+        self.view(pools).cluster.functions.refresh(&pools.server_database());
+    }
+
     /// Connections in use of this database and user on `node`.
     pub(crate) fn active_on(&self, pools: &PoolSet, node: NodeId) -> u32 {
         let mut active = 0;

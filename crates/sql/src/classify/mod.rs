@@ -10,6 +10,8 @@ mod statement;
 mod tests;
 mod transaction;
 
+pub use procedural::effect_of_code;
+
 use crate::class::{Class, Effect, Kind, PinCause, Statements};
 use crate::functions::Functions;
 use crate::hint::HintTarget;

@@ -42,7 +42,7 @@ where
             Outcome::new(Kind::Commit { chain: false }, Effect::None)
         }
         Keyword::Do => {
-            let effect = procedural::effect_of(tokens);
+            let effect = procedural::effect_of(tokens, functions);
             Outcome::new(Kind::Write, effect)
         }
         _ => plain(first, tokens, functions),
