@@ -1,6 +1,13 @@
 //! What stops things, and lets them go on.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use e2e::{Setup, eventually};
 use lab::Signal;
@@ -213,6 +220,34 @@ fn kill_under_load_doubles_and_loses_no_acknowledged_row() {
         assert_eq!(all.len(), once.len(), "a row was written twice");
         assert!(acknowledged.is_subset(&once), "an acknowledged row is lost");
     });
+}
+
+/// In the middle of a login a client's socket moves to another thread, which cannot write to it at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_killed_while_logging_in_is_told_so() {
+    let herd = Setup::shared().start();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (app, over) = (herd.app(), Arc::clone(&over));
+        clients.spawn(async move {
+            let mut told = 0;
+            while !over.load(Ordering::Relaxed) {
+                if let Err(refused) = app.connect().await {
+                    assert_eq!(refused.sqlstate().as_deref(), Some("57P01"), "{refused}");
+                    told += 1;
+                }
+            }
+            told
+        });
+    }
+    let mut admin = herd.proxy(0).admin().await;
+    for _ in 0..300 {
+        admin.execute("KILL; RESUME").await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let told: u32 = clients.join_all().await.into_iter().sum();
+    println!("{told} clients were told in the middle of their login");
 }
 
 #[tokio::test]
