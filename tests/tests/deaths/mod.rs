@@ -28,6 +28,9 @@ enum Death {
 
 const DEATHS: [Death; 4] = [Death::Leaves, Death::Breaks, Death::LeavesLater, Death::BreaksInTwo];
 
+/// How many clients die however long it takes.
+const AT_LEAST: usize = 100;
+
 /// Everything of a client that could be left on a server connection, in one row.
 const PROBE: &str = "select '$', current_setting('work_mem'), current_setting('search_path'), current_user,
     coalesce(current_setting('leak.tag', true), ''), coalesce(to_regclass('pg_temp.leaked')::text, ''),
@@ -100,7 +103,8 @@ async fn run(span: Option<Duration>) {
     let mut died = 0;
     let mut unfinished: Vec<(String, String)> = Vec::new();
     for (number, &(at, cut, death)) in cuts.iter().enumerate() {
-        if span.is_some_and(|span| begun.elapsed() > span) {
+        // On a busy machine it takes longer, for the same number at least.
+        if number >= AT_LEAST && span.is_some_and(|span| begun.elapsed() > span) {
             break;
         }
         let bytes = SCENARIOS[at].bytes(number);
@@ -114,7 +118,6 @@ async fn run(span: Option<Duration>) {
         assert_eq!(what, CLEAN, "left by {number}: {}, {death:?} after {cut} bytes", SCENARIOS[at].name);
     }
     println!("{died} of {} clients died in {} scenarios, {:?}", cuts.len(), SCENARIOS.len(), begun.elapsed());
-    assert!(died > 100, "only {died} clients died");
     check_writes(&herd, &unfinished);
     assert!(!herd.proxy(0).log().contains("panicked"), "a task of the proxy panicked");
 }
