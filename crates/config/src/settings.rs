@@ -36,6 +36,8 @@ pub struct Settings {
     pub clusters: Vec<ClusterSettings>,
     /// The databases as clients name them; at least one.
     pub databases: Vec<session::DatabaseSettings>,
+    /// What is set for single roles; `*` comes last.
+    pub users: Vec<session::UserSettings>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Mistake>,
     pub(crate) rows: Vec<Row>,
@@ -113,6 +115,8 @@ pub struct ProxySettings {
     pub workers: Workers,
     /// Where state is kept over restarts; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Most server connections in total; `None`: as many as the pools allow.
+    pub max_server_connections: Option<u32>,
 }
 
 /// How many threads serve clients.
@@ -215,4 +219,8 @@ pub struct ClusterSettings {
     pub topology: topology::Settings,
     /// How they are watched, and how all server connections to them are dialed (`health.tls`).
     pub health: health::Settings,
+    /// Most server connections to each node; `None`: as many as the pools allow.
+    pub max_server_connections: Option<u32>,
+    /// Most server connections to each node that are being made at a time.
+    pub max_logins: u32,
 }

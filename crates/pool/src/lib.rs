@@ -1,6 +1,6 @@
 //! Server connections: check out, wait, release, reset, retire.
 //!
-//! Everything here lives on one worker thread (`Rc`, `Cell`): no lock, no atomic, no channel on the way of a query.
+//! All but the quota lives on one worker thread (`Rc`, `Cell`): no lock, no atomic, no channel on the way of a query.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod counts;
@@ -9,6 +9,7 @@ mod parameters;
 mod permit;
 mod pool;
 mod prepared;
+mod quota;
 mod reset;
 mod server;
 mod settings;
@@ -23,6 +24,7 @@ pub use parameters::{ParameterSet, ParameterSets};
 pub use permit::{PinPermit, Place};
 pub use pool::Pool;
 pub use prepared::{Evicted, Prepared};
+pub use quota::{Account, AccountId, Bounds, Caps, Order, Quota, Scope, Usage};
 pub use reset::{Reset, settle};
 pub use server::{Body, CleanServer, Server, ServerActivity};
 pub use settings::{PoolMode, Settings, StatePolicy};

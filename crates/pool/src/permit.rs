@@ -1,18 +1,31 @@
 use std::rc::{Rc, Weak};
 
-use crate::{Pool, PoolState};
+use tokio::time::Instant;
+
+use crate::{
+    Pool, PoolState,
+    quota::{Slot, Turn},
+};
 
 /// A place in a pool for a connection that is never pooled. Dropping it makes room again.
 #[derive(Debug)]
 pub struct Place {
     _permit: Permit,
+    turn: Option<Turn>,
+}
+
+impl Place {
+    /// Its connection has been made: the next one gets its turn.
+    pub fn logged_in(&mut self) {
+        self.turn = None;
+    }
 }
 
 impl Pool {
     /// A place for a connection of the caller's own, an idle connection's if need be; `None` while all are in use or
-    /// the pool is paused.
+    /// the pool is paused: then ask again a moment later. `since`: when its client began to wait.
     #[must_use]
-    pub fn take_place(self: &Rc<Self>) -> Option<Place> {
+    pub fn take_place(self: &Rc<Self>, since: Instant) -> Option<Place> {
         let is_full = || self.counts().live >= self.settings().size;
         if self.state() == PoolState::Paused {
             return None;
@@ -20,7 +33,8 @@ impl Pool {
         if is_full() {
             self.close_idle();
         }
-        (!is_full()).then(|| Place { _permit: Permit::take(self) })
+        let (permit, turn) = if is_full() { None } else { self.take_slot_for_guest(since) }?;
+        Some(Place { _permit: permit, turn: Some(turn) })
     }
 }
 
@@ -29,12 +43,16 @@ impl Pool {
 pub(crate) struct Permit {
     pool: Weak<Pool>,
     generation: u64,
+    slot: Option<Slot>,
 }
 
 impl Permit {
-    /// Takes a place. The pool counts it from now on.
-    pub(crate) fn take(pool: &Rc<Pool>) -> Self {
-        Self { pool: Rc::downgrade(pool), generation: pool.place_taken() }
+    /// Takes a place, and a turn to log in. The pool counts it from now on. `None`: bounds that are wider than this
+    /// pool leave no room.
+    pub(crate) fn take(pool: &Rc<Pool>) -> Option<(Self, Turn)> {
+        let (slot, turn) = pool.take_slot()?;
+        let permit = Self { pool: Rc::downgrade(pool), generation: pool.place_taken(), slot: Some(slot) };
+        Some((permit, turn))
     }
 
     /// The pool's generation when the place was taken.
@@ -45,6 +63,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.slot = None; // before the pool dials again: clients elsewhere may have waited longer
         if let Some(pool) = self.pool.upgrade() {
             pool.place_given_back(self.generation);
         }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use config::{Change, ClusterSettings, Settings, Source};
 use conn::{ClientTlsConfig, ServerTlsConfig};
 use health::{Health, Reload};
+use pool::Quota;
 use session::{
     CancelKeys, ClusterHandle, Command, Disabled, Greeter, WorkerHandle, WorkerId, World, spawn_worker,
 };
@@ -48,7 +49,7 @@ impl Proxy {
             clusters.push(cluster_handle(&settings, cluster, &health, tls));
             healths.push(health);
         }
-        let world = Arc::new(world(&settings, clusters, Arc::default()));
+        let world = Arc::new(world(&settings, clusters, Arc::default(), Arc::default()));
         let users = Arc::new(KnownUsers::new(settings.auth.clone(), healths.first().map(Arc::clone)));
         let keys = Arc::new(CancelKeys::default());
         let cores = available_parallelism().map_or(1, usize::from);
@@ -152,8 +153,11 @@ impl Proxy {
         }
         self.users.replace(settings.auth.clone());
         self.tls.store(Arc::new(client_tls));
-        let disabled = Arc::clone(&self.world.load().disabled);
-        let world = Arc::new(world(&settings, clusters, disabled));
+        let (disabled, quota) = {
+            let world = self.world.load();
+            (Arc::clone(&world.disabled), Arc::clone(&world.quota))
+        };
+        let world = Arc::new(world(&settings, clusters, disabled, quota));
         self.world.store(Arc::clone(&world));
         self.settings.store(Arc::new(settings));
         for worker in &self.workers {
@@ -173,13 +177,21 @@ impl Proxy {
     }
 }
 
-fn world(settings: &Settings, clusters: Vec<ClusterHandle>, disabled: Arc<Disabled>) -> World {
+fn world(
+    settings: &Settings,
+    clusters: Vec<ClusterHandle>,
+    disabled: Arc<Disabled>,
+    quota: Arc<Quota>,
+) -> World {
     World {
         session: settings.session.clone(),
         routing: settings.routing.clone(),
         databases: settings.databases.clone(),
         clusters,
+        users: settings.users.clone(),
+        max_server_connections: settings.proxy.max_server_connections,
         disabled,
+        quota,
     }
 }
 
@@ -196,6 +208,8 @@ fn cluster_handle(
         reports: health.reports(),
         tls,
         functions: Arc::new(KnownFunctions::new(Arc::clone(health), &settings.function_lists)),
+        max_server_connections: cluster.max_server_connections,
+        max_logins: cluster.max_logins,
     }
 }
 

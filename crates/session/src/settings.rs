@@ -50,6 +50,17 @@ pub struct DatabaseSettings {
     pub pool: pool::Settings,
     /// How long its clients may take.
     pub timeouts: Timeouts,
+    /// Most server connections of it, over all users and nodes; `None`, the default: as many as pools allow.
+    pub max_server_connections: Option<u32>,
+}
+
+/// A role. The first entry whose name fits wins; `*` fits every name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserSettings {
+    /// Its name, or `*`.
+    pub name: String,
+    /// Most server connections of it, over all databases and nodes; `None`, the default: as many as pools allow.
+    pub max_server_connections: Option<u32>,
 }
 
 /// How long clients may take for what; `None`, the default of each: as long as they like.

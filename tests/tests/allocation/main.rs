@@ -205,6 +205,8 @@ fn world(port: u16) -> World {
         reports: mpsc::channel(100).0,
         tls: Arc::new(ServerTlsConfig::disabled()),
         functions: Arc::new(NoCatalog(Arc::new(sql::NoFunctions))),
+        max_server_connections: None,
+        max_logins: 16,
     };
     World {
         session: session::Settings::default(),
@@ -224,9 +226,13 @@ fn world(port: u16) -> World {
             policy: None,
             pool: pool::Settings::default(),
             timeouts: session::Timeouts::default(),
+            max_server_connections: None,
         }],
         clusters: vec![cluster],
+        users: Vec::new(),
+        max_server_connections: None,
         disabled: Arc::default(),
+        quota: Arc::default(),
     }
 }
 

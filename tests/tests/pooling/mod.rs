@@ -1,6 +1,7 @@
 //! Many clients, few servers.
 
 mod again;
+mod caps;
 mod functions;
 mod leaks;
 mod pins;

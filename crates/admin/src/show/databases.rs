@@ -69,7 +69,7 @@ fn database_row(view: &View<'_>, name: &str, settings: &DatabaseSettings, used: 
         settings.pool.server_lifetime.as_secs().into(),
         settings.pool.mode.as_str().into(),
         Cell::Null,
-        Cell::Int(0),
+        settings.max_server_connections.unwrap_or(0).into(),
         used.servers.into(),
         Cell::Int(0),
         used.clients.into(),
@@ -81,12 +81,13 @@ fn database_row(view: &View<'_>, name: &str, settings: &DatabaseSettings, used: 
 /// The configured roles, and those that are logged in.
 pub(super) fn users(view: &View<'_>, table: &mut Table) {
     for (name, used) in used_by_user(view) {
+        let cap = view.world.user(&name).and_then(|user| user.max_server_connections);
         table.push([
             name.into(),
             Cell::Null,
             Cell::Null,
             Cell::Null,
-            Cell::Int(0),
+            cap.unwrap_or(0).into(),
             used.servers.into(),
             Cell::Int(0),
             used.clients.into(),

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use pool::{Scope, Usage};
 use session::ClientState;
 
 use super::View;
@@ -22,6 +25,7 @@ pub(super) fn limits(view: &View<'_>, table: &mut Table) {
         .map(|report| report.clients.iter().filter(|client| client.state == ClientState::Held).count());
     let fullest = held.max().unwrap_or_default();
     table.push(whole("held clients of a worker", fullest.into(), session.max_held, "session.max_held"));
+    wider_than_pools(view, table);
     for report in &view.reports {
         for pool in &report.pools {
             let Some(settings) = view.world.database(&pool.database).map(|database| &database.pool) else {
@@ -42,6 +46,51 @@ pub(super) fn limits(view: &View<'_>, table: &mut Table) {
                     setting.into(),
                 ]);
             }
+        }
+    }
+}
+
+/// The bounds on server connections that several pools share in; those that are set.
+fn wider_than_pools(view: &View<'_>, table: &mut Table) {
+    let mut usage = view.world.quota.usage();
+    usage.sort_by_key(|usage| view.order_of(&usage.scope));
+    for Usage { scope, used, cap } in usage {
+        let text = |name: Arc<str>| Cell::from(name.to_string());
+        let node = |cluster, node| Cell::from(view.node_name(cluster, node));
+        let none = || Cell::Null;
+        let (what, database, user, node, setting) = match scope {
+            Scope::Total => ("server connections", none(), none(), none(), "proxy.max_server_connections"),
+            Scope::Node(cluster, id) => {
+                ("server connections", none(), none(), node(cluster, id), "cluster.max_server_connections")
+            }
+            Scope::Database(name) => {
+                ("server connections", text(name), none(), none(), "database.max_server_connections")
+            }
+            Scope::User(name) => {
+                ("server connections", none(), text(name), none(), "user.max_server_connections")
+            }
+            Scope::DatabaseUser(database, user) => {
+                let setting = "database.user.max_server_connections";
+                ("server connections", text(database), text(user), none(), setting)
+            }
+            Scope::Logins(cluster, id) => {
+                ("server logins", none(), none(), node(cluster, id), "cluster.max_logins")
+            }
+        };
+        table.push([what.into(), database, user, node, used.into(), cap.into(), setting.into()]);
+    }
+}
+
+impl View<'_> {
+    /// From wide to narrow, then by name.
+    fn order_of(&self, scope: &Scope) -> (u8, String, String) {
+        match scope {
+            Scope::Total => (0, String::new(), String::new()),
+            Scope::Node(cluster, node) => (1, self.node_name(*cluster, *node), String::new()),
+            Scope::Logins(cluster, node) => (2, self.node_name(*cluster, *node), String::new()),
+            Scope::Database(name) => (3, name.to_string(), String::new()),
+            Scope::User(name) => (4, name.to_string(), String::new()),
+            Scope::DatabaseUser(database, user) => (5, database.to_string(), user.to_string()),
         }
     }
 }

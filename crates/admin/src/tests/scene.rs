@@ -155,6 +155,8 @@ fn world() -> World {
         reports: mpsc::channel(1).0,
         tls: Arc::new(conn::ServerTlsConfig::disabled()),
         functions: Arc::new(NoCatalog),
+        max_server_connections: None,
+        max_logins: 16,
     };
     let database = |name: &str, server_name: Option<&str>| DatabaseSettings {
         name: name.to_owned(),
@@ -163,6 +165,7 @@ fn world() -> World {
         policy: None,
         pool: pool::Settings::default(),
         timeouts: session::Timeouts::default(),
+        max_server_connections: None,
     };
     World {
         session: session::Settings::default(),
@@ -177,7 +180,10 @@ fn world() -> World {
         },
         databases: vec![database("shop", Some("shop_v2")), database("*", None)],
         clusters: vec![cluster],
+        users: Vec::new(),
+        max_server_connections: None,
         disabled: Arc::default(),
+        quota: Arc::default(),
     }
 }
 
@@ -253,6 +259,7 @@ fn stats(database: &str, clients: u32) -> StatsReport {
             policy: None,
             pool: pool::Settings::default(),
             timeouts: session::Timeouts::default(),
+            max_server_connections: None,
         },
         clients,
         server_assignments: 10,

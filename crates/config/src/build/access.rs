@@ -44,8 +44,13 @@ pub(super) fn build(
         }
     }
     for user in &document.users {
-        let secret = resolve(&user.secret.value, &user.secret, secrets, context);
         let name = &user.name.value.0;
+        let Some(source) = &user.secret.value else { continue };
+        if name == "*" {
+            context.mistakes.push(user.secret.mistake("\"*\" is every role, and has no secret of its own"));
+            continue;
+        }
+        let secret = resolve(source, &user.secret, secrets, context);
         if users.contains_key(name) {
             context
                 .mistakes
@@ -59,6 +64,12 @@ pub(super) fn build(
         let problem = "nobody can log in: there is no auth.file, no auth.query and no [[user]]".to_owned();
         let origin = context.source.clone();
         context.warnings.push(Mistake { origin, key: "auth".to_owned(), problem, suggestion: None });
+    }
+    for user in document.users.iter().filter(|user| user.secret.value.is_none()) {
+        let name = &user.name.value.0;
+        if !users.contains_key(name) && query.is_none() && name != "*" {
+            context.warnings.push(user.name.mistake(format!("{name:?} has no secret and cannot log in")));
+        }
     }
     let admin = &document.admin;
     for list in [&admin.users, &admin.stats_users] {

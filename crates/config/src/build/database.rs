@@ -1,6 +1,6 @@
 //! Databases as clients name them.
 
-use super::{check_pool, pool_settings, timeouts};
+use super::{cap, check_pool, pool_settings, timeouts};
 use crate::{
     nearest::nearest,
     raw::{Database, DatabaseEntry, Pool, WholeCluster},
@@ -41,6 +41,7 @@ pub(super) fn build(
             policy: keys.policy.value.map(|policy| policy.0),
             pool: pool_settings(pool),
             timeouts: timeouts(pool),
+            max_server_connections: cap(&keys.max_server_connections),
         });
     }
     databases

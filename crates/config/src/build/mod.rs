@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod database;
+mod user;
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{
     section::{Context, Field},
     settings::{FunctionLists, ListenSettings, LogSettings, ProxySettings, Settings},
     tree::Table,
-    value::{FunctionName, Label, List, TlsMode},
+    value::{Count, FunctionName, Label, List, TlsMode},
 };
 
 impl Context<'_> {
@@ -57,10 +58,11 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
     let clusters = cluster::build(&document.clusters, state_dir.as_deref(), &mut secrets, context);
     let databases = database::build(&document.databases, &document.pool, &document.clusters, context);
     check_pool(&document.pool, context);
+    let users = user::build(&document.users, context);
     let listeners = listeners(&document.listen, context);
     let function_lists = function_lists(&document.routing, context);
     warn_of_lonely_region(document, context);
-    let Proxy { name, region, zone, workers, state_dir: _ } = &document.proxy;
+    let Proxy { name, region, zone, workers, state_dir: _, max_server_connections } = &document.proxy;
     Some(Settings {
         proxy: ProxySettings {
             name: name.value.0.clone(),
@@ -68,6 +70,7 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
             zone: zone.value.clone().map(|zone| zone.0),
             workers: workers.value,
             state_dir,
+            max_server_connections: cap(max_server_connections),
         },
         log: LogSettings { format: document.log.format.value.0, level: document.log.level.value.0.clone() },
         listeners,
@@ -79,6 +82,7 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
         function_lists,
         clusters,
         databases,
+        users,
         warnings: Vec::new(),
         rows: Vec::new(),
         loaded: Arc::default(),
@@ -188,6 +192,11 @@ fn routing_settings(routing: &Routing, proxy: &Proxy) -> routing::Settings {
         read_your_writes: routing.read_your_writes.value.0,
         read_only_fallback: routing.read_only_fallback.value.0,
     }
+}
+
+/// A bound that is off at zero.
+fn cap<const MAX: u32>(field: &Field<Count<0, MAX>>) -> Option<u32> {
+    (field.value.0 > 0).then_some(field.value.0)
 }
 
 fn check_pool(pool: &Pool, context: &mut Context<'_>) {

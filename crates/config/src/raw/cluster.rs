@@ -21,6 +21,10 @@ section! {
         down_after_probes: Count<1, 100> = Text("3"), Reload;
         /// How long a crashed primary that answers 57P03 counts as recovering instead of down.
         crash_grace: Time<0, 3_600_000> = Text("5s"), Reload;
+        /// Most server connections to each of its nodes, besides those of the monitor. 0: as many as the pools allow.
+        max_server_connections: Count<0, 1_000_000> = Text("0"), Reload;
+        /// Most server connections to each of its nodes that are being made at a time; further ones wait their turn.
+        max_logins: Count<1, 100_000> = Text("16"), Reload;
     }
 }
 
@@ -78,6 +82,9 @@ section! {
         /// What it may be used for, whatever the listener says: "smart", "read-write" or "read-only". Unset: what
         /// the listener says.
         policy: Option<OneOf<Policy>> = Unset("\"read-only\""), Reload;
+        /// Most server connections of it, over all users and nodes; with the name "*", of each database that the entry
+        /// is for. 0: as many as the pools allow.
+        max_server_connections: Count<0, 1_000_000> = Text("0"), Reload;
     }
 }
 

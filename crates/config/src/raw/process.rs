@@ -9,7 +9,7 @@ use routing::Policy;
 use crate::{
     section::{Preset::Text, Preset::Unset, section},
     settings::{LogFormat, Workers},
-    value::{FileMode, Label, List, LogFilter, OneOf, TlsMode},
+    value::{Count, FileMode, Label, List, LogFilter, OneOf, TlsMode},
 };
 
 section! {
@@ -26,6 +26,9 @@ section! {
         /// The folder where each cluster's highest timeline is remembered over restarts, so that an old primary is
         /// not believed after one. Unset: it is not remembered.
         state_dir: Option<PathBuf> = Unset("\"/var/lib/pgherd\""), Restart;
+        /// Most server connections in total. When there are as many, the one that has been idle for longest is closed
+        /// for whoever has waited for longest, whatever the pool. 0: as many as the pools allow.
+        max_server_connections: Count<0, 1_000_000> = Text("0"), Reload;
     }
 }
 

@@ -94,8 +94,8 @@ fn what_is_missing_is_named() {
         "p.toml:2:8: cluster.0.name: the cluster has no nodes"
     );
     check(
-        "[[user]]\nname = \"x\"",
-        &["p.toml:3:1: user.0 lacks \"secret\": expected a string, { file = \"…\" } or { env = \"…\" }"],
+        "[[user]]\nsecret = \"x\"",
+        &["p.toml:3:1: user.0 lacks \"name\": expected a name of 1 to 63 bytes"],
     );
 }
 

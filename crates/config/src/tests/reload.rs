@@ -46,7 +46,15 @@ fn a_changed_secret_is_reported_without_its_content() {
     let user = |secret: &str| format!("[[user]]\nname = \"u\"\nsecret = \"{secret}\"");
     check(&user("a"), &user("a"), &[]);
     check(&user("a"), &user("b"), &[("user.0.secret", "***", "***", false)]);
-    check("", &user("a"), &[("user.0.name", "", "u", false), ("user.0.secret", "", "***", false)]);
+    check(
+        "",
+        &user("a"),
+        &[
+            ("user.0.max_server_connections", "", "0", false),
+            ("user.0.name", "", "u", false),
+            ("user.0.secret", "", "***", false),
+        ],
+    );
 }
 
 #[test]

@@ -1,17 +1,19 @@
+mod dialing;
 mod orders;
+mod share;
 
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
 use tokio::time::Instant;
-use topology::Stamp;
 
 use crate::{
-    CleanServer, Counts, Delivery, DialFailure, DialPlan, Gate, ParameterSets, PoolState, Reset, Server,
-    SessionState, SessionStates, Settings, Waiter, has_news, permit::Permit, reset,
+    Account, CleanServer, Counts, Delivery, DialPlan, Gate, ParameterSets, PoolState, Reset, Server,
+    SessionState, SessionStates, Settings, Waiter, has_news, reset,
 };
 
 /// The server connections of one database and user on one node.
@@ -39,19 +41,25 @@ pub struct Pool {
     stale: Cell<u32>,
     /// No dialing before this instant, after a failure.
     dial_not_before: Cell<Option<Instant>>,
+    /// Its share in the bounds that are wider than one pool.
+    account: Arc<Account>,
+    /// A place was asked for there, which will be granted in its turn.
+    asked: Cell<bool>,
+    /// When a place was last asked for there that is for no waiter.
+    guest: Cell<Option<Instant>>,
+    /// Somebody waits for a place there, perhaps one of this pool's.
+    is_short: Cell<bool>,
     gate: Rc<dyn Gate>,
     states: Rc<SessionStates>,
     parameters: Rc<ParameterSets>,
 }
-
-/// After a failed dial the next one waits this long, so that a dead node is not hammered.
-const DIAL_BACKOFF: std::time::Duration = std::time::Duration::from_millis(50);
 
 impl Pool {
     /// An empty pool.
     pub fn new(
         settings: Settings,
         plan: DialPlan,
+        account: Arc<Account>,
         gate: Rc<dyn Gate>,
         states: Rc<SessionStates>,
         parameters: Rc<ParameterSets>,
@@ -69,6 +77,10 @@ impl Pool {
             generation: Cell::default(),
             stale: Cell::default(),
             dial_not_before: Cell::default(),
+            account,
+            asked: Cell::default(),
+            guest: Cell::default(),
+            is_short: Cell::default(),
             gate,
             states,
             parameters,
@@ -121,6 +133,7 @@ impl Pool {
     /// Leaves the queue; what was delivered meanwhile goes to the next in line.
     pub fn leave(&self, waiter: &Rc<Waiter>) {
         self.waiters.borrow_mut().retain(|w| !Rc::ptr_eq(w, waiter));
+        self.ask_no_more();
         if let Some(server) = waiter.leave()
             && let Ok(clean) = server.prove_clean()
         {
@@ -138,12 +151,17 @@ impl Pool {
             drop(server);
             return;
         }
+        if self.is_short.get() && self.yields(&server) {
+            share::part_with(server);
+            return;
+        }
         if self.state.get() == PoolState::Open
             && let Some(waiter) = self.pop_waiter()
         {
             let mut server = server.into_inner();
             server.activity.last_checkout = Instant::now();
             waiter.deliver(Delivery::Server(server));
+            self.ask_no_more();
             return;
         }
         self.idle.borrow_mut().push(server);
@@ -175,76 +193,13 @@ impl Pool {
         }
     }
 
-    /// Makes connections while clients wait, there is room, and the node did not fail a moment ago.
-    fn dial_if_needed(&self, now: Instant) {
-        let size = self.size_now(now);
-        let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
-        let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
-        while self.state.get() == PoolState::Open
-            && self.live.get() < size
-            && self.dialing.get() < waiting.max(min_missing)
-            && self.dial_not_before.get().is_none_or(|at| at <= now)
-        {
-            if !self.dial() {
-                self.tell_all_again();
-                return;
-            }
-        }
-    }
-
-    /// Most connections at present: with the reserve, if whoever waits longest has waited for it.
-    fn size_now(&self, now: Instant) -> u32 {
-        let settings = self.settings.borrow();
-        let is_short = settings.reserve_size > 0 && self.longest_wait(now) >= settings.reserve_timeout;
-        settings.size.saturating_add(if is_short { settings.reserve_size } else { 0 })
-    }
-
     fn tell_all_again(&self) {
         for waiter in self.waiters.take() {
             if waiter.is_queued() {
                 waiter.deliver(Delivery::Again);
             }
         }
-    }
-
-    fn dial(&self) -> bool {
-        let (Some(pool), Some(stamp)) = (self.me.upgrade(), self.gate.stamp(self.plan.borrow().node)) else {
-            return false;
-        };
-        let permit = Permit::take(&pool);
-        self.dialing.set(self.dialing.get() + 1);
-        let plan = self.plan.borrow().clone();
-        tokio::task::spawn_local(async move {
-            let result = plan.connect().await;
-            pool.dialing.set(pool.dialing.get() - 1);
-            pool.dialed(result, stamp, permit);
-        });
-        true
-    }
-
-    fn dialed(&self, result: Result<conn::ServerConnection, DialFailure>, stamp: Stamp, permit: Permit) {
-        let now = Instant::now();
-        match result {
-            Ok(connection) => {
-                self.dial_not_before.set(None);
-                let parameters = self.parameters.intern(connection.parameters.iter().cloned());
-                let server = Server::new(connection, stamp, self.states.empty(), parameters, permit, now);
-                server.state.prove(&server.parameters);
-                if let Ok(clean) = server.prove_clean() {
-                    self.give_back(clean);
-                }
-                self.dial_if_needed(now);
-            }
-            Err(failure) => {
-                tracing::debug!(plan = ?self.plan.borrow(), error = %failure, "server connection failed");
-                if let Some(report) = failure.report() {
-                    self.gate.report(self.plan.borrow().node, report);
-                }
-                self.dial_not_before.set(Some(now + DIAL_BACKOFF));
-                drop(permit);
-                self.fail_waiters(failure);
-            }
-        }
+        self.ask_no_more();
     }
 
     /// Counts a place as taken; the generation that it belongs to.
@@ -275,20 +230,6 @@ impl Pool {
         self.pinned.get()
     }
 
-    /// A failure that may pass sends everybody back to decide again; any other is the answer to all who wait for a
-    /// first connection, since it would be the same for each.
-    fn fail_waiters(&self, failure: DialFailure) {
-        if failure.is_transient() && self.live.get() > 0 {
-            return;
-        }
-        let failure = Rc::new(failure);
-        for waiter in self.waiters.take() {
-            if waiter.is_queued() {
-                waiter.deliver(Delivery::Failed(Rc::clone(&failure)));
-            }
-        }
-    }
-
     /// Periodic work: times waiters out, retires old and long idle connections, notices those that ended, keeps the
     /// minimum. Waiters that have waited a while are woken so that they can tell their clients.
     pub fn maintain(&self, now: Instant) {
@@ -306,7 +247,7 @@ impl Pool {
         for waiter in self.waiters.borrow().iter().filter(|w| has_news(now.duration_since(w.since()))) {
             waiter.wake();
         }
-        self.dial_if_needed(now);
+        self.dial_if_needed_still(now);
     }
 
     fn longest_waiting(&self) -> Option<Rc<Waiter>> {
@@ -316,7 +257,7 @@ impl Pool {
     fn retire_idle(&self, settings: &Settings, now: Instant) {
         let mut idle = self.idle.take();
         let mut spare = self.live.get().saturating_sub(settings.min_size);
-        idle.retain_mut(|server| {
+        let over = idle.extract_if(.., |server| {
             let activity = server.get().activity;
             // jitter of up to 10 % by process id, so that connections made together do not retire together
             let lifetime =
@@ -328,8 +269,13 @@ impl Pool {
             if !keep {
                 spare = spare.saturating_sub(1);
             }
-            keep
+            !keep
         });
+        for server in over {
+            if self.is_usable(&server) {
+                share::part_with(server);
+            }
+        }
         self.idle.borrow_mut().append(&mut idle);
     }
 

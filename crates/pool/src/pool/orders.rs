@@ -31,6 +31,7 @@ impl Pool {
     /// Ends the pool: nothing is handed out or taken back any more, and whoever waits decides again.
     pub fn retire(&self) {
         self.reconnect();
+        self.account.close();
         self.tell_all_again();
     }
 

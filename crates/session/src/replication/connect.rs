@@ -10,7 +10,7 @@ use topology::{NodeId, Stamp};
 use wire::{SqlState, message::error::ErrorMessage};
 
 use super::Guest;
-use crate::{Purpose, client::Setting, exchange::Side};
+use crate::{Purpose, client::Setting, exchange::Side, wait::all_taken};
 
 /// Time between two tries while there is no node, or no place for one more connection to it.
 const RETRY: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ impl Guest {
         let parameters = startup_parameters(self.purpose, settings)?;
         let began = Instant::now();
         loop {
-            let error = match self.try_connect(&parameters).await {
+            let error = match self.try_connect(&parameters, began).await {
                 Ok(walsender) => return Ok(walsender),
                 Err(Failure::Lasting(error)) => return Err(error),
                 Err(Failure::Passing(error)) => error,
@@ -62,15 +62,20 @@ impl Guest {
         }
     }
 
-    async fn try_connect(&self, parameters: &[(&str, &str)]) -> Result<Walsender, Failure> {
+    async fn try_connect(&self, parameters: &[(&str, &str)], began: Instant) -> Result<Walsender, Failure> {
         let node = self.choose_node()?;
         let pool = self.worker.pool(&self.pools, node);
-        let Some(place) = pool.take_place() else {
+        let Some(mut place) = pool.take_place(began) else {
             let size = pool.settings().size;
             let text = "no server connection became free in time";
-            let error = ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, text)
-                .with_detail(format!("All {size} connections of this database and user are in use."))
-                .with_hint("A replication connection counts like any other: raise [pool] size.");
+            let error = ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, text);
+            let error = match pool.obstacle() {
+                Some(usage) => error.with_detail(all_taken(&usage)),
+                None => {
+                    error.with_detail(format!("All {size} connections of this database and user are in use."))
+                }
+            }
+            .with_hint("A replication connection counts like any other: raise [pool] size or the limit.");
             return Err(Failure::Passing(Box::new(error)));
         };
         let plan = pool.plan();
@@ -82,6 +87,7 @@ impl Guest {
             Ok(dialed) => dialed.map_err(DialFailure::from),
             Err(_) => Err(DialFailure::Timeout(plan.timeout)),
         };
+        place.logged_in();
         match dialed {
             Ok(connection) if self.worker.admits(&self.pools, &stamp) => {
                 let is_primary = self.worker.is_primary(&self.pools, node);

@@ -1,6 +1,7 @@
 //! A worker: one thread that serves its share of the clients, and everything they share on it.
 
 mod cancel;
+mod quota;
 mod report;
 mod run;
 mod suspend;
@@ -17,7 +18,7 @@ pub use report::{ClientReport, PoolReport, ServerReport, StatsReport, WorkerRepo
 pub use run::{Command, PauseScope, WorkerHandle, spawn_worker};
 pub(crate) use view::ClusterView;
 
-use pool::{Delivery, DialPlan, Gate, Pool, Waiter};
+use pool::{Delivery, DialPlan, Gate, Pool, Quota, Waiter};
 use tokio::time::Instant;
 use topology::{Health, NoPrimary, NodeId, Report, Snapshot, Stamp, Writable};
 
@@ -55,6 +56,7 @@ pub(crate) struct Worker {
     suspended: Cell<bool>,
     /// Pools of an earlier configuration, while connections of theirs are in use.
     retired: RefCell<Vec<(Box<str>, Rc<Pool>)>>,
+    quota: Arc<Quota>,
     keys: Arc<CancelKeys>,
     read: RefCell<Box<[u8]>>,
     work: RefCell<Work>,
@@ -80,6 +82,7 @@ const SPARE_BYTES_MAX: usize = 16 * 1024;
 impl Worker {
     pub(crate) fn new(id: WorkerId, world: Arc<World>, keys: Arc<CancelKeys>) -> Rc<Self> {
         let views = world.clusters.iter().cloned().map(ClusterView::new).collect();
+        let quota = Arc::clone(&world.quota);
         Rc::new(Self {
             id,
             world: RefCell::new(world),
@@ -90,6 +93,7 @@ impl Worker {
             paused: RefCell::default(),
             suspended: Cell::default(),
             retired: RefCell::default(),
+            quota,
             keys,
             read: RefCell::new(vec![0; READ_BUFFER].into()),
             work: RefCell::default(),
@@ -239,9 +243,11 @@ impl Worker {
         pools.pool(node, || {
             let view = self.view(pools);
             let plan = dial_plan(&view, pools, node);
-            let settings = pools.settings.borrow().pool.clone();
-            let pool =
-                Pool::new(settings, plan, view, Rc::clone(&pools.states), Rc::clone(&pools.parameters));
+            let settings = pools.settings.borrow();
+            let bounds = self.world.borrow().bounds(&settings, pools, node);
+            let account = self.quota.open(self.id.0, bounds);
+            let (states, parameters) = (Rc::clone(&pools.states), Rc::clone(&pools.parameters));
+            let pool = Pool::new(settings.pool.clone(), plan, account, view, states, parameters);
             if self.paused.borrow().iter().any(|scope| scope.covers(&pools.database)) {
                 pool.pause();
             }

@@ -103,6 +103,7 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Command>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting = Waiting::default();
+    let mut places = worker.quota.enroll();
     loop {
         tokio::select! {
             command = inbox.recv() => match command {
@@ -128,6 +129,7 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                 Some(command) => worker.obey(command),
             },
             _ = ticks.tick() => worker.tick(Instant::now()),
+            Ok(()) = places.changed() => worker.attend_to_quota(Instant::now()),
         }
         waiting.answer(&worker);
     }
@@ -221,7 +223,7 @@ impl Worker {
         }
     }
 
-    fn for_each_pool(&self, scope: &PauseScope, mut visit: impl FnMut(&pool::Pool)) {
+    pub(super) fn for_each_pool(&self, scope: &PauseScope, mut visit: impl FnMut(&pool::Pool)) {
         for set in self.sets.borrow().values().filter(|set| scope.covers(&set.database)) {
             set.for_each_pool(|_, pool| visit(pool));
         }
@@ -288,6 +290,7 @@ impl Worker {
             }
             set.for_each_pool(|_, pool| pool.maintain(now));
         }
+        self.attend_to_quota(now);
         self.look_at_clocks();
         let max_hold = self.settings().session.max_hold;
         for waiter in self.held.borrow().iter() {
@@ -349,6 +352,7 @@ impl Worker {
                 let plan = dial_plan(&view, set, node);
                 let redial = !Arc::ptr_eq(&pool.plan().tls, &plan.tls);
                 pool.reconfigure(settings.pool.clone(), plan, redial);
+                pool.rebound(world.bounds(settings, set, node));
             });
         }
         release_held(&self.held);
