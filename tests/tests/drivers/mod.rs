@@ -130,6 +130,23 @@ fn postgres_js_works_with_its_defaults() {
 
 #[test]
 #[ignore = "needs `scripts/need drivers`; run by make test-drivers"]
+fn prisma_works_with_its_defaults() {
+    let folder = installed().join("prisma");
+    if !folder.exists() {
+        println!("skipped: Prisma needs Node.js 20.19 or later");
+        return;
+    }
+    check(|herd, port| {
+        let mut command = herd.program_at("node", port);
+        let modules = [folder.clone(), folder.join("node_modules")];
+        command.env("NODE_PATH", std::env::join_paths(modules).expect("no path of ours has a colon"));
+        command.arg(sources().join("prisma/with_prisma.js"));
+        command
+    });
+}
+
+#[test]
+#[ignore = "needs `scripts/need drivers`; run by make test-drivers"]
 fn jdbc_works_with_its_defaults() {
     check(java);
 }
