@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use routing::Policy;
 
@@ -52,6 +52,39 @@ pub struct DatabaseSettings {
     pub timeouts: Timeouts,
     /// Most server connections of it, over all users and nodes; `None`, the default: as many as pools allow.
     pub max_server_connections: Option<u32>,
+    /// Roles for which something else holds in it; `*`, every other role, comes last.
+    pub users: Arc<[DatabaseUserSettings]>,
+}
+
+impl DatabaseSettings {
+    /// What is set for this role in it.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&DatabaseUserSettings> {
+        self.users.iter().find(|user| user.name == name || user.name == "*")
+    }
+
+    /// What holds in it for the clients of this role.
+    #[must_use]
+    pub fn for_user(&self, name: &str) -> Self {
+        let settings = self.clone();
+        match self.user(name) {
+            Some(user) => Self { pool: user.pool.clone(), timeouts: user.timeouts, ..settings },
+            None => settings,
+        }
+    }
+}
+
+/// What holds for a role in a database, with all that it has from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseUserSettings {
+    /// Its name, or `*`.
+    pub name: String,
+    /// Its pools.
+    pub pool: pool::Settings,
+    /// How long its clients may take.
+    pub timeouts: Timeouts,
+    /// Most server connections of it in the database; `None`, the default: as many as pools allow.
+    pub max_server_connections: Option<u32>,
 }
 
 /// A role. The first entry whose name fits wins; `*` fits every name.
@@ -61,6 +94,12 @@ pub struct UserSettings {
     pub name: String,
     /// Most server connections of it, over all databases and nodes; `None`, the default: as many as pools allow.
     pub max_server_connections: Option<u32>,
+    /// Its mode, whatever the database; this and the next are for the console, `DatabaseSettings::users` has what holds.
+    pub mode: Option<pool::PoolMode>,
+    /// The size of its pools.
+    pub size: Option<u32>,
+    /// The size of their reserve.
+    pub reserve_size: Option<u32>,
 }
 
 /// How long clients may take for what; `None`, the default of each: as long as they like.

@@ -88,7 +88,7 @@ impl World {
             node: cluster.and_then(|cluster| cluster.max_server_connections),
             database: settings.max_server_connections,
             user: self.user(&pools.user).and_then(|user| user.max_server_connections),
-            database_user: None,
+            database_user: settings.user(&pools.user).and_then(|user| user.max_server_connections),
             logins: cluster.map(|cluster| cluster.max_logins),
         };
         Bounds::new(settings.cluster, node, &pools.database, &pools.user, &caps)

@@ -227,6 +227,7 @@ fn world(port: u16) -> World {
             pool: pool::Settings::default(),
             timeouts: session::Timeouts::default(),
             max_server_connections: None,
+            users: Arc::default(),
         }],
         clusters: vec![cluster],
         users: Vec::new(),

@@ -12,3 +12,4 @@ mod sharing;
 mod statement_mode;
 mod statements;
 mod timeouts;
+mod users;

@@ -81,12 +81,14 @@ fn database_row(view: &View<'_>, name: &str, settings: &DatabaseSettings, used: 
 /// The configured roles, and those that are logged in.
 pub(super) fn users(view: &View<'_>, table: &mut Table) {
     for (name, used) in used_by_user(view) {
-        let cap = view.world.user(&name).and_then(|user| user.max_server_connections);
+        let user = view.world.user(&name);
+        let cap = user.and_then(|user| user.max_server_connections);
+        let number = |value: Option<u32>| Cell::from(value.map(|value| value.to_string()));
         table.push([
             name.into(),
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
+            number(user.and_then(|user| user.size)),
+            number(user.and_then(|user| user.reserve_size)),
+            user.and_then(|user| user.mode).map(pool::PoolMode::as_str).into(),
             cap.unwrap_or(0).into(),
             used.servers.into(),
             Cell::Int(0),

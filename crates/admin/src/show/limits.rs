@@ -28,9 +28,8 @@ pub(super) fn limits(view: &View<'_>, table: &mut Table) {
     wider_than_pools(view, table);
     for report in &view.reports {
         for pool in &report.pools {
-            let Some(settings) = view.world.database(&pool.database).map(|database| &database.pool) else {
-                continue;
-            };
+            let Some(database) = view.world.database(&pool.database) else { continue };
+            let settings = database.for_user(&pool.user).pool;
             let size = settings.size.saturating_add(settings.reserve_size);
             for (what, used, limit, setting) in [
                 ("server connections", pool.counts.live, size, "pool.size + pool.reserve_size"),

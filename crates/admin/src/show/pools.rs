@@ -104,7 +104,7 @@ impl Counted {
     }
 
     fn row(&self, view: &View<'_>, database: &str, user: &str) -> Vec<Cell> {
-        let mode = view.world.database(database).map(|database| database.pool.mode.as_str());
+        let mode = view.world.database(database).map(|database| database.for_user(user).pool.mode.as_str());
         vec![
             database.to_owned().into(),
             user.to_owned().into(),

@@ -166,6 +166,7 @@ fn world() -> World {
         pool: pool::Settings::default(),
         timeouts: session::Timeouts::default(),
         max_server_connections: None,
+        users: Arc::default(),
     };
     World {
         session: session::Settings::default(),
@@ -260,6 +261,7 @@ fn stats(database: &str, clients: u32) -> StatsReport {
             pool: pool::Settings::default(),
             timeouts: session::Timeouts::default(),
             max_server_connections: None,
+            users: Arc::default(),
         },
         clients,
         server_assignments: 10,

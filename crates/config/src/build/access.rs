@@ -8,7 +8,7 @@ use std::{
 use crate::{
     file::{self, Content},
     mistake::{Mistake, Origin},
-    raw::{Auth, Document},
+    raw::{Auth, Document, UserEntry},
     section::{Context, Field},
     settings::{AdminSettings, AuthQuery, AuthSettings},
     tree::{Kind, Node, Table},
@@ -43,7 +43,7 @@ pub(super) fn build(
             Err(problem) => context.mistakes.push(mistake(problem)),
         }
     }
-    for user in &document.users {
+    for UserEntry { keys: user, .. } in &document.users {
         let name = &user.name.value.0;
         let Some(source) = &user.secret.value else { continue };
         if name == "*" {
@@ -65,7 +65,9 @@ pub(super) fn build(
         let origin = context.source.clone();
         context.warnings.push(Mistake { origin, key: "auth".to_owned(), problem, suggestion: None });
     }
-    for user in document.users.iter().filter(|user| user.secret.value.is_none()) {
+    let without_secret =
+        document.users.iter().map(|user| &user.keys).filter(|user| user.secret.value.is_none());
+    for user in without_secret {
         let name = &user.name.value.0;
         if !users.contains_key(name) && query.is_none() && name != "*" {
             context.warnings.push(user.name.mistake(format!("{name:?} has no secret and cannot log in")));

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use conn::ServerTlsMode;
 use routing::Policy;
 
-use super::Pool;
+use super::{
+    DatabaseUser, Pool, UserPool,
+    user::{self, Role},
+};
 use crate::{
     section::{Preset::Required, Preset::Text, Preset::Unset, Reader, Section, section},
     tree::Table,
@@ -122,13 +125,18 @@ impl WholeCluster {
 pub(crate) struct DatabaseEntry {
     pub(crate) keys: Database,
     pub(crate) pool: Pool,
+    pub(crate) users: Vec<DatabaseUser>,
+    /// What holds for the pools of single roles; empty if none is special.
+    pub(crate) user_pools: Vec<UserPool>,
 }
 
 impl DatabaseEntry {
-    /// `pools` is `[pool]`, whose values hold where `[database.pool]` has none.
-    pub(super) fn read(reader: &mut Reader<'_, '_>, pools: &Table) -> Option<Self> {
+    /// `pools` is `[pool]`, whose values hold where `[database.pool]` has none; `roles` are those of `[[user]]`.
+    pub(super) fn read(reader: &mut Reader<'_, '_>, pools: &Table, roles: &[Role<'_>]) -> Option<Self> {
         let keys = Database::read(reader);
-        let pool = Pool::read(&mut Reader { inherited: Some(pools), ..reader.child("pool") });
-        Some(Self { keys: keys?, pool: pool? })
+        let pool = Pool::read(&mut Reader { inherited: vec![pools], ..reader.child("pool") });
+        let users = user::database_users(reader);
+        let user_pools = user::effective(reader, roles, pools);
+        Some(Self { keys: keys?, pool: pool?, users, user_pools })
     }
 }

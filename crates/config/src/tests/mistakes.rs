@@ -163,3 +163,20 @@ fn a_file_that_cannot_be_read_is_named() {
     let text = crate::load(path, std::iter::empty()).expect_err("accepted").to_string();
     assert!(text.starts_with("/nonexistent/pgherd.toml: cannot read it: No such file"), "{text}");
 }
+
+#[test]
+fn mistakes_in_a_users_pools_are_named() {
+    check(
+        "[[user]]\nname = \"u\"\npool.siz = 3\n[[user]]\nname = \"u\"",
+        &[
+            "p.toml:5:6: unknown key \"siz\" in [user.pool]; did you mean \"size\"?",
+            "p.toml:7:8: user.1.name: \"u\" is listed twice",
+        ],
+    );
+    check(
+        "[[user]]\nname = \"u\"\npool.min_size = 30",
+        &[
+            "p.toml:5:17: database.0.user.\"u\".pool.min_size: 30 is more than database.0.user.\"u\".pool.size = 20",
+        ],
+    );
+}

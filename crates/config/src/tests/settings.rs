@@ -119,3 +119,57 @@ fn a_region_without_a_node_is_a_warning() {
         ]
     );
 }
+
+/// The mode, size and wait timeout in seconds that hold for a user in a database.
+#[track_caller]
+fn check_user(settings: &crate::Settings, database: usize, user: &str, expected: (pool::PoolMode, u32, u64)) {
+    let pool = settings.databases[database].for_user(user).pool;
+    assert_eq!((pool.mode, pool.size, pool.wait_timeout.as_secs()), expected, "{user} in {database}");
+}
+
+#[test]
+fn a_users_pools_are_as_its_entries_say_then_its_databases_then_all() {
+    use pool::PoolMode::{Session, Statement, Transaction};
+    let settings = valid(&format!(
+        r#"{LEAST}
+        [pool]
+        wait_timeout = "1s"
+        [[user]]
+        name = "*"
+        pool.size = 7
+        [[user]]
+        name = "batch"
+        max_server_connections = 9
+        pool = {{ mode = "session", size = 3 }}
+        [[database]]
+        name = "shop"
+        pool = {{ size = 11, wait_timeout = "2s" }}
+        [[database.user]]
+        name = "batch"
+        max_server_connections = 4
+        pool.size = 2
+        [[database.user]]
+        name = "web"
+        pool.mode = "statement"
+        [[database]]
+        "#
+    ));
+    check_user(&settings, 0, "batch", (Session, 2, 2));
+    check_user(&settings, 0, "web", (Statement, 7, 2));
+    check_user(&settings, 0, "anybody", (Transaction, 7, 2));
+    check_user(&settings, 1, "batch", (Session, 3, 1));
+    check_user(&settings, 1, "web", (Transaction, 7, 1));
+    assert_eq!(settings.databases[0].pool.size, 11, "which nobody is left for");
+    let cap = |user| settings.databases[0].user(user).and_then(|user| user.max_server_connections);
+    assert_eq!((cap("batch"), cap("web"), cap("anybody")), (Some(4), None, None));
+    let users: Vec<_> = settings.users.iter().map(|user| (user.name.as_str(), user.size)).collect();
+    assert_eq!(users, [("batch", Some(3)), ("*", Some(7))]);
+    assert_eq!(row(&settings, "user.1.pool.mode"), "session");
+    assert_eq!(row(&settings, "user.1.pool.wait_timeout"), "absent", "it says nothing about that");
+}
+
+#[test]
+fn without_special_users_a_database_keeps_none() {
+    let settings = valid(&format!("{LEAST}[[user]]\nname = \"u\"\nsecret = \"s\""));
+    assert!(settings.databases[0].users.is_empty());
+}

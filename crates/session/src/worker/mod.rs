@@ -262,7 +262,7 @@ impl Worker {
             return Some(Rc::clone(set));
         }
         let world = self.settings();
-        let settings = world.database(database)?.clone();
+        let settings = world.database(database)?.for_user(user);
         let cluster = world.clusters.get(settings.cluster)?;
         let functions = cluster.functions.functions(settings.server_name.as_deref().unwrap_or(database));
         let set = PoolSet::new(database, user, settings, None, functions);

@@ -333,7 +333,8 @@ impl Worker {
         let unchanged = same_nodes(&previous, &world);
         *self.views.borrow_mut() = world.clusters.iter().cloned().map(ClusterView::new).collect();
         for set in self.sets.borrow().values() {
-            let Some(settings) = world.database(&set.database) else {
+            let Some(settings) = world.database(&set.database).map(|settings| settings.for_user(&set.user))
+            else {
                 self.send_away(&PauseScope::Database(set.database.clone()), Farewell::Killed, true);
                 continue;
             };
@@ -352,7 +353,7 @@ impl Worker {
                 let plan = dial_plan(&view, set, node);
                 let redial = !Arc::ptr_eq(&pool.plan().tls, &plan.tls);
                 pool.reconfigure(settings.pool.clone(), plan, redial);
-                pool.rebound(world.bounds(settings, set, node));
+                pool.rebound(world.bounds(&settings, set, node));
             });
         }
         release_held(&self.held);
