@@ -11,5 +11,6 @@ mod session_state;
 mod sharing;
 mod statement_mode;
 mod statements;
+mod storm;
 mod timeouts;
 mod users;

@@ -32,7 +32,7 @@ section! {
         wait_timeout: Time<1, DAY> = Text("30s"), Reload;
         /// Most clients that wait for one pool.
         max_waiting: Count<0, 1_000_000> = Text("10000"), Reload;
-        /// A server connection is retired at this age.
+        /// A server connection is retired at this age, less up to a tenth by chance.
         server_lifetime: Time<1000, { 30 * DAY }> = Text("1h"), Reload;
         /// An idle server connection beyond min_size is closed after this time.
         server_idle_timeout: Time<1000, { 30 * DAY }> = Text("10min"), Reload;

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 use topology::Stamp;
 
 use super::Pool;
-use crate::{Delivery, DialFailure, PoolState, Server, permit::Permit};
+use crate::{Delivery, DialFailure, PoolState, Server, permit::Permit, quota::Reached};
 
-/// After a failed dial the next one waits this long, so that a dead node is not hammered.
+/// After a failed dial the pool's next one waits this long; for the node as a whole the quota knows more.
 const DIAL_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What became of the wish for one more connection.
@@ -77,6 +77,7 @@ impl Pool {
         match result {
             Ok(connection) => {
                 self.dial_not_before.set(None);
+                self.account.login_ended(Reached::Yes);
                 let parameters = self.parameters.intern(connection.parameters.iter().cloned());
                 let server = Server::new(connection, stamp, self.states.empty(), parameters, permit, now);
                 server.state.prove(&server.parameters);
@@ -91,6 +92,9 @@ impl Pool {
                     self.gate.report(self.plan.borrow().node, report);
                 }
                 self.dial_not_before.set(Some(now + DIAL_BACKOFF));
+                if failure.is_transient() {
+                    self.account.login_ended(Reached::No);
+                }
                 drop(permit);
                 self.fail_waiters(failure);
             }

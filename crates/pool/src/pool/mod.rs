@@ -41,6 +41,8 @@ pub struct Pool {
     stale: Cell<u32>,
     /// No dialing before this instant, after a failure.
     dial_not_before: Cell<Option<Instant>>,
+    /// Connections made before this instant may have reached their lifetime.
+    aged_before: Cell<Option<Instant>>,
     /// Its share in the bounds that are wider than one pool.
     account: Arc<Account>,
     /// A place was asked for there, which will be granted in its turn.
@@ -53,6 +55,9 @@ pub struct Pool {
     states: Rc<SessionStates>,
     parameters: Rc<ParameterSets>,
 }
+
+/// The part of a connection's lifetime that chance decides on.
+const JITTER: f64 = 0.1;
 
 impl Pool {
     /// An empty pool.
@@ -77,6 +82,7 @@ impl Pool {
             generation: Cell::default(),
             stale: Cell::default(),
             dial_not_before: Cell::default(),
+            aged_before: Cell::default(),
             account,
             asked: Cell::default(),
             guest: Cell::default(),
@@ -151,7 +157,7 @@ impl Pool {
             drop(server);
             return;
         }
-        if self.is_short.get() && self.yields(&server) {
+        if self.is_over_age(&server) || self.is_short.get() && self.yields(&server) {
             share::part_with(server);
             return;
         }
@@ -257,12 +263,10 @@ impl Pool {
     fn retire_idle(&self, settings: &Settings, now: Instant) {
         let mut idle = self.idle.take();
         let mut spare = self.live.get().saturating_sub(settings.min_size);
+        self.aged_before.set(now.checked_sub(settings.server_lifetime.mul_f64(1.0 - JITTER)));
         let over = idle.extract_if(.., |server| {
             let activity = server.get().activity;
-            // jitter of up to 10 % by process id, so that connections made together do not retire together
-            let lifetime =
-                settings.server_lifetime.mul_f64(1.0 - f64::from(server.get().process_id() % 100) / 1000.0);
-            let old = now.duration_since(activity.connected_at) >= lifetime;
+            let old = self.is_over_age(server);
             let bored =
                 spare > 0 && now.duration_since(activity.last_checkout) >= settings.server_idle_timeout;
             let keep = self.is_usable(server) && !old && !bored && !server.has_spoken();
@@ -277,6 +281,19 @@ impl Pool {
             }
         }
         self.idle.borrow_mut().append(&mut idle);
+    }
+
+    /// Whether a connection has reached its lifetime, as of the last look at the clock. Up to [`JITTER`] of it is cut
+    /// off by chance (the process id), so that connections made together do not end together.
+    #[inline]
+    fn is_over_age(&self, server: &CleanServer) -> bool {
+        let connected_at = server.get().activity.connected_at;
+        let Some(aged_before) = self.aged_before.get().filter(|aged| connected_at <= *aged) else {
+            return false;
+        };
+        let chance = f64::from(server.get().process_id() % 100) / 100.0;
+        let more = self.settings.borrow().server_lifetime.mul_f64(JITTER * (1.0 - chance));
+        connected_at + more <= aged_before
     }
 
     /// Its settings.

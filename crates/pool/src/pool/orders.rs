@@ -1,6 +1,7 @@
 //! What administrators and the topology tell a pool to do.
 
 use super::{DialPlan, Pool, PoolState, Settings};
+use crate::quota::Reached;
 
 impl Pool {
     /// Stops handing out connections until [`Pool::resume`].
@@ -38,6 +39,7 @@ impl Pool {
     /// Sends all waiting clients back to decide again, as after a change of the topology.
     pub fn reroute_waiters(&self) {
         self.dial_not_before.set(None);
+        self.account.login_ended(Reached::Yes);
         let unusable: Vec<_> = {
             let mut idle = self.idle.borrow_mut();
             let (usable, unusable) = idle.drain(..).partition(|server| self.is_usable(server));

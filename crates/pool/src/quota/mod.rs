@@ -7,7 +7,10 @@ mod book;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    hash::BuildHasher,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use book::{Book, SCOPES};
 use tokio::{sync::watch, time::Instant};
@@ -110,9 +113,9 @@ impl Quota {
         Arc::new(Account { quota: Arc::clone(self), id })
     }
 
-    /// Whether somebody waits for a place that nothing under way will bring.
-    #[must_use]
-    pub fn is_short(&self) -> bool {
+    /// Grants what time has made possible; whether somebody waits for a place that nothing under way will bring.
+    pub fn look(&self) -> bool {
+        self.change(|_, _| ());
         self.book().is_short()
     }
 
@@ -155,6 +158,21 @@ impl Quota {
     }
 }
 
+/// Whether a dial found its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// It did, whatever the node thought of the login.
+    Yes,
+    /// It did not, and a moment later it might.
+    No,
+}
+
+/// A number from 0 to 1 that nobody expects.
+fn fraction() -> f64 {
+    let number = foldhash::fast::RandomState::default().hash_one(0_u8);
+    f64::from((number >> 32) as u32) / f64::from(u32::MAX)
+}
+
 /// Tells accounts apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AccountId(usize);
@@ -175,13 +193,19 @@ impl Account {
 
     /// A place for one more connection and its turn to log in, if there is room.
     pub(crate) fn take(self: &Arc<Self>) -> Option<(Slot, Turn)> {
-        let taken = self.quota.book().take(self.id);
+        let taken = self.quota.book().take(self.id, Instant::now());
         taken.then(|| (Slot { account: Arc::clone(self) }, Turn { account: Arc::clone(self) }))
     }
 
     /// Asks for a place for a client that has waited since then, or not any more. News tell when it is granted.
     pub(crate) fn want(&self, since: Option<Instant>) {
         self.quota.change(|book, _| book.want(self.id, since));
+    }
+
+    /// A dial ended, or the topology says that it would now.
+    pub(crate) fn login_ended(&self, reached: Reached) {
+        let fraction = fraction();
+        self.quota.change(|book, now| book.login_ended(self.id, reached, fraction, now));
     }
 
     /// What was granted is not needed any more.

@@ -26,7 +26,7 @@ impl Scene {
     /// A pool makes connections, all of which log in.
     fn fill(&mut self, pool: usize, count: u32) {
         for _ in 0..count {
-            assert!(self.book.take(pool));
+            assert!(self.book.take(pool, self.start));
             self.book.end_login(pool);
         }
     }
@@ -76,7 +76,7 @@ fn what_was_idle_for_longest_is_closed_for_a_pool_that_finds_no_room_also_on_ano
         [(0, "a"), (1, "b"), (0, "c")].map(|(worker, name)| scene.pool(worker, name, "u", &total(2)));
     scene.fill(a, 1);
     scene.fill(b, 1);
-    assert!(!scene.book.take(c));
+    assert!(!scene.book.take(c, scene.start));
     scene.want(c, 100);
     assert!(scene.book.is_short());
     scene.offer(0, &[(a, 20)]);
@@ -92,7 +92,7 @@ fn what_was_idle_for_longest_is_closed_for_a_pool_that_finds_no_room_also_on_ano
     assert_eq!(scene.orders(0), (vec![], vec![]));
     scene.release(b);
     assert_eq!(scene.orders(0), (vec![], vec![c]));
-    assert!(scene.book.take(c));
+    assert!(scene.book.take(c, scene.start));
     assert_eq!(scene.book.usage()[0].used, 2);
 }
 
@@ -139,8 +139,8 @@ fn a_connection_goes_to_whoever_has_waited_longest_whatever_the_pool() {
     assert!(!scene.book.yields(a, Some(younger)), "the next one is not needed for the same client");
     scene.release(a);
     assert_eq!(scene.orders(0).1, [b]);
-    assert!(scene.book.take(b));
-    assert!(!scene.book.take(a), "there is no room");
+    assert!(scene.book.take(b, scene.start));
+    assert!(!scene.book.take(a, scene.start), "there is no room");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_client_behind_two_bounds_that_others_keep_full_in_turn_gets_its_place() {
     let young = Some(scene.at(9));
     assert!(scene.book.yields(keeps_database, young));
     scene.release(keeps_database);
-    assert!(!scene.book.take(keeps_database), "it is kept for the first in line");
+    assert!(!scene.book.take(keeps_database, scene.start), "it is kept for the first in line");
     assert!(scene.book.yields(keeps_user, young));
     scene.release(keeps_user);
     assert_eq!(scene.orders(0).1, [wants]);
@@ -166,15 +166,15 @@ fn logins_take_turns_and_those_who_wait_longest_come_first() {
     let mut scene = Scene::new(1);
     let caps = Caps { logins: Some(1), ..Caps::default() };
     let [a, b, c] = ["a", "b", "c"].map(|name| scene.pool(0, name, "u", &caps));
-    assert!(scene.book.take(a));
-    assert!(!scene.book.take(a));
+    assert!(scene.book.take(a, scene.start));
+    assert!(!scene.book.take(a, scene.start));
     scene.want(b, 20);
     scene.want(c, 10);
     assert!(!scene.book.is_short(), "nothing needs to be closed for them");
     scene.book.end_login(a);
     scene.book.settle(scene.start);
     assert_eq!(scene.orders(0).1, [c]);
-    assert!(scene.book.take(c));
+    assert!(scene.book.take(c, scene.start));
     scene.release(c);
     scene.book.end_login(c);
     scene.book.settle(scene.start);
@@ -196,9 +196,40 @@ fn what_is_not_needed_any_more_goes_to_the_next() {
     scene.book.want(c, None);
     scene.book.forget(c);
     scene.book.settle(scene.start);
-    assert!(scene.book.take(a));
+    assert!(scene.book.take(a, scene.start));
     scene.book.rebound(a, Bounds::new(0, NodeId(0), "a", "u", &total(7)));
     assert_eq!(scene.book.usage(), [Usage { scope: Scope::Total, used: 1, cap: 7 }]);
+}
+
+#[test]
+fn a_node_that_was_not_reached_is_left_alone_for_longer_and_longer_until_it_is() {
+    let mut scene = Scene::new(1);
+    let [a, b] =
+        ["a", "b"].map(|name| scene.pool(0, name, "u", &Caps { logins: Some(4), ..Caps::default() }));
+    let mut at = 0;
+    for rest in [50, 100, 200, 400, 800, 1000, 1000] {
+        let now = scene.at(at);
+        assert!(scene.book.take(a, now) && scene.book.take(b, now));
+        for pool in [a, b] {
+            scene.book.login_ended(pool, Reached::No, 0.0, now);
+            scene.book.end_login(pool);
+            scene.book.release(pool);
+        }
+        let (before, then) = (scene.at(at + rest - 1), scene.at(at + rest));
+        assert!(!scene.book.take(a, before), "{rest}");
+        scene.book.want(b, Some(now));
+        scene.book.settle(before);
+        assert_eq!(scene.orders(0).1, []);
+        scene.book.settle(then);
+        assert_eq!(scene.orders(0).1, [b]);
+        scene.book.give_back_granted(b);
+        at += rest;
+    }
+    let now = scene.at(at);
+    scene.book.login_ended(b, Reached::No, 1.0, now);
+    assert!(scene.book.take(a, scene.start + Duration::from_millis(at + 500)), "half of it is chance");
+    scene.book.login_ended(a, Reached::Yes, 0.0, now);
+    assert!(scene.book.take(b, now));
 }
 
 /// Many pools under crossing bounds, each always with a client, on two workers: nobody is served much later than
@@ -228,7 +259,7 @@ fn nobody_starves_and_no_bound_is_exceeded() {
         }
         for worker in 0..2 {
             for pool in scene.orders(worker).1 {
-                assert!(scene.book.take(pool));
+                assert!(scene.book.take(pool, scene.start));
                 scene.book.end_login(pool);
                 let at = pools.iter().position(|other| *other == pool).unwrap();
                 asked[at] = None;

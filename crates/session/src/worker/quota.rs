@@ -8,7 +8,7 @@ impl Worker {
     /// Tells of its idle connections while somebody waits for a place, closes those that were waited for longest, and
     /// lets its own pools use what was granted to them.
     pub(super) fn attend_to_quota(&self, now: Instant) {
-        let is_short = self.quota.is_short();
+        let is_short = self.quota.look();
         let mut idle = Vec::new();
         self.for_each_pool(&PauseScope::All, |pool| {
             pool.set_shortage(is_short);

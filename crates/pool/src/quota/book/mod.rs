@@ -1,6 +1,8 @@
 //! The bookkeeping of a [`super::Quota`]: who has how many places, who waits for one, and which pool's idle connection
 //! makes room. Values in and out; no clock, no lock.
 
+mod shortage;
+
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
@@ -9,7 +11,7 @@ use std::{
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::{Bounds, Order, Scope, Usage};
+use super::{Bounds, Order, Reached, Scope, Usage};
 
 /// What each connection counts towards, in the order of [`Bounds`]; the last only while it is being made.
 pub(super) const SCOPES: usize = 6;
@@ -18,11 +20,10 @@ const TOTAL: usize = 0;
 /// Where the bound on logins is: closing a connection makes no room there.
 const LOGINS: usize = 5;
 
-/// Requests that are served by closing idle connections at a time; the next look serves the next ones.
-const EVICTIONS_AT_A_TIME: usize = 16;
-
-/// A worker that has not told of its idle connections for so long is not waited for.
-const OFFERS_WITHIN: Duration = Duration::from_millis(100);
+/// How long a node is left alone after a dial that did not reach it; twice as long after each further one.
+const REST_MIN: Duration = Duration::from_millis(50);
+/// At most so long.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Bound {
@@ -31,6 +32,10 @@ struct Bound {
     used: u32,
     /// Accounts that count towards it.
     accounts: u32,
+    /// Of logins: how often in a row the node was not reached.
+    failures: u32,
+    /// Of logins: there are none before this instant.
+    rests_until: Option<Instant>,
 }
 
 /// The account of a pool.
@@ -53,14 +58,6 @@ struct Entry {
     idle_since: Option<Instant>,
     /// Its pool exists.
     open: bool,
-}
-
-/// A request that nothing under way will satisfy.
-#[derive(Debug)]
-struct Unmet {
-    account: usize,
-    since: Instant,
-    full: [bool; SCOPES],
 }
 
 /// See the module.
@@ -101,10 +98,9 @@ impl Book {
     }
 
     fn hold(&mut self, scope: Scope, cap: Option<u32>) -> usize {
-        let key = *self
-            .keys
-            .entry(scope.clone())
-            .or_insert_with(|| self.bounds.insert(Bound { scope, cap, used: 0, accounts: 0 }));
+        let key = *self.keys.entry(scope.clone()).or_insert_with(|| {
+            self.bounds.insert(Bound { scope, cap, used: 0, accounts: 0, failures: 0, rests_until: None })
+        });
         if let Some(bound) = self.bounds.get_mut(key) {
             bound.cap = cap;
             bound.accounts += 1;
@@ -144,13 +140,13 @@ impl Book {
     }
 
     /// A place at once, if one was granted or there is room.
-    pub(super) fn take(&mut self, account: usize) -> bool {
+    pub(super) fn take(&mut self, account: usize, now: Instant) -> bool {
         let Some(entry) = self.accounts.get_mut(account).filter(|entry| entry.open) else { return false };
         if entry.granted > 0 {
             entry.granted -= 1;
             return true;
         }
-        let fits = self.fits(account);
+        let fits = self.fits(account, now);
         if fits {
             self.count(account);
         }
@@ -178,6 +174,27 @@ impl Book {
         if let Some(bound) = self.bounds.get_mut(entry.bounds[LOGINS]) {
             bound.used -= 1;
         }
+    }
+
+    /// Whether a node was reached. After a failure nobody dials it for a moment, which grows with each further one;
+    /// `fraction`, from 0 to 1, spreads what happened together over half of that.
+    pub(super) fn login_ended(&mut self, account: usize, reached: Reached, fraction: f64, now: Instant) {
+        let key = self.accounts.get(account).map(|entry| entry.bounds[LOGINS]);
+        let Some(bound) = key.and_then(|key| self.bounds.get_mut(key)) else { return };
+        match reached {
+            Reached::Yes => (bound.failures, bound.rests_until) = (0, None),
+            // those that were on their way together fail together, and count once
+            Reached::No if bound.rests_until.is_none_or(|until| until <= now) => {
+                let rest = (REST_MIN * 2_u32.pow(bound.failures.min(10))).min(REST_MAX);
+                bound.failures += 1;
+                bound.rests_until = Some(now + rest.mul_f64(1.0 - fraction.clamp(0.0, 1.0) / 2.0));
+            }
+            Reached::No => {}
+        }
+    }
+
+    fn rests_until(&self, account: usize) -> Option<Instant> {
+        self.bounds.get(self.accounts.get(account)?.bounds[LOGINS])?.rests_until
     }
 
     fn count(&mut self, account: usize) {
@@ -212,7 +229,10 @@ impl Book {
     }
 
     /// Whether there is room for one more connection of this account.
-    fn fits(&self, account: usize) -> bool {
+    fn fits(&self, account: usize, now: Instant) -> bool {
+        if self.rests_until(account).is_some_and(|until| until > now) {
+            return false;
+        }
         let mut kept = HashMap::new();
         if let Some((head, scopes)) = self.head.filter(|(head, _)| *head != account)
             && let Some(entry) = self.accounts.get(head)
@@ -236,7 +256,7 @@ impl Book {
     pub(super) fn settle(&mut self, now: Instant) {
         let mut waiting = self.waiting();
         waiting.retain(|(_, id)| {
-            let fits = self.fits(*id);
+            let fits = self.fits(*id, now);
             if fits {
                 self.count(*id);
                 if let Some(entry) = self.accounts.get_mut(*id) {
@@ -266,119 +286,6 @@ impl Book {
     /// Whether there is something to tell the workers since the last call.
     pub(super) fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.news)
-    }
-
-    /// Whether somebody waits for a place that nothing under way will bring.
-    pub(super) fn is_short(&self) -> bool {
-        self.unmet > 0
-    }
-
-    fn unmet(&self, waiting: &[(Instant, usize)]) -> Vec<Unmet> {
-        let mut spare = HashMap::<usize, i64>::new();
-        for (_, entry) in self.accounts.iter().filter(|(_, entry)| entry.closing > 0) {
-            for key in &entry.bounds[..LOGINS] {
-                *spare.entry(*key).or_default() += i64::from(entry.closing);
-            }
-        }
-        let mut unmet = Vec::new();
-        for (since, account) in waiting.iter().copied() {
-            let full = self.full(account, &spare);
-            if full[..LOGINS].contains(&true) {
-                unmet.push(Unmet { account, since, full });
-            } else if let Some(entry) = self.accounts.get(account) {
-                entry.bounds.iter().for_each(|key| *spare.entry(*key).or_default() -= 1);
-            }
-        }
-        unmet
-    }
-
-    /// A worker's idle connections: since when each account's has been idle that has been so for longest. When all
-    /// workers have told, those that were idle for longest are to be closed.
-    pub(super) fn offer(&mut self, worker: usize, idle: &[(usize, Instant)], now: Instant) {
-        for (_, entry) in self.accounts.iter_mut().filter(|(_, entry)| entry.worker == worker) {
-            entry.idle_since = None;
-        }
-        for (account, since) in idle {
-            if let Some(entry) = self.accounts.get_mut(*account) {
-                entry.idle_since = Some(*since);
-            }
-        }
-        self.answered.insert(worker);
-        let late = self.asked_at.is_none_or(|asked| now.duration_since(asked) >= OFFERS_WITHIN);
-        if self.answered.len() >= self.workers || late {
-            self.evict();
-        }
-    }
-
-    fn evict(&mut self) {
-        let waiting = self.waiting();
-        for _ in 0..EVICTIONS_AT_A_TIME {
-            let unmet = self.unmet(&waiting);
-            let Some(victims) = unmet.iter().find_map(|unmet| self.victims(unmet)) else { return };
-            for victim in victims {
-                if let Some(entry) = self.accounts.get_mut(victim) {
-                    entry.closing += 1;
-                    entry.orders += 1;
-                    entry.idle_since = None; // there may be more; the next offer tells
-                }
-            }
-            self.news = true;
-        }
-    }
-
-    /// The accounts whose idle connections make room for a request, in each full scope the one that was idle for
-    /// longest; `None` if that would not do.
-    fn victims(&self, unmet: &Unmet) -> Option<Vec<usize>> {
-        let wanted = self.accounts.get(unmet.account)?.bounds;
-        let mut victims: Vec<usize> = Vec::new();
-        for scope in (0..LOGINS).filter(|scope| unmet.full[*scope]) {
-            let shares = |entry: &Entry| entry.bounds[scope] == wanted[scope];
-            if victims.iter().any(|victim| self.accounts.get(*victim).is_some_and(shares)) {
-                continue;
-            }
-            let idle = self.accounts.iter().filter(|(id, entry)| *id != unmet.account && shares(entry));
-            let idle = idle.filter_map(|(id, entry)| Some((entry.idle_since?, id)));
-            victims.push(idle.min()?.1);
-        }
-        Some(victims)
-    }
-
-    /// Whether a connection that comes back to this account is to be closed for a client that has waited longer,
-    /// elsewhere, than the first of its own pool.
-    pub(super) fn yields(&mut self, account: usize, own: Option<Instant>) -> bool {
-        let waiting = self.waiting();
-        let Some(bounds) = self.accounts.get(account).map(|entry| entry.bounds) else { return false };
-        let unmet = self.unmet(&waiting);
-        let older = unmet.iter().take_while(|unmet| own.is_none_or(|own| unmet.since < own));
-        let yields = older.filter(|unmet| unmet.account != account).any(|unmet| {
-            let Some(entry) = self.accounts.get(unmet.account) else { return false };
-            let helps = |scope: usize| unmet.full[scope] && entry.bounds[scope] == bounds[scope];
-            let is_head = self.head.is_some_and(|(head, _)| head == unmet.account);
-            let is_enough = (0..LOGINS).all(|scope| !unmet.full[scope] || helps(scope));
-            // a part is enough for the first in line: it is kept for it until the rest is free too
-            is_enough || is_head && (TOTAL + 1..LOGINS).any(helps)
-        });
-        if yields && let Some(entry) = self.accounts.get_mut(account) {
-            entry.closing += 1;
-        }
-        yields
-    }
-
-    /// What a worker's pools have to do.
-    pub(super) fn take_orders(&mut self, worker: usize) -> Vec<(usize, Order)> {
-        let own = self.accounts.iter_mut().filter(|(_, entry)| entry.worker == worker);
-        own.filter(|(_, entry)| entry.orders > 0 || entry.granted > 0)
-            .map(|(id, entry)| {
-                (id, Order { close: std::mem::take(&mut entry.orders), granted: entry.granted })
-            })
-            .collect()
-    }
-
-    /// So many connections that were to be closed are in use again, or gone.
-    pub(super) fn not_closed(&mut self, account: usize, count: u32) {
-        if let Some(entry) = self.accounts.get_mut(account) {
-            entry.closing = entry.closing.saturating_sub(count);
-        }
     }
 
     /// The bounds that have a cap, and how far each is used.
