@@ -13,7 +13,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long test-drivers format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+.PHONY: help demo build test test-long test-regress test-drivers format clippy doc unit fuzz-smoke fuzz bench-build bench clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,7 +46,12 @@ unit: ## all tests, those against real PostgreSQL too
 test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk
 	@scripts/need postgres
 	$(CARGO) build -p proxy
-	$(CARGO) test -p e2e -- --ignored --skip drivers::
+	$(CARGO) test -p e2e -- --ignored --skip drivers:: --skip regress::
+
+test-regress: ## PostgreSQL's own regression suite and libpq_pipeline through pgherd, against a direct run
+	@scripts/need postgres
+	$(CARGO) build -p proxy
+	$(CARGO) test -p e2e --test main regress:: -- --include-ignored --nocapture --test-threads=1
 
 test-drivers: ## real drivers with their defaults: Python, JavaScript, Java and Rust
 	@scripts/need postgres drivers
