@@ -29,7 +29,7 @@ fn check_text(text: &[u8]) {
     let class = classify(text, &NoFunctions);
     assert_eq!(class.hinted, hint(text).is_some());
     assert_eq!(class.kind == Kind::Empty, class.statements == Statements::None);
-    assert!(!class.replayable || (class.statements == Statements::One && class.effect == Effect::None));
+    assert!(!class.replayable || (class.statements == Statements::One && matches!(class.effect, Effect::None | Effect::LocalSettings)));
     if class.effect == Effect::Deallocate && class.statements == Statements::One {
         assert!(deallocated_name(text).is_some());
     }

@@ -45,7 +45,8 @@ impl Session {
         for (_, statement) in &bound {
             if stale {
                 self.pools.forget_statement(statement);
-                let anew = self.pools.intern(statement.text(), statement.parameter_types());
+                let anew =
+                    self.pools.intern(statement.text(), statement.parameter_types(), statement.state());
                 self.names.replace(statement, &anew);
             } else if lost(statement) {
                 server.prepared.remove(statement.id());

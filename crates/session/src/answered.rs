@@ -92,6 +92,8 @@ impl Session {
             }
             _ if body.starts_with(b"ALTER ") || body.starts_with(b"DROP ") => {
                 self.pools.forget_statements();
+                // until its end nobody knows whether tables stay as they are now
+                self.unsettle();
             }
             _ => {}
         }
@@ -145,6 +147,7 @@ impl Session {
         if outcome.in_doubt {
             self.pin(PinReason::SettingsInDoubt);
         }
+        self.settle(server);
         if counts {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));
         }

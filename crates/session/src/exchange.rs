@@ -177,6 +177,8 @@ pub(crate) struct Exchange {
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
     pub(crate) writes: Writes,
+    /// Settings are in force that may pass with the transaction, or are not known; their number.
+    pub(crate) unsettled: Option<u64>,
     /// Why the next unit cannot follow here.
     pub(crate) unsuited: Option<Box<ErrorMessage>>,
     pub(crate) again: Again,
@@ -218,6 +220,7 @@ impl Exchange {
             unit_open: false,
             block: Block::default(),
             writes: Writes::default(),
+            unsettled: None,
             unsuited: None,
             again: Again::No,
             functions: Functions::default(),

@@ -224,10 +224,14 @@ impl Session {
         let Some(unit) = first_unit(rest, MESSAGE_LIMIT).map_err(End::bad_frame)? else { return Ok(false) };
         let rest = rest.get(..unit).unwrap_or_default();
         let mut scanned = VecDeque::new();
-        Ok(match scan::scan(rest, &self.names, &self.pools, &mut scanned).map_err(End::bad_frame)? {
-            Scan::Units(group) => group.replica && !group.hinted,
-            Scan::Incomplete => false,
-        })
+        Ok(
+            match scan::scan(rest, &self.names, &self.wanted, &self.pools, &mut scanned)
+                .map_err(End::bad_frame)?
+            {
+                Scan::Units(group) => group.replica && !group.hinted,
+                Scan::Incomplete => false,
+            },
+        )
     }
 
     fn unit_progress(&mut self, server: &Server, tag: u8) {
@@ -328,8 +332,9 @@ impl Session {
             exchange.effects.ask_end(unit, place);
         }
         self.note_release(text);
+        self.note_settings(class, text);
         match class.effect {
-            Effect::None | Effect::Deallocate => {}
+            Effect::None | Effect::LocalSettings | Effect::Deallocate => {}
             Effect::DeallocateAll => self.exchange_mut().next = Next::Waits,
             Effect::Settings => {
                 let exchange = self.exchange_mut();

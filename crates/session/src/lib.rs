@@ -6,6 +6,7 @@ mod answered;
 mod cancel;
 mod client;
 mod clock;
+mod conditions;
 mod disabled;
 mod effects;
 mod exchange;

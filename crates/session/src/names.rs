@@ -1,6 +1,6 @@
 use std::{collections::HashMap, rc::Rc};
 
-use pool::Statement;
+use pool::{SessionState, Statement};
 use sql::Kind;
 use wire::message::frontend::Parse;
 
@@ -75,6 +75,7 @@ impl Names {
 /// What a client's texts and names mean while the proxy itself answers.
 pub(crate) struct Dictionary<'a> {
     pub(crate) pools: &'a PoolSet,
+    pub(crate) state: &'a Rc<SessionState>,
     pub(crate) names: &'a mut Names,
 }
 
@@ -84,7 +85,7 @@ impl Meaning for Dictionary<'_> {
     }
 
     fn statement(&self, parse: &Parse<'_>) -> Rc<Statement> {
-        self.pools.intern(parse.query, parse.parameter_types)
+        self.pools.intern(parse.query, parse.parameter_types, self.state)
     }
 
     fn names(&mut self) -> &mut Names {

@@ -96,6 +96,15 @@ impl Pins {
             | Self::bit(PinReason::HoldCursor),
     );
 
+    /// Those while which names and literals in a text may mean something else than the settings that are known tell.
+    const UNSETTLING: Self = Self(
+        Self::bit(PinReason::TemporaryTable)
+            | Self::bit(PinReason::Settings)
+            | Self::bit(PinReason::Mixed)
+            | Self::bit(PinReason::LongStatement)
+            | Self::bit(PinReason::SettingsInDoubt),
+    );
+
     /// Those that a transaction which never commits does not leave behind.
     const TRANSACTIONAL: Self = Self(
         Self::bit(PinReason::TemporaryTable)
@@ -125,6 +134,11 @@ impl Pins {
 
     pub(crate) fn iter(self) -> impl Iterator<Item = PinReason> {
         PinReason::ALL.into_iter().filter(move |reason| self.has(*reason))
+    }
+
+    /// While there are these, texts may mean something else than the settings that are known tell.
+    pub(crate) fn unsettle(self) -> bool {
+        self.0 & Self::UNSETTLING.0 != 0
     }
 
     /// What of them is lost with the server connection, if `established` of them were there when its last transaction
@@ -191,6 +205,9 @@ impl Session {
             exchange.pinned_since_discard = exchange.pinned_since_discard.and(reasons);
             // it may fail, be undone, or have taken no lock
             exchange.inquiry = Inquiry::Due;
+            if reasons.unsettle() {
+                self.unsettle();
+            }
         }
     }
 

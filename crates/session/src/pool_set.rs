@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pool::{Interner, ParameterSets, Pool, SessionStates, Statement};
+use pool::{Interner, ParameterSets, Pool, SessionState, SessionStates, Statement};
 use sql::{Class, Functions};
 use tokio::time::Instant;
 
@@ -82,9 +82,15 @@ impl PoolSet {
         self.refused.judge(class, text)
     }
 
-    pub(crate) fn intern(&self, text: &[u8], parameter_types: &[u8]) -> Rc<Statement> {
+    /// The statement of a text and its types in a session of this state.
+    pub(crate) fn intern(
+        &self,
+        text: &[u8],
+        parameter_types: &[u8],
+        state: &Rc<SessionState>,
+    ) -> Rc<Statement> {
         let version = self.functions.borrow().0.wrapping_add(self.refused.version());
-        self.statements.intern(text, parameter_types, version, |text| self.classify(text))
+        self.statements.intern(text, parameter_types, state, version, |text| self.classify(text))
     }
 
     /// The next client that prepares the text of `statement` prepares it anew.

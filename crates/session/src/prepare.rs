@@ -63,8 +63,8 @@ impl Session {
                     {
                         return None;
                     }
-                    let statement = self.pools.intern(parse.query, parse.parameter_types);
-                    if !statement.is_accepted(&self.wanted) {
+                    let statement = self.pools.intern(parse.query, parse.parameter_types, &self.wanted);
+                    if !statement.is_accepted() {
                         return None;
                     }
                     steps.push(Step::Name(parse.statement, statement));

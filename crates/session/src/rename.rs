@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::{Server, Statement};
+use pool::{Evicted, Server, Statement};
 use protocol::{Local, Origin, Owed};
 use sql::Effect;
 use wire::{
@@ -53,11 +53,13 @@ impl Session {
         let parse = Parse::read(message.body).map_err(|_| End::protocol("invalid Parse message"))?;
         let statement = match scanned.pop_front() {
             Some(Scanned::Parse(statement)) => statement,
-            Some(Scanned::Query(_)) | None => self.pools.intern(parse.query, parse.parameter_types),
+            Some(Scanned::Query(_)) | None => {
+                self.pools.intern(parse.query, parse.parameter_types, &self.wanted)
+            }
         };
         if parse.statement.is_empty() {
             count(&self.pools.stats.client_parses, 1);
-            server.prepared.set_unnamed(Some(statement.id()));
+            server.prepared.set_unnamed(self.is_unnamed_reusable(&statement).then(|| statement.id()));
             self.names.insert(b"", statement);
             self.owe_parse(server, Step::Unnamed, Origin::Client);
             return Ok(true);
@@ -80,15 +82,17 @@ impl Session {
             names.push(parse.statement.into());
         }
         let out = splice.replace(message.at, message.end());
-        if server.prepared.contains(&statement) {
+        let under = self.under(&statement);
+        if server.prepared.contains(&statement, under) {
             self.exchange_mut().note(Step::Named(parse.statement.into()));
             server.ledger.answer_locally(Local::ParseComplete);
         } else {
+            self.displace(server, &statement, out);
             let renamed = Parse { statement: statement.server_name(), ..parse };
             renamed.write(out);
-            server.prepared.insert(&statement);
+            server.prepared.insert(&statement, under);
             let name = Some(parse.statement.into());
-            self.owe_parse(server, Step::Parse { statement, name }, Origin::Client);
+            self.owe_parse(server, Step::Parse { statement, name, under }, Origin::Client);
             self.evict(server, out);
         }
         Ok(true)
@@ -111,27 +115,41 @@ impl Session {
 
     /// Sends the statement ahead if the server does not have it.
     fn ensure_prepared(&mut self, server: &mut Server, statement: &Rc<Statement>, out: &mut Vec<u8>) {
-        if server.prepared.contains(statement) {
+        let under = self.under(statement);
+        if server.prepared.contains(statement, under) {
             return;
         }
+        self.displace(server, statement, out);
         let parse = Parse {
             statement: statement.server_name(),
             query: statement.text(),
             parameter_types: statement.parameter_types(),
         };
         parse.write(out);
-        server.prepared.insert(statement);
-        self.owe_parse(server, Step::Parse { statement: Rc::clone(statement), name: None }, Origin::Proxy);
+        server.prepared.insert(statement, under);
+        let statement = Rc::clone(statement);
+        self.owe_parse(server, Step::Parse { statement, name: None, under }, Origin::Proxy);
         self.evict(server, out);
+    }
+
+    /// Closes what was prepared under the name of `statement` in other circumstances.
+    fn displace(&mut self, server: &mut Server, statement: &Statement, out: &mut Vec<u8>) {
+        if let Some(displaced) = server.prepared.displace(statement.id()) {
+            self.close_ahead(server, displaced, out);
+        }
     }
 
     fn evict(&mut self, server: &mut Server, out: &mut Vec<u8>) {
         let limit = self.pools.settings.borrow().pool.max_prepared_statements;
         while let Some(evicted) = server.prepared.evict(limit, |id| !self.exchange().is_undecided(id)) {
-            Target::Statement(evicted.server_name()).write(b'C', out);
-            server.ledger.owe(Owed::Close, Origin::Proxy);
-            self.exchange_mut().note(Step::Evicted(evicted));
+            self.close_ahead(server, evicted, out);
         }
+    }
+
+    fn close_ahead(&mut self, server: &mut Server, closed: Evicted, out: &mut Vec<u8>) {
+        Target::Statement(closed.server_name()).write(b'C', out);
+        server.ledger.owe(Owed::Close, Origin::Proxy);
+        self.exchange_mut().note(Step::Evicted(closed));
     }
 
     pub(crate) fn bind(
@@ -210,13 +228,14 @@ impl Session {
                         parameter_types: statement.parameter_types(),
                     }
                     .write(out);
-                    server.prepared.set_unnamed(Some(statement.id()));
+                    let reusable = self.is_unnamed_reusable(&statement);
+                    server.prepared.set_unnamed(reusable.then(|| statement.id()));
                     self.owe_parse(server, Step::UnnamedAhead, Origin::Proxy);
                 }
                 Named::AsItIs
             }
             Some(statement) => {
-                if !server.prepared.contains(&statement) {
+                if !server.prepared.contains(&statement, self.under(&statement)) {
                     let out = splice.replace(at, at);
                     self.ensure_prepared(server, &statement, out);
                 }

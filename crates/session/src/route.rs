@@ -46,7 +46,8 @@ impl Session {
         if rest.is_empty() || self.body != ClientBody::Boundary {
             return Ok(skipped);
         }
-        let scanned = scan(rest, &self.names, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
+        let scanned =
+            scan(rest, &self.names, &self.wanted, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
         let group = match scanned {
             Scan::Units(group) => group,
             Scan::Incomplete if self.is_too_long(rest)? => LONG_UNIT,

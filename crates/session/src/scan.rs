@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::Statement;
+use pool::{SessionState, Statement};
 use protocol::{UnitEnd, unit_end};
 use sql::{Class, Kind};
 use wire::{
@@ -42,13 +42,14 @@ pub(crate) enum Scan {
     Units(Group),
 }
 
-/// Looks at all whole units of `input`. Fills `scanned` for them.
+/// Looks at all whole units of `input`, of a session in this state. Fills `scanned` for them.
 ///
 /// # Errors
 /// [`FrameError`] for a head that is none.
 pub(crate) fn scan(
     input: &[u8],
     names: &Names,
+    state: &Rc<SessionState>,
     pools: &PoolSet,
     scanned: &mut VecDeque<Scanned>,
 ) -> Result<Scan, FrameError> {
@@ -66,7 +67,7 @@ pub(crate) fn scan(
             }
             b'P' => {
                 if let Ok(parse) = Parse::read(body) {
-                    let statement = pools.intern(parse.query, parse.parameter_types);
+                    let statement = pools.intern(parse.query, parse.parameter_types, state);
                     group.add(statement.class(), units == 0);
                     scanned.push_back(Scanned::Parse(statement));
                 }

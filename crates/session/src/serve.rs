@@ -185,7 +185,7 @@ impl Session {
         let Phase::Local(responder) = &mut self.phase else { return Ok(skipped) };
         let rest = input.get(skipped..).unwrap_or_default();
         work.out.clear();
-        let mut meaning = Dictionary { pools: &self.pools, names: &mut self.names };
+        let mut meaning = Dictionary { pools: &self.pools, state: &self.wanted, names: &mut self.names };
         let progress = responder.answer(rest, &mut meaning, &mut work.out).map_err(End::bad_frame)?;
         self.count_names();
         send(cx, &mut self.stream, &mut self.output, &work.out).map_err(End::ClientIo)?;

@@ -109,7 +109,8 @@ impl Session {
             return Ok(Turn::Again);
         }
         let input = std::mem::take(&mut self.input);
-        let scanned = scan(&input, &self.names, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
+        let scanned = scan(&input, &self.names, &self.wanted, &self.pools, &mut work.scanned)
+            .map_err(End::bad_frame)?;
         let group = match scanned {
             Scan::Units(group) => group,
             Scan::Incomplete => LONG_UNIT,

@@ -66,6 +66,9 @@ pub enum Kind {
 pub enum Effect {
     /// Nothing.
     None,
+    /// Nothing, but until its end settings have values that last no longer:
+    /// [`local_settings`](crate::local_settings) names them.
+    LocalSettings,
     /// Only settings that can be followed: [`setting_changes`](crate::setting_changes) names them.
     Settings,
     /// `DISCARD ALL`.
@@ -90,6 +93,7 @@ impl Effect {
     pub(crate) fn then(self, next: Self) -> Self {
         match (self, next) {
             (Self::None, effect) | (effect, Self::None) => effect,
+            (Self::LocalSettings, effect) | (effect, Self::LocalSettings) => effect,
             (Self::Pin(causes), Self::Pin(more)) => Self::Pin(causes.and(more)),
             // that it is pinned will end before the settings do
             (Self::Pin(causes), _) | (_, Self::Pin(causes)) => {

@@ -29,5 +29,5 @@ pub use classify::{classify, effect_of_code};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
 pub use release::may_release;
-pub use settings::{SettingChange, deallocated_name, setting_changes};
+pub use settings::{SettingChange, deallocated_name, local_settings, setting_changes};
 pub use shape::shape;

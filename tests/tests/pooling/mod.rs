@@ -2,6 +2,7 @@
 
 mod again;
 mod caps;
+mod conditions;
 mod functions;
 mod leaks;
 mod pins;

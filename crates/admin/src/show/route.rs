@@ -156,7 +156,7 @@ fn kind(kind: Kind) -> &'static str {
 /// What stays behind on the server connection.
 fn effect(effect: Effect) -> Cell {
     match effect {
-        Effect::None => return Cell::Null,
+        Effect::None | Effect::LocalSettings => return Cell::Null,
         Effect::Pin(causes) => {
             let causes: Vec<_> = causes.iter().map(cause).collect();
             return format!("keeps its server connection: {}", causes.join(", ")).into();

@@ -149,7 +149,9 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
         let argument = match token.kind {
             TokenKind::Close if self.depth == call.depth => {
                 self.config = None;
-                if call.argument != Argument::True {
+                if call.argument == Argument::True {
+                    self.effect = self.effect.then(Effect::LocalSettings);
+                } else {
                     self.pin(PinCause::Settings);
                 }
                 return;

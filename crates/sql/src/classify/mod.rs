@@ -120,12 +120,13 @@ impl Total {
             Self::Empty => (Verdict::Fixed(Kind::Empty), Effect::None, Statements::None, false),
             Self::One(one) => {
                 // what leaves something behind is not sent again
-                let replayable = one.replayable && one.effect == Effect::None;
+                let leaves_nothing = matches!(one.effect, Effect::None | Effect::LocalSettings);
+                let replayable = one.replayable && leaves_nothing;
                 (one.verdict, one.effect, Statements::One, replayable)
             }
             Self::Many { verdict, effect, control } => {
                 let effect = match effect {
-                    Effect::None | Effect::Pin(_) => effect,
+                    Effect::None | Effect::LocalSettings | Effect::Pin(_) => effect,
                     // answered for the server only where nothing else has to be run: see `Effect::Deallocate`
                     Effect::Deallocate => Effect::None,
                     _ if control == Control::Present => Effect::pin(PinCause::Mixed),

@@ -83,7 +83,8 @@ where
         Some(ConfigList::Session) => Outcome::new(Kind::Session, Effect::Settings),
         Some(ConfigList::Both) => Outcome::new(Kind::Write, Effect::Settings),
         Some(ConfigList::Transaction) => {
-            Outcome { verdict: Verdict::Fixed(Kind::Write), effect: Effect::None, replayable: true }
+            let effect = Effect::LocalSettings;
+            Outcome { verdict: Verdict::Fixed(Kind::Write), effect, replayable: true }
         }
     }
 }
@@ -93,6 +94,7 @@ fn setting(statement: &SetStatement<'_>) -> Outcome {
         SetStatement::Set(_) | SetStatement::Reset(_) | SetStatement::ResetAll => {
             Outcome::new(Kind::Session, Effect::Settings)
         }
+        SetStatement::Local => Outcome::new(Kind::Control, Effect::LocalSettings),
         SetStatement::Transaction => Outcome::new(Kind::Control, Effect::None),
         SetStatement::Pin(cause) => Outcome::new(Kind::Session, Effect::pin(*cause)),
     }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::config::{another_follows, config_call};
+use super::config::{another_follows, config_call, plain_string};
 use super::statement::{Lifetime, SetStatement, SettingName, between, read_reset, read_set};
-use crate::name::folded;
+use crate::name::{folded, is_named};
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
 
 /// A change of a setting that outlives the transaction.
@@ -32,6 +32,32 @@ pub enum SettingChange<'a> {
 /// hold only once the transaction has committed.
 pub fn setting_changes(text: &[u8]) -> impl Iterator<Item = SettingChange<'_>> {
     SettingChanges { tokens: Tokenizer::new(text), place: Place::Statement }
+}
+
+/// The settings that `text` gives values for the transaction, if its effect is
+/// [`Effect::LocalSettings`](crate::Effect::LocalSettings); `None` for one whose name is not in the text. Others may be
+/// among them.
+pub fn local_settings(text: &[u8]) -> impl Iterator<Item = Option<Cow<'_, [u8]>>> {
+    let mut tokens = Tokenizer::new(text);
+    let mut previous = Keyword::Other;
+    std::iter::from_fn(move || {
+        while let Some(token) = tokens.next() {
+            let before = std::mem::replace(&mut previous, token.keyword);
+            if before == Keyword::Set && token.keyword == Keyword::Local {
+                return Some(match read_set(&mut tokens) {
+                    SetStatement::Set(name) | SetStatement::Reset(name) => Some(name.canonical()),
+                    SetStatement::Transaction => Some(Cow::Borrowed(&b"transaction_isolation"[..])),
+                    SetStatement::ResetAll | SetStatement::Local | SetStatement::Pin(_) => None,
+                });
+            }
+            if is_named(token, b"set_config") {
+                let open = tokens.next();
+                let name = open.and_then(|_| plain_string(&mut tokens));
+                return Some(name.map(|name| SettingName::Quoted(name).canonical()));
+            }
+        }
+        None
+    })
 }
 
 /// The statement that `DEALLOCATE name` forgets, as the server knows it: in lower case or as quoted, and cut to 63
@@ -104,7 +130,7 @@ impl<'a> Iterator for SettingChanges<'a> {
                 }
                 SetStatement::Reset(name) => return Some(SettingChange::Reset { name: name.canonical() }),
                 SetStatement::ResetAll => return Some(SettingChange::ResetAll),
-                SetStatement::Transaction | SetStatement::Pin(_) => {}
+                SetStatement::Local | SetStatement::Transaction | SetStatement::Pin(_) => {}
             }
         }
     }

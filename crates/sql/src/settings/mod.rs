@@ -7,6 +7,6 @@ mod statement;
 mod tests;
 
 pub(crate) use changes::deallocated;
-pub use changes::{SettingChange, deallocated_name, setting_changes};
+pub use changes::{SettingChange, deallocated_name, local_settings, setting_changes};
 pub(crate) use config::{ConfigList, config_list};
 pub(crate) use statement::{SetStatement, read_reset, read_set};

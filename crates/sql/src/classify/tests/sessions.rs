@@ -77,12 +77,15 @@ fn discard_deallocate_and_unlisten() {
     check("unlisten *", of(Kind::Session));
 }
 
+/// A write that may be sent again, with settings for its transaction.
+const LOCAL: Class = Class { effect: Effect::LocalSettings, ..WRITE };
+
 #[test]
 fn set_config_with_literals_can_be_followed() {
     check("select set_config('app.user', 'x', false)", SETTINGS);
     check("SELECT pg_catalog.set_config('search_path', '', false);", SETTINGS);
     check("select set_config('a.b', 'x', false) as a, set_config('a.c', 'y', false)", SETTINGS);
-    check("select set_config('a.b', 'x', true)", WRITE);
+    check("select set_config('a.b', 'x', true)", LOCAL);
     check(
         "select set_config('a.b', 'x', true), set_config('a.c', 'y', false)",
         Class { effect: Effect::Settings, ..OTHER },
@@ -91,9 +94,9 @@ fn set_config_with_literals_can_be_followed() {
 
 #[test]
 fn set_config_for_the_transaction_leaves_nothing_whatever_its_arguments() {
-    check("select set_config('a.b', $1, true)", WRITE);
-    check("select set_config($1, current_setting('x') || lower('y', (1, 2)), true), count(*) from t", WRITE);
-    check("insert into t select set_config('a.b', $1::text, TRUE)", WRITE);
+    check("select set_config('a.b', $1, true)", LOCAL);
+    check("select set_config($1, current_setting('x') || lower('y', (1, 2)), true), count(*) from t", LOCAL);
+    check("insert into t select set_config('a.b', $1::text, TRUE)", LOCAL);
 }
 
 #[test]
@@ -131,8 +134,10 @@ fn a_setting_whose_name_is_written_with_escapes_pins() {
     check("set session app.U&\"\\0061\" = 1", settings);
     check("reset U&\"work\\005fmem\"", settings);
     check("update U&\"pg\\005fsettings\" set setting = 'off'", pin(PinCause::Settings));
-    // it looks like a call, too
+    // what stands before a parenthesis may also be a call
     let both = PinCauses::of(PinCause::TemporaryTable).and(PinCauses::of(PinCause::Settings));
-    let class = Class { effect: Effect::Pin(both), ..pin(PinCause::Settings) };
-    check("create table U&\"pg\\005ftemp\".t ()", class);
+    check(
+        "create table U&\"pg\\005ftemp\".t ()",
+        Class { effect: Effect::Pin(both), ..pin(PinCause::Settings) },
+    );
 }
