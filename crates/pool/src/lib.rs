@@ -22,7 +22,7 @@ mod waiter;
 pub use counts::{Counts, PoolState};
 pub use dial::{DialFailure, DialPlan, Gate};
 pub use parameters::{ParameterSet, ParameterSets};
-pub use permit::{PinPermit, Place};
+pub use permit::{ListeningPlace, PinPermit, Place};
 pub use planning::{bears_on_plans, bears_on_plans_in_transaction};
 pub use pool::Pool;
 pub use prepared::{Evicted, Prepared, Under};

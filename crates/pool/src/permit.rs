@@ -21,12 +21,57 @@ impl Place {
     }
 }
 
+/// A place in a pool for a connection that listens to channels for clients. Dropping it makes room again.
+#[derive(Debug)]
+pub struct ListeningPlace {
+    permit: Permit,
+    turn: Option<Turn>,
+}
+
+impl ListeningPlace {
+    /// Its connection has been made: the next one gets its turn.
+    pub fn logged_in(&mut self) {
+        self.turn = None;
+    }
+
+    /// Whether the pool has replaced its connections since, by RECONNECT or a reload.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.permit.pool.upgrade().is_none_or(|pool| pool.generation() != self.permit.generation)
+    }
+}
+
+impl Drop for ListeningPlace {
+    fn drop(&mut self) {
+        if let Some(pool) = self.permit.pool.upgrade() {
+            pool.listening_ended();
+        }
+    }
+}
+
 impl Pool {
+    /// A place for a connection that listens. It is an idle connection's if all are in use, else one beyond the limit
+    /// until one of them comes back: clients with transactions may wait for it, so it must not wait for them, nor for
+    /// the end of a PAUSE. In a pool of one connection it always is one beyond. `None`: bounds that are wider than the
+    /// pool leave no room; then ask again a moment later. `since`: when it was first asked for.
+    #[must_use]
+    pub fn take_listening_place(self: &Rc<Self>, since: Instant) -> Option<ListeningPlace> {
+        self.listening_begins();
+        if self.counts().live >= self.limit(self.settings().size) {
+            self.close_idle();
+        }
+        let taken = self.take_slot_for_guest(since);
+        if taken.is_none() {
+            self.listening_ended();
+        }
+        taken.map(|(permit, turn)| ListeningPlace { permit, turn: Some(turn) })
+    }
+
     /// A place for a connection of the caller's own, an idle connection's if need be; `None` while all are in use or
     /// the pool is paused: then ask again a moment later. `since`: when its client began to wait.
     #[must_use]
     pub fn take_place(self: &Rc<Self>, since: Instant) -> Option<Place> {
-        let is_full = || self.counts().live >= self.settings().size;
+        let is_full = || self.counts().live >= self.limit(self.settings().size);
         if self.state() == PoolState::Paused {
             return None;
         }

@@ -90,6 +90,7 @@ impl Session {
             b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
                 self.statements_forgotten(server);
             }
+            b"LISTEN\0" => server.listens = true,
             _ if body.starts_with(b"ALTER ") || body.starts_with(b"DROP ") => {
                 self.pools.forget_statements();
                 // until its end nobody knows whether tables stay as they are now
@@ -144,6 +145,9 @@ impl Session {
             TxStatus::InTransaction | TxStatus::Failed => Timed::IdleTransaction,
         });
         outcome.committed.into_iter().for_each(|change| self.apply(server, change));
+        if self.exchange().effects.is_empty() && self.exchange().awaits_channel.is_none() {
+            self.settle_channels();
+        }
         if outcome.in_doubt {
             self.pin(PinReason::SettingsInDoubt);
         }
@@ -162,6 +166,7 @@ impl Session {
     }
 
     fn apply(&mut self, server: &mut Server, change: Change) {
+        self.channels_changed(&change);
         let states = &self.pools.states;
         match change {
             Change::Set { name, replay } => {
@@ -181,6 +186,7 @@ impl Session {
                 server.state = states.empty();
                 self.unpin();
             }
+            Change::Listen { .. } | Change::Unlisten { .. } | Change::UnlistenAll => {}
         }
         if Rc::ptr_eq(&self.wanted, &server.state) {
             server.state.prove(&server.parameters);

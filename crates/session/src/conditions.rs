@@ -34,17 +34,24 @@ impl Session {
     /// A text of this class is sent.
     pub(crate) fn note_settings(&mut self, class: Class, text: &[u8]) {
         let unsettles = match class.effect {
-            Effect::None | Effect::DiscardAll | Effect::DeallocateAll | Effect::Deallocate => return,
+            Effect::None
+            | Effect::Unlisten
+            | Effect::DiscardAll
+            | Effect::DeallocateAll
+            | Effect::Deallocate => return,
             Effect::LocalSettings => {
                 local_settings(text).any(|name| name.is_none_or(|name| bears_on_plans_in_transaction(&name)))
             }
-            Effect::Settings => {
+            Effect::Settings | Effect::Listen => {
                 class.statements == Statements::Many
                     || setting_changes(text).any(|change| match change {
                         SettingChange::Set { name, .. } | SettingChange::Reset { name } => {
                             bears_on_plans(&name)
                         }
                         SettingChange::ResetAll => true,
+                        SettingChange::Listen { .. }
+                        | SettingChange::Unlisten { .. }
+                        | SettingChange::UnlistenAll => false,
                     })
             }
             Effect::Pin(causes) => Pins::from(causes).unsettle(),

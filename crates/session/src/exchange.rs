@@ -179,6 +179,8 @@ pub(crate) struct Exchange {
     pub(crate) writes: Writes,
     /// Settings are in force that may pass with the transaction, or are not known; their number.
     pub(crate) unsettled: Option<u64>,
+    /// Since when the next LISTEN has waited for the connection that listens for all.
+    pub(crate) awaits_channel: Option<Instant>,
     /// Why the next unit cannot follow here.
     pub(crate) unsuited: Option<Box<ErrorMessage>>,
     pub(crate) again: Again,
@@ -221,6 +223,7 @@ impl Exchange {
             block: Block::default(),
             writes: Writes::default(),
             unsettled: None,
+            awaits_channel: None,
             unsuited: None,
             again: Again::No,
             functions: Functions::default(),

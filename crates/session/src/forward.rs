@@ -286,6 +286,9 @@ impl Session {
             Some(Scanned::Query(class)) => class,
             Some(Scanned::Parse(_)) | None => self.pools.classify(text),
         };
+        if class.effect == Effect::Listen && !self.may_listen(text) {
+            return false;
+        }
         count(&self.pools.stats.queries, 1);
         // a simple query destroys the unnamed statement (manual, "Extended Query")
         server.prepared.set_unnamed(None);
@@ -336,7 +339,7 @@ impl Session {
         match class.effect {
             Effect::None | Effect::LocalSettings | Effect::Deallocate => {}
             Effect::DeallocateAll => self.exchange_mut().next = Next::Waits,
-            Effect::Settings => {
+            Effect::Settings | Effect::Listen | Effect::Unlisten => {
                 let exchange = self.exchange_mut();
                 if exchange.effects.ask(unit, place, text) && !self.startup.is_empty() {
                     // the server's own settings are not what the client began with
@@ -356,6 +359,11 @@ impl Session {
                 }
                 self.pins_of(class).into_iter().for_each(|reasons| self.pin(reasons));
             }
+        }
+        // whatever follows in the same text may commit
+        let block = self.exchange().block;
+        if !block.is_open() || block.is_committing() || class.statements == Statements::Many {
+            self.listen_may_commit();
         }
     }
 

@@ -15,6 +15,7 @@ mod greet;
 mod handle;
 mod inquiry;
 mod io;
+mod listen;
 mod local;
 mod lost;
 mod names;
@@ -52,7 +53,7 @@ pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;
 pub use settings::*;
 pub use worker::{
-    ClientReport, Command, PauseScope, PoolReport, ServerReport, StatsReport, WorkerHandle, WorkerId,
-    WorkerReport, spawn_worker,
+    ClientReport, Command, ListenerReport, PauseScope, PoolReport, ServerReport, ServerRole, StatsReport,
+    WorkerHandle, WorkerId, WorkerReport, spawn_worker,
 };
 pub use world::{ClusterHandle, FunctionSource, World};

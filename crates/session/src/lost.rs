@@ -91,6 +91,7 @@ impl Session {
         }
         self.count_names();
         self.time(Timed::Nothing);
+        self.settle_channels();
         self.report_loss(&exchange, &loss);
         if self.told.is_none() && self.reruns < RERUNS_MAX && !matches!(loss, Loss::Replay(_)) {
             // only its settings were under way, which another server can take as well
@@ -134,6 +135,13 @@ impl Session {
             }
             Loss::Unsuited(error) if !self.pins().is_empty() => {
                 return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
+            }
+            // everything is answered, and nothing is open that could fail
+            Loss::Unsuited(error)
+                if server.ledger.status() == TxStatus::Idle && !exchange.block.is_open() =>
+            {
+                self.fail_request(*error);
+                return Ok(());
             }
             loss => loss,
         };

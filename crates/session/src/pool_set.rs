@@ -9,7 +9,7 @@ use pool::{Interner, ParameterSets, Pool, SessionState, SessionStates, Statement
 use sql::{Class, Functions};
 use tokio::time::Instant;
 
-use crate::{DatabaseSettings, refused::Refused, stats::Stats};
+use crate::{DatabaseSettings, listen::Hub, refused::Refused, stats::Stats};
 
 /// What is known of a database's functions, with a version that grows with each change.
 pub type FunctionsNow = (u64, Arc<dyn Functions + Send + Sync>);
@@ -39,6 +39,8 @@ pub(crate) struct PoolSet {
     statements: Interner,
     functions: RefCell<FunctionsNow>,
     refused: Refused,
+    /// What clients listen to; one for each of their encodings.
+    hubs: RefCell<Vec<Rc<Hub>>>,
     /// By node id.
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
 }
@@ -68,6 +70,7 @@ impl PoolSet {
             statements: Interner::new(STATEMENT_BYTES),
             functions: RefCell::new(functions),
             refused: Refused::default(),
+            hubs: RefCell::default(),
             pools: RefCell::default(),
         })
     }
@@ -117,6 +120,21 @@ impl PoolSet {
         if self.functions.borrow().0 != functions.0 {
             *self.functions.borrow_mut() = functions;
         }
+    }
+
+    /// The hub of clients of this encoding, made by `make` if it is not there yet.
+    pub(crate) fn hub(&self, encoding: &[u8], make: impl FnOnce() -> Rc<Hub>) -> Rc<Hub> {
+        let mut hubs = self.hubs.borrow_mut();
+        if let Some(hub) = hubs.iter().find(|hub| hub.encoding() == encoding) {
+            return Rc::clone(hub);
+        }
+        let hub = make();
+        hubs.push(Rc::clone(&hub));
+        hub
+    }
+
+    pub(crate) fn for_each_hub(&self, visit: impl FnMut(&Rc<Hub>)) {
+        self.hubs.borrow().iter().for_each(visit);
     }
 
     /// The pool on a node, made by `make` if it is not there yet.

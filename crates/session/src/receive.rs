@@ -40,6 +40,8 @@ fn bytes_needed(tag: u8, body_len: u32) -> u32 {
     const ERROR_HEAD: u32 = 256;
     /// Longer parameter values are not PostgreSQL's.
     const PARAMETER: u32 = 64 * 1024;
+    /// A process id, and a name with its NUL.
+    const CHANNEL: u32 = 4 + 64;
     /// The longest command tag that matters.
     const TAG: u32 = 32;
     match tag {
@@ -47,6 +49,7 @@ fn bytes_needed(tag: u8, body_len: u32) -> u32 {
         b'E' => body_len.min(ERROR_HEAD),
         b'S' => body_len.min(PARAMETER),
         b'C' => body_len.min(TAG),
+        b'A' => body_len.min(CHANNEL),
         _ => 0,
     }
 }
@@ -293,7 +296,7 @@ impl Session {
                 }
                 Fate::Forward
             }
-            b'A' if self.pins().is_empty() => Fate::Swallow,
+            b'A' if self.pins().is_empty() || self.is_heard_elsewhere(body) => Fate::Swallow,
             b'N' if replaying => Fate::Swallow,
             _ => Fate::Forward,
         }

@@ -13,7 +13,7 @@ use crate::{
 
 impl Session {
     pub(crate) fn may_release(&self, server: &Server) -> bool {
-        self.pins().is_empty() && self.is_at_rest(server)
+        self.pins().is_empty() && self.exchange().awaits_channel.is_none() && self.is_at_rest(server)
     }
 
     /// Gives the server connection back.

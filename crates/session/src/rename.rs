@@ -163,6 +163,12 @@ impl Session {
             if self.must_wait_for(names.statement, found.as_ref()) {
                 return false;
             }
+            if let Some(statement) = &found
+                && statement.class().effect == Effect::Listen
+                && !self.may_listen(statement.text())
+            {
+                return false;
+            }
             self.note_portal(names.portal, found.as_deref());
             let refusal = found.as_ref().and_then(|statement| self.refusal(statement.class()));
             let refused = refusal.map(|error| self.note_refusal(error)).is_some();

@@ -90,6 +90,11 @@ impl Session {
         match &self.phase {
             // it is for the client's request, and must not end what brings the client's settings about
             Phase::Linked(_) if self.exchange().entrance != Entrance::Open => self.handle.defer_cancel(),
+            Phase::Linked(_) if self.exchange().awaits_channel.is_some() => {
+                let text = "canceling statement due to user request";
+                let error = ErrorMessage::error(SqlState::QUERY_CANCELED, text);
+                self.exchange_mut().unsuited = Some(Box::new(error));
+            }
             // what the client could cancel is over when the proxy asks something of its own
             Phase::Linked(server) if !server.ledger.is_answered() && !self.is_inquiring() => {
                 self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
@@ -151,6 +156,9 @@ impl Session {
         self.handle.state.set(ClientState::Idle);
         if self.handle.clock.timed() != Timed::Idle {
             self.time(Timed::Idle);
+        }
+        if self.tell_news(cx)? {
+            return Ok(Turn::Again);
         }
         if !self.input.is_empty() {
             let consumed = self.take_input(cx, |me, cx, input| me.begin(cx, input, work))?;
@@ -247,6 +255,11 @@ impl Session {
         if self.should_inquire(&server) {
             self.inquire(cx, &mut server);
             self.phase = Phase::Linked(server);
+            return Ok(Turn::Again);
+        }
+        if taken && self.may_tell_news(&server) {
+            self.phase = Phase::Linked(server);
+            self.tell_news(cx)?;
             return Ok(Turn::Again);
         }
         // the proxy's own answers come without a server that would slow down for a client that does not read

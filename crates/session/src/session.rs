@@ -14,6 +14,7 @@ use wire::{
 use crate::{
     exchange::{Exchange, Rerun},
     handle::{Farewell, Handle},
+    listen::Subscriber,
     local::Responder,
     names::Names,
     pool_set::PoolSet,
@@ -121,6 +122,8 @@ pub(crate) struct Session {
     /// What the client was told by ParameterStatus; `None` until it was welcomed.
     pub(crate) told: Option<Rc<ParameterSet>>,
     pub(crate) written: Option<Written>,
+    /// The channels that it listens to over the shared connection, if any.
+    pub(crate) listening: Option<Rc<Subscriber>>,
     pub(crate) policy: Policy,
     /// The present request must go to the primary: a standby refused it.
     pub(crate) primary_only: bool,

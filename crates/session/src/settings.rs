@@ -15,6 +15,8 @@ pub struct Settings {
     pub max_held: u32,
     /// Most bytes kept of one client's unforwarded input (default 1 MiB).
     pub input_limit: u32,
+    /// Most bytes kept of notifications that one client has not read (default 1 MiB); more are dropped, and it is told.
+    pub notification_limit: u32,
     /// How long in-flight statements may finish on a primary that was replaced (default 3 s).
     pub drain_timeout: Duration,
     /// How long a shutdown waits for open transactions (default 30 s).
@@ -29,6 +31,7 @@ impl Default for Settings {
             max_hold: Duration::from_secs(30),
             max_held: 10_000,
             input_limit: 1 << 20,
+            notification_limit: 1 << 20,
             drain_timeout: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(30),
         }

@@ -73,6 +73,7 @@ impl SessionTask {
             startup,
             told: None,
             written: None,
+            listening: None,
             policy,
             primary_only: false,
             reruns: 0,
@@ -117,6 +118,9 @@ enum Spoken {
 impl Drop for Session {
     fn drop(&mut self) {
         self.leave();
+        if let Some(listening) = self.listening.take() {
+            listening.leave();
+        }
         self.worker.unregister(&self.handle);
     }
 }

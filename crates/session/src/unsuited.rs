@@ -26,7 +26,7 @@ impl Session {
         match (exchange.side, self.policy) {
             (Side::Replica, _) if in_block && self.pins().is_empty() => self.find(rest, |class, text| {
                 let locks = class.kind == Kind::Write && mentions(text, b"advisory");
-                (locks || matches!(class.effect, Effect::Pin(_))).then(needs_primary)
+                (locks || matches!(class.effect, Effect::Pin(_) | Effect::Listen)).then(needs_primary)
             }),
             (Side::Primary, Policy::ReadOnly) if in_block || !self.pins().is_empty() => {
                 self.find(rest, |class, text| {

@@ -56,8 +56,8 @@ pub enum Kind {
     },
     /// Means something only inside a transaction: savepoints, `SET TRANSACTION`, `SET LOCAL`, `SET CONSTRAINTS`.
     Control,
-    /// Changes the session and touches no table: `SET`, `RESET`, `DISCARD`, `DEALLOCATE`, `UNLISTEN`, and a
-    /// `SELECT` of nothing but `set_config` calls.
+    /// Changes the session and touches no table: `SET`, `RESET`, `DISCARD`, `DEALLOCATE`, `LISTEN`, `UNLISTEN`, and
+    /// a `SELECT` of nothing but `set_config` calls.
     Session,
 }
 
@@ -71,6 +71,10 @@ pub enum Effect {
     LocalSettings,
     /// Only settings that can be followed: [`setting_changes`](crate::setting_changes) names them.
     Settings,
+    /// It listens to channels; settings that can be followed may change too. The same function names both.
+    Listen,
+    /// It no longer listens to channels, and changes nothing else. The same function names them.
+    Unlisten,
     /// `DISCARD ALL`.
     DiscardAll,
     /// `DEALLOCATE ALL`.
@@ -95,15 +99,23 @@ impl Effect {
             (Self::None, effect) | (effect, Self::None) => effect,
             (Self::LocalSettings, effect) | (effect, Self::LocalSettings) => effect,
             (Self::Pin(causes), Self::Pin(more)) => Self::Pin(causes.and(more)),
-            // that it is pinned will end before the settings do
+            // a client that listens for longer misses nothing
+            (pin @ Self::Pin(_), Self::Unlisten) | (Self::Unlisten, pin @ Self::Pin(_)) => pin,
+            // that it is pinned will end before the settings do, and before it stops to listen
+            (Self::Pin(causes), Self::Listen) | (Self::Listen, Self::Pin(causes)) => {
+                Self::Pin(causes.and(PinCauses::of(PinCause::Listen)))
+            }
             (Self::Pin(causes), _) | (_, Self::Pin(causes)) => {
                 Self::Pin(causes.and(PinCauses::of(PinCause::Mixed)))
             }
-            (Self::Settings, Self::Settings) => Self::Settings,
+            (Self::Unlisten, Self::Unlisten) => Self::Unlisten,
+            (Self::Settings | Self::Unlisten, Self::Settings | Self::Unlisten) => Self::Settings,
             (
-                Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
-                Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
-            ) => Self::pin(PinCause::Mixed),
+                Self::Settings | Self::Listen | Self::Unlisten,
+                Self::Settings | Self::Listen | Self::Unlisten,
+            ) => Self::Listen,
+            (Self::DiscardAll | Self::DeallocateAll | Self::Deallocate, _)
+            | (_, Self::DiscardAll | Self::DeallocateAll | Self::Deallocate) => Self::pin(PinCause::Mixed),
         }
     }
 }
@@ -136,7 +148,7 @@ impl PinCauses {
 pub enum PinCause {
     /// A temporary table, view, sequence, function or anything else in the temporary schema.
     TemporaryTable,
-    /// `LISTEN`.
+    /// `LISTEN` whose channel the text does not show, or that stands beside transaction control.
     Listen,
     /// SQL `PREPARE`.
     SqlPrepare,

@@ -22,6 +22,7 @@ const LAYOUTS: &[(&str, &str)] = &[
     ("EPOCHS", "cluster|epoch|primary|timeline|since"),
     ("EVENTS", "time|cluster|epoch|event|text"),
     ("LIMITS", "what|database|user|node|used|limit|setting"),
+    ("LISTENERS", "database|user|channel|state|clients|node|server_pid|received|delivered|dropped|since"),
     ("LISTS", "list|items"),
     (
         "NODES",
@@ -73,6 +74,7 @@ async fn every_noun_answers_psql_and_drivers_with_its_columns() {
     let herd = Herd::common();
     let mut busy = herd.connect().await;
     busy.execute("create temp table shown (a int)").await; // it is pinned
+    busy.execute("listen shown").await;
     busy.execute("begin").await;
     let proxy = herd.proxy(0);
     let client = driver(proxy, proxy.admin_login()).await;

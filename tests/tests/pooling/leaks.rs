@@ -315,7 +315,8 @@ async fn clients_do_not_see_what_their_neighbours_have_set() {
 #[tokio::test]
 async fn a_client_finds_its_own_state_again_whichever_server_it_gets() {
     let herd = start(2);
-    for kind in &KINDS {
+    // a client that listens does so over a connection that it shares, which the server's view does not show
+    for kind in KINDS.iter().filter(|kind| kind.name != "LISTEN") {
         let mut client = herd.proxy(0).connect_to("read-write").await;
         let mut directly = herd.connect_directly(0).await;
         for sql in kind.dirty {

@@ -5,6 +5,7 @@ mod caps;
 mod conditions;
 mod functions;
 mod leaks;
+mod listen;
 mod pins;
 mod pipelines;
 mod session_mode;

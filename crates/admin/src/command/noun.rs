@@ -7,6 +7,7 @@ pub(crate) enum Noun {
     Epochs,
     Events,
     Limits,
+    Listeners,
     Lists,
     Nodes,
     Pinned,
@@ -25,13 +26,14 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Clients,
         Self::Config,
         Self::Databases,
         Self::Epochs,
         Self::Events,
         Self::Limits,
+        Self::Listeners,
         Self::Lists,
         Self::Nodes,
         Self::Pinned,
@@ -57,6 +59,7 @@ impl Noun {
             Self::Epochs => "EPOCHS",
             Self::Events => "EVENTS",
             Self::Limits => "LIMITS",
+            Self::Listeners => "LISTENERS",
             Self::Lists => "LISTS",
             Self::Nodes => "NODES",
             Self::Pinned => "PINNED",

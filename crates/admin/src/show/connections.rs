@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use session::{ClientReport, ClientState, ServerReport};
+use session::{ClientReport, ClientState, ServerReport, ServerRole};
 
 use super::View;
 use crate::{
@@ -123,7 +123,10 @@ fn server_row(view: &View<'_>, server: &ServerReport) -> Vec<Cell> {
         user: &server.user,
         database: &server.database,
         replication: server.purpose.as_str(),
-        state: if server.client.is_some() { "active" } else { "idle" },
+        state: match (server.client, server.role) {
+            (Some(_), _) | (None, ServerRole::Listens) => "active",
+            (None, ServerRole::Pooled) => "idle",
+        },
         address: node.map(|node| node.host.to_string()).unwrap_or_default(),
         port: node.map_or(0, |node| node.port),
         connect_time: time(view, server.connected_for),

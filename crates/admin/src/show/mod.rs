@@ -4,6 +4,7 @@ mod connections;
 mod databases;
 mod history;
 mod limits;
+mod listeners;
 mod nodes;
 mod pools;
 mod proxy;
@@ -78,6 +79,7 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Epochs => history::EPOCHS,
         Noun::Events => history::EVENTS,
         Noun::Limits => limits::LIMITS,
+        Noun::Listeners => listeners::LISTENERS,
         Noun::Lists => databases::LISTS,
         Noun::Nodes => nodes::NODES,
         Noun::Pinned => connections::PINNED,
@@ -106,6 +108,7 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         | Noun::Epochs
         | Noun::Events
         | Noun::Limits
+        | Noun::Listeners
         | Noun::Lists
         | Noun::Nodes
         | Noun::Pinned
@@ -158,6 +161,7 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Epochs => history::epochs(view, table),
         Noun::Events => history::events(view, table),
         Noun::Limits => limits::limits(view, table),
+        Noun::Listeners => listeners::listeners(view, table),
         Noun::Lists => databases::lists(view, table),
         Noun::Nodes => nodes::nodes(view, table),
         Noun::Pinned => connections::pinned(view, table),

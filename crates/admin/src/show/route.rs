@@ -162,6 +162,8 @@ fn effect(effect: Effect) -> Cell {
             return format!("keeps its server connection: {}", causes.join(", ")).into();
         }
         Effect::Settings => "changes settings, which are followed",
+        Effect::Listen => "listens over a shared connection",
+        Effect::Unlisten => "listens no longer",
         Effect::DiscardAll => "resets the session",
         Effect::DeallocateAll | Effect::Deallocate => "forgets prepared statements",
     }

@@ -271,3 +271,17 @@ fn the_version_has_three_numbers() {
     let numbers = rows[0].strip_prefix("pgherd ").unwrap();
     assert_eq!(numbers.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3);
 }
+
+#[test]
+fn channels_are_shown_with_the_connection_that_listens_to_them() {
+    check_layout(
+        "listeners",
+        "database user channel state clients:i node server_pid:i received:Int8 delivered:Int8 dropped:Int8 since",
+    );
+    let (_, rows) = show("show listeners");
+    assert_eq!(rows[0], "shop | app | alarms | waiting | 2 | - | - | 3 | 5 | 1 | -");
+    assert_eq!(
+        rows.last().map(String::as_str),
+        Some("shop | app | news | listening | 2 | eu-1 | 4712 | 3 | 5 | 1 | 2025-12-31 23:59:55 UTC")
+    );
+}

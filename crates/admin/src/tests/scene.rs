@@ -10,7 +10,8 @@ use pool::{Counts, PoolState};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 use session::{
     ClientId, ClientReport, ClientState, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow,
-    PoolReport, Purpose, ServerReport, StatsReport, WorkerId, WorkerReport, World,
+    ListenerReport, PoolReport, Purpose, ServerReport, ServerRole, StatsReport, WorkerId, WorkerReport,
+    World,
 };
 use sql::NoFunctions;
 use tokio::{
@@ -227,6 +228,7 @@ fn report(worker: usize) -> WorkerReport {
         cluster: 0,
         process: 4711 + u32::from(node),
         client,
+        role: ServerRole::Pooled,
         purpose: Purpose::Session,
         connected_for: Duration::from_secs(9),
         used_ago: Duration::from_secs(1),
@@ -242,10 +244,26 @@ fn report(worker: usize) -> WorkerReport {
         ],
         servers: vec![server(1, Some(id(1))), server(0, None)],
         pools: vec![
-            pool(0, Counts { live: 2, idle: 1, dialing: 1, waiting: 0, stale: 0, pinned: 1 }),
-            pool(1, Counts { live: 1, idle: 0, dialing: 0, waiting: 1, stale: 0, pinned: 0 }),
+            pool(0, Counts { live: 2, idle: 1, dialing: 1, listening: 0, waiting: 0, stale: 0, pinned: 1 }),
+            pool(1, Counts { live: 1, idle: 0, dialing: 0, listening: 0, waiting: 1, stale: 0, pinned: 0 }),
         ],
+        listeners: vec![listener("news", Some(Duration::from_secs(5))), listener("alarms", None)],
         stats: vec![stats("shop", 2), stats("lab", 1)],
+    }
+}
+
+fn listener(channel: &str, heard_for: Option<Duration>) -> ListenerReport {
+    ListenerReport {
+        database: "shop".into(),
+        user: "app".into(),
+        cluster: 0,
+        channel: channel.to_owned(),
+        clients: 2,
+        server: heard_for.map(|_| (NodeId(0), 4712)),
+        heard_for,
+        received: 3,
+        delivered: 5,
+        dropped: 1,
     }
 }
 

@@ -175,8 +175,9 @@ fn session_settings(session: &Session) -> session::Settings {
         login_timeout: session.login_timeout.value.0,
         max_hold: session.max_hold.value.0,
         max_held: session.max_held.value.0,
-        // its type bounds it to a gibibyte
+        // their type bounds them to a gibibyte
         input_limit: u32::try_from(session.input_limit.value.0).unwrap_or(u32::MAX),
+        notification_limit: u32::try_from(session.notification_limit.value.0).unwrap_or(u32::MAX),
         drain_timeout: session.drain_timeout.value.0,
         shutdown_timeout: session.shutdown_timeout.value.0,
     }

@@ -70,6 +70,9 @@ section! {
         max_held: Count<0, 1_000_000> = Text("10000"), Reload;
         /// Most bytes that are kept of one client's unforwarded input.
         input_limit: Size<16_384, GIB> = Text("1MB"), Reload;
+        /// Most bytes that are kept of notifications (LISTEN) which one client has not read yet. Further ones are
+        /// dropped, and the client is told how many by a WARNING.
+        notification_limit: Size<16_384, GIB> = Text("1MB"), Reload;
         /// How long in-flight statements may finish on a primary that was replaced.
         drain_timeout: Time<0, DAY> = Text("3s"), Reload;
         /// How long a shutdown waits for open transactions.

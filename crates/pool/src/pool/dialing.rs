@@ -53,7 +53,7 @@ impl Pool {
     fn size_now(&self, now: Instant) -> u32 {
         let settings = self.settings.borrow();
         let is_short = settings.reserve_size > 0 && self.longest_wait(now) >= settings.reserve_timeout;
-        settings.size.saturating_add(if is_short { settings.reserve_size } else { 0 })
+        self.limit(settings.size).saturating_add(if is_short { settings.reserve_size } else { 0 })
     }
 
     fn dial(&self) -> Dialing {

@@ -36,6 +36,8 @@ pub struct Pool {
     dialing: Cell<u32>,
     /// Connections that their clients keep after a transaction.
     pinned: Cell<u32>,
+    /// How many of `live` listen for clients.
+    listening: Cell<u32>,
     generation: Cell<u64>,
     /// How many of `live` are of an earlier generation.
     stale: Cell<u32>,
@@ -79,6 +81,7 @@ impl Pool {
             live: Cell::default(),
             dialing: Cell::default(),
             pinned: Cell::default(),
+            listening: Cell::default(),
             generation: Cell::default(),
             stale: Cell::default(),
             dial_not_before: Cell::default(),
@@ -153,7 +156,7 @@ impl Pool {
         // what has arrived behind the last answer would be the next client's; one that becomes idle is asked when it is
         // checked out
         let lost_place = !self.waiters.borrow().is_empty() && server.has_spoken();
-        if lost_place || !self.is_usable(&server) {
+        if lost_place || !self.is_usable(&server) || self.is_over_limit() {
             drop(server);
             return;
         }
@@ -315,6 +318,7 @@ impl Pool {
             live: self.live.get(),
             idle: count(self.idle.borrow().len()),
             dialing: self.dialing.get(),
+            listening: self.listening.get(),
             waiting: count(self.waiters.borrow().len()),
             stale: self.stale.get(),
             pinned: self.pinned.get(),

@@ -58,4 +58,32 @@ impl Pool {
             self.reconnect();
         }
     }
+
+    /// Grows whenever all connections are to be replaced.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// A connection that listens takes a place.
+    pub(crate) fn listening_begins(&self) {
+        self.listening.set(self.listening.get() + 1);
+    }
+
+    /// It gives it back.
+    pub(crate) fn listening_ended(&self) {
+        self.listening.set(self.listening.get() - 1);
+    }
+
+    /// `size`, beside which a pool of one has room for a connection that listens: else no client would ever get it.
+    pub(crate) fn limit(&self, size: u32) -> u32 {
+        if size == 1 { 1 + self.listening.get() } else { size }
+    }
+
+    /// A connection that listens has taken a place beyond the limit.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.listening.get() > 0 && {
+            let settings = self.settings.borrow();
+            self.live.get() > self.limit(settings.size).saturating_add(settings.reserve_size)
+        }
+    }
 }

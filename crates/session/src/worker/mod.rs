@@ -14,7 +14,9 @@ use std::{
     sync::Arc,
 };
 
-pub use report::{ClientReport, PoolReport, ServerReport, StatsReport, WorkerReport};
+pub use report::{
+    ClientReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
+};
 pub use run::{Command, PauseScope, WorkerHandle, spawn_worker};
 pub(crate) use view::ClusterView;
 

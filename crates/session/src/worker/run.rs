@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
 use crate::{
-    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, replication,
-    task::SessionTask,
+    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, pool_set::PoolSet,
+    replication, task::SessionTask,
 };
 
 /// Which databases a command is about.
@@ -242,7 +242,7 @@ impl Worker {
         let mut busy = 0;
         self.for_each_pool(scope, |pool| {
             let counts = pool.counts();
-            busy += counts.live.saturating_sub(counts.idle + counts.dialing);
+            busy += counts.live.saturating_sub(counts.idle + counts.dialing + counts.listening);
         });
         busy == 0
     }
@@ -261,6 +261,7 @@ impl Worker {
         }
         for set in self.sets.borrow().values().filter(|set| set.settings.borrow().cluster == cluster) {
             set.for_each_pool(|_, pool| pool.reroute_waiters());
+            self.look_at_hubs(set);
         }
         release_held(&self.held);
         self.wake_linked();
@@ -289,6 +290,7 @@ impl Worker {
                 set.set_functions(view.cluster.functions.functions(&set.server_database()));
             }
             set.for_each_pool(|_, pool| pool.maintain(now));
+            self.look_at_hubs(set);
         }
         self.attend_to_quota(now);
         self.look_at_clocks();
@@ -306,6 +308,12 @@ impl Worker {
         }
     }
 
+    /// The connections that listen follow the topology and RECONNECT.
+    fn look_at_hubs(&self, set: &PoolSet) {
+        let limit = self.world.borrow().session.notification_limit as usize;
+        set.for_each_hub(|hub| hub.look_around(limit));
+    }
+
     /// Wakes the sessions that take longer than they may.
     fn look_at_clocks(&self) {
         if self.is_suspended() {
@@ -320,7 +328,7 @@ impl Worker {
         }
     }
 
-    fn holds_a_deposed(&self, handle: &crate::handle::Handle, set: &crate::pool_set::PoolSet) -> bool {
+    fn holds_a_deposed(&self, handle: &crate::handle::Handle, set: &PoolSet) -> bool {
         handle.node.get().is_some_and(|node| !self.is_primary(set, node))
     }
 

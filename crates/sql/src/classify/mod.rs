@@ -119,9 +119,12 @@ impl Total {
         let (verdict, effect, statements, replayable) = match self {
             Self::Empty => (Verdict::Fixed(Kind::Empty), Effect::None, Statements::None, false),
             Self::One(one) => {
-                // what leaves something behind is not sent again
-                let leaves_nothing = matches!(one.effect, Effect::None | Effect::LocalSettings);
-                let replayable = one.replayable && leaves_nothing;
+                // what leaves something behind is not sent again; what is listened to goes with the connection
+                let gone = matches!(
+                    one.effect,
+                    Effect::None | Effect::LocalSettings | Effect::Listen | Effect::Unlisten
+                );
+                let replayable = one.replayable && gone;
                 (one.verdict, one.effect, Statements::One, replayable)
             }
             Self::Many { verdict, effect, control } => {
@@ -129,6 +132,9 @@ impl Total {
                     Effect::None | Effect::LocalSettings | Effect::Pin(_) => effect,
                     // answered for the server only where nothing else has to be run: see `Effect::Deallocate`
                     Effect::Deallocate => Effect::None,
+                    Effect::Listen if control == Control::Present => Effect::pin(PinCause::Listen),
+                    // whether it was rolled back is not known; a client that listens for longer misses nothing
+                    Effect::Unlisten if control == Control::Present => Effect::None,
                     _ if control == Control::Present => Effect::pin(PinCause::Mixed),
                     _ => effect,
                 };

@@ -5,7 +5,9 @@ use super::transaction::{self, End};
 use super::{Outcome, Verdict, copy, explain, procedural};
 use crate::class::{Effect, Kind, PinCause};
 use crate::functions::Functions;
-use crate::settings::{ConfigList, SetStatement, config_list, deallocated, read_reset, read_set};
+use crate::settings::{
+    Channel, ConfigList, SetStatement, config_list, deallocated, read_channel, read_reset, read_set,
+};
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
 
 /// Reads the statement that starts with `first`, its `;` included.
@@ -27,10 +29,8 @@ where
         Keyword::Reset => setting(&read_reset(tokens)),
         Keyword::Discard => discard(tokens),
         Keyword::Deallocate => deallocate(tokens),
-        Keyword::Unlisten => {
-            tokens.skip_statement();
-            Outcome::new(Kind::Session, Effect::None)
-        }
+        Keyword::Listen => listen(&read_channel(tokens)),
+        Keyword::Unlisten => unlisten(&read_channel(tokens)),
         Keyword::Explain => explain::read(tokens, functions),
         Keyword::Copy => copy::read(tokens, functions),
         Keyword::Show => {
@@ -60,7 +60,6 @@ where
         Keyword::Insert | Keyword::Update | Keyword::Delete | Keyword::Merge => (Form::Change, Effect::None),
         Keyword::Create if creates_temporary(tokens) => (Form::Create, Effect::pin(PinCause::TemporaryTable)),
         Keyword::Create => (Form::Create, Effect::None),
-        Keyword::Listen => (Form::Unknown, Effect::pin(PinCause::Listen)),
         Keyword::Load => (Form::Unknown, Effect::pin(PinCause::Load)),
         Keyword::Prepare => (Form::Unknown, Effect::pin(PinCause::SqlPrepare)),
         Keyword::Declare if holds(tokens) => (Form::Unknown, Effect::pin(PinCause::HoldCursor)),
@@ -98,6 +97,26 @@ fn setting(statement: &SetStatement<'_>) -> Outcome {
         SetStatement::Transaction => Outcome::new(Kind::Control, Effect::None),
         SetStatement::Pin(cause) => Outcome::new(Kind::Session, Effect::pin(*cause)),
     }
+}
+
+fn listen(channel: &Channel<'_>) -> Outcome {
+    match channel {
+        Channel::Named(_) => following(Effect::Listen),
+        Channel::Escaped => Outcome::new(Kind::Session, Effect::pin(PinCause::Listen)),
+        Channel::All | Channel::Invalid => Outcome::new(Kind::Session, Effect::None),
+    }
+}
+
+fn unlisten(channel: &Channel<'_>) -> Outcome {
+    match channel {
+        Channel::Named(_) | Channel::All => following(Effect::Unlisten),
+        Channel::Escaped | Channel::Invalid => Outcome::new(Kind::Session, Effect::None),
+    }
+}
+
+/// Of a change of the channels that are listened to: it leaves nothing unless it commits.
+fn following(effect: Effect) -> Outcome {
+    Outcome { verdict: Verdict::Fixed(Kind::Session), effect, replayable: true }
 }
 
 /// Behind DISCARD.

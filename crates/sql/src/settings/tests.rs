@@ -112,3 +112,28 @@ fn the_deallocated_statement_is_named_as_the_server_knows_it() {
     assert_eq!(name(&format!("deallocate {}", "a".repeat(70))), Some("a".repeat(63)));
     assert_eq!(name(&format!("deallocate {}ü", "A".repeat(62))), Some("a".repeat(62)));
 }
+
+#[track_caller]
+fn check_channels(sql: &str, expected: &[&str]) {
+    let found: Vec<_> = setting_changes(sql.as_bytes())
+        .map(|change| match change {
+            SettingChange::Listen { channel } => format!("+{}", String::from_utf8_lossy(&channel)),
+            SettingChange::Unlisten { channel } => format!("-{}", String::from_utf8_lossy(&channel)),
+            SettingChange::UnlistenAll => "-*".to_owned(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(found, expected, "{sql}");
+}
+
+#[test]
+fn channels_are_named_as_the_server_names_them() {
+    check_channels("listen News", &["+news"]);
+    check_channels("listen \"News\"\"s\"", &["+News\"s"]);
+    check_channels(&format!("listen {}", "x".repeat(80)), &[&format!("+{}", "x".repeat(63))]);
+    check_channels(&format!("listen \"{}ö\"", "x".repeat(62)), &[&format!("+{}", "x".repeat(62))]);
+    check_channels(
+        "listen a; select 1; unlisten A; unlisten *; listen b c; listen d",
+        &["+a", "-a", "-*", "+d"],
+    );
+}

@@ -50,7 +50,12 @@ fn effects_of_several_statements_come_together() {
     check("set a = 1; insert into t values (1)", Class { effect: Effect::Settings, ..WRITES });
     check("create temp table t (); set a = 1", pins_twice(PinCause::TemporaryTable, PinCause::Mixed));
     check("listen c; create temp table t ()", pins_twice(PinCause::TemporaryTable, PinCause::Listen));
-    check("set a = 1; listen c", pins_twice(PinCause::Mixed, PinCause::Listen));
+    check("create temp table t (); unlisten c", pins(PinCause::TemporaryTable));
+    check("set a = 1; listen c", Class { effect: Effect::Listen, ..WRITES });
+    check("unlisten *; reset all", Class { effect: Effect::Settings, ..WRITES });
+    check("unlisten a; select 1", Class { effect: Effect::Unlisten, ..WRITES });
+    check("rollback; unlisten *", WRITES);
+    check("listen c; discard all", pins(PinCause::Mixed));
     check("begin; listen c; commit", pins(PinCause::Listen));
 }
 

@@ -63,7 +63,7 @@ fn a_search_path_that_makes_the_next_table_temporary_pins() {
 }
 
 #[test]
-fn discard_deallocate_and_unlisten() {
+fn discard_and_deallocate() {
     check("discard all", Class { effect: Effect::DiscardAll, ..of(Kind::Session) });
     check("discard plans", of(Kind::Session));
     check("discard sequences", of(Kind::Session));
@@ -74,7 +74,24 @@ fn discard_deallocate_and_unlisten() {
     check("deallocate prepare \"A\"", Class { effect: Effect::Deallocate, ..of(Kind::Session) });
     check("deallocate prepare", Class { effect: Effect::Deallocate, ..of(Kind::Session) });
     check("deallocate \"all\"", Class { effect: Effect::Deallocate, ..of(Kind::Session) });
-    check("unlisten *", of(Kind::Session));
+}
+
+#[test]
+fn channels_can_be_followed() {
+    let listen = Class { effect: Effect::Listen, replayable: true, ..of(Kind::Session) };
+    let unlisten = Class { effect: Effect::Unlisten, ..listen };
+    for sql in ["listen c", "LISTEN \"C\";", "listen select", "/* x */ listen \"a;b\" ;; -- y"] {
+        check(sql, listen);
+    }
+    for sql in ["unlisten c", "UNLISTEN *", "unlisten \"C\";"] {
+        check(sql, unlisten);
+    }
+    // the server refuses them
+    for sql in
+        ["listen", "listen;", "listen 'c'", "listen *", "listen a.b", "listen a b", "listen \"\"", "unlisten"]
+    {
+        check(sql, of(Kind::Session));
+    }
 }
 
 /// A write that may be sent again, with settings for its transaction.
