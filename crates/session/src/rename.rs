@@ -57,6 +57,10 @@ impl Session {
                 self.pools.intern(parse.query, parse.parameter_types, &self.wanted)
             }
         };
+        // as for a Bind; here nothing of the unit has been sent, as a rule, that would have to be answered
+        if statement.class().effect == Effect::Listen && !self.may_listen(statement.text()) {
+            return Ok(false);
+        }
         if parse.statement.is_empty() {
             count(&self.pools.stats.client_parses, 1);
             server.prepared.set_unnamed(self.is_unnamed_reusable(&statement).then(|| statement.id()));
@@ -163,6 +167,7 @@ impl Session {
             if self.must_wait_for(names.statement, found.as_ref()) {
                 return false;
             }
+            // its LISTEN is sent once the shared connection listens
             if let Some(statement) = &found
                 && statement.class().effect == Effect::Listen
                 && !self.may_listen(statement.text())

@@ -7,7 +7,10 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use pool::Server;
-use wire::{SqlState, message::error::ErrorMessage};
+use wire::{
+    SqlState,
+    message::error::{ErrorMessage, Severity},
+};
 
 use crate::{
     clock::Timed,
@@ -320,7 +323,14 @@ impl Session {
             }
             other => other,
         };
-        let unsuited = self.exchange_mut().unsuited.take().filter(|_| server.ledger.is_settled());
+        let unsuited = self.exchange_mut().unsuited.take();
+        // what was sent is not answered before a Sync that cannot be sent
+        if let (Some(error), true) = (&unsuited, self.is_stuck(&server)) {
+            let error = ErrorMessage { severity: Severity::Fatal, ..ErrorMessage::clone(error) };
+            self.phase = Phase::Linked(server);
+            return Err(End::Refused(Box::new(error)));
+        }
+        let unsuited = unsuited.filter(|_| server.ledger.is_settled());
         if let (Some(error), Ok(())) = (unsuited, &outcome) {
             self.lost(cx, server, Loss::Unsuited(error))?;
             return Ok(Turn::Again);

@@ -61,6 +61,13 @@ impl Session {
         false
     }
 
+    /// Whether a LISTEN that cannot be sent stands in its unit behind messages that have been.
+    pub(crate) fn is_stuck(&self, server: &Server) -> bool {
+        self.exchange().awaits_channel.is_some()
+            && server.ledger.ready_owed() == 0
+            && !server.ledger.is_settled()
+    }
+
     /// The session's channels, none at first.
     fn subscriber(&mut self) -> Rc<Subscriber> {
         if let Some(subscriber) = &self.listening {
