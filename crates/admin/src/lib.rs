@@ -10,6 +10,7 @@ mod command;
 mod console;
 mod control;
 mod extended;
+mod health;
 mod serve;
 mod set;
 mod show;
@@ -20,4 +21,5 @@ mod tests;
 
 pub use console::{Console, ConsoleClient, ConsoleRole};
 pub use control::{BoxFuture, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
+pub use health::{Readiness, answer_health};
 pub use serve::serve;

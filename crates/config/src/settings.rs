@@ -20,6 +20,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where clients connect to; at least one.
     pub listeners: Vec<ListenSettings>,
+    /// Where HTTP says whether the proxy is well; `None`: nowhere.
+    pub health_listener: Option<conn::ListenAddress>,
     /// TLS towards clients.
     pub client_tls: conn::ClientTls,
     /// Who may log in.

@@ -7,6 +7,7 @@ mod control;
 mod functions;
 mod log;
 mod proxy;
+mod readiness;
 mod run;
 mod users;
 

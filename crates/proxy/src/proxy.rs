@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, thread::available_parallelism};
 
-use admin::{ReloadRefused, ShutdownMode};
+use admin::{Readiness, ReloadRefused, ShutdownMode};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use config::{Change, ClusterSettings, Settings, Source};
@@ -28,6 +28,7 @@ pub(crate) struct Proxy {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) keys: Arc<CancelKeys>,
     pub(crate) greeter: Greeter,
+    pub(crate) readiness: watch::Sender<Readiness>,
     shutdown: watch::Sender<Option<ShutdownMode>>,
     reloading: Mutex<()>,
 }
@@ -77,6 +78,7 @@ impl Proxy {
             workers,
             keys,
             greeter,
+            readiness: watch::Sender::default(),
             shutdown: watch::Sender::new(None),
             reloading: Mutex::new(()),
         })

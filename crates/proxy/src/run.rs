@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use admin::{Console, ShutdownMode};
+use admin::{Console, Readiness, ShutdownMode};
 use anyhow::Context;
 use config::Source;
 use session::{Command, PauseScope};
@@ -12,7 +12,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{accept, arguments::environment, check_config, control::ProxyControl, log, proxy::Proxy};
+use crate::{
+    accept, arguments::environment, check_config, control::ProxyControl, log, proxy::Proxy, readiness,
+};
 
 /// Threads of the control runtime: handshakes, probes, the console.
 const CONTROL_THREADS: usize = 2;
@@ -42,7 +44,11 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = %check_config::summary(&settings), "starting");
         let listeners = accept::open(&settings.listeners)?;
+        let health_listener = readiness::open(settings.health_listener.as_ref())?;
         let proxy = Arc::new(Proxy::start(source.clone(), settings, log)?);
+        if let Some(listener) = health_listener {
+            tokio::spawn(readiness::serve(listener, proxy.readiness.subscribe()));
+        }
         first_look(&proxy).await;
         serve(&proxy, listeners).await?;
         for health in &proxy.healths {
@@ -84,6 +90,7 @@ async fn serve(proxy: &Arc<Proxy>, listeners: Vec<accept::Entry>) -> anyhow::Res
     let mut signals = Signals::new()?;
     let mut requests = proxy.shutdown_requests();
     let accepting = tokio::spawn(accept::accept_all(Arc::clone(proxy), console, listeners));
+    proxy.readiness.send_replace(Readiness::Ready);
     tracing::info!("ready");
     let mode = loop {
         tokio::select! {
@@ -101,16 +108,25 @@ async fn serve(proxy: &Arc<Proxy>, listeners: Vec<accept::Entry>) -> anyhow::Res
             }
         }
     };
-    accepting.abort();
-    averages.abort();
+    proxy.readiness.send_replace(Readiness::Draining);
     tracing::info!(%mode, "shutting down");
     let drained = async {
+        let delay = proxy.settings().session.shutdown_delay;
+        let stop = async {
+            if mode != ShutdownMode::Immediate && !delay.is_zero() {
+                tracing::info!(?delay, "not ready any more; clients are taken in until the delay is over");
+                tokio::time::sleep(delay).await;
+            }
+            accepting.abort();
+            drain(proxy, mode).await;
+        };
         tokio::select! {
-            () = drain(proxy, mode) => {}
+            () = stop => {}
             () = signals.second_stop() => tracing::info!("shutting down at once"),
         }
     };
     drained.await;
+    averages.abort();
     Ok(())
 }
 

@@ -19,6 +19,8 @@ pub struct Settings {
     pub notification_limit: u32,
     /// How long in-flight statements may finish on a primary that was replaced (default 3 s).
     pub drain_timeout: Duration,
+    /// How long a shutdown goes on to take clients in (default 0).
+    pub shutdown_delay: Duration,
     /// How long a shutdown waits for open transactions (default 30 s).
     pub shutdown_timeout: Duration,
 }
@@ -33,6 +35,7 @@ impl Default for Settings {
             input_limit: 1 << 20,
             notification_limit: 1 << 20,
             drain_timeout: Duration::from_secs(3),
+            shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
         }
     }

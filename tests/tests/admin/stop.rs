@@ -309,3 +309,41 @@ async fn a_signal_lets_a_transaction_end_with_its_commit_and_tells_the_client_at
         assert_eq!(herd.psql_directly("select count(*) from drained").unwrap(), "2");
     }
 }
+
+/// What `[health]` answers to a path: the status and the word.
+fn asked(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let status = text.split(' ').nth(1).unwrap_or_default();
+    format!("{status} {}", text.lines().last().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_shutdown_is_not_ready_first_and_takes_clients_in_until_its_delay_is_over() {
+    let port = lab::Reservation::any().unwrap().release();
+    let address = format!("127.0.0.1:{port}");
+    let herd = Setup::shared()
+        .set("health.listen", address.as_str())
+        .set("session.shutdown_delay", "2s")
+        .set("session.shutdown_timeout", "20s")
+        .start();
+    assert_eq!(asked(&address, "/readyz"), "200 ready");
+    assert_eq!(asked(&address, "/livez"), "200 alive");
+    assert_eq!(asked(&address, "/metric"), "404 there are /livez, /readyz and /startupz");
+    let mut idle = herd.connect().await;
+    herd.proxy(0).signal(Signal::SIGTERM);
+    eventually("it is not ready any more", Duration::from_secs(5), || {
+        (asked(&address, "/readyz") == "503 draining").then_some(())
+    });
+    assert_eq!(asked(&address, "/startupz"), "200 started");
+    let mut late = herd.connect().await;
+    assert_eq!(late.value("select 'served'").await, "served");
+    assert_eq!(idle.value("select 'still'").await, "still");
+    for client in [&mut idle, &mut late] {
+        assert_eq!(client.next().await.and_then(|message| message.sqlstate()).as_deref(), Some("57P01"));
+    }
+    assert!(herd.proxy(0).wait_for_end().success());
+}

@@ -74,6 +74,7 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
         },
         log: LogSettings { format: document.log.format.value.0, level: document.log.level.value.0.clone() },
         listeners,
+        health_listener: document.health.listen.value.clone(),
         client_tls: client_tls?,
         auth,
         admin,
@@ -179,6 +180,7 @@ fn session_settings(session: &Session) -> session::Settings {
         input_limit: u32::try_from(session.input_limit.value.0).unwrap_or(u32::MAX),
         notification_limit: u32::try_from(session.notification_limit.value.0).unwrap_or(u32::MAX),
         drain_timeout: session.drain_timeout.value.0,
+        shutdown_delay: session.shutdown_delay.value.0,
         shutdown_timeout: session.shutdown_timeout.value.0,
     }
 }

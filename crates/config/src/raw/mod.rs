@@ -9,7 +9,7 @@ mod user;
 
 pub(crate) use access::{Admin, Auth, User};
 pub(crate) use cluster::{Cluster, ClusterTls, Database, DatabaseEntry, Monitor, WholeCluster};
-pub(crate) use process::{Listen, Log, Proxy, Tls};
+pub(crate) use process::{Health, Listen, Log, Proxy, Tls};
 pub(crate) use traffic::{Pool, Routing, Session};
 pub(crate) use user::{DatabaseUser, UserEntry, UserPool};
 
@@ -21,10 +21,11 @@ use crate::{
 };
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [Section; 19] = [
+pub(crate) static SECTIONS: [Section; 20] = [
     Proxy::SECTION,
     Log::SECTION,
     Listen::SECTION,
+    Health::SECTION,
     Tls::SECTION,
     Auth::SECTION,
     User::SECTION,
@@ -52,6 +53,7 @@ pub(crate) struct Document {
     pub(crate) proxy: Proxy,
     pub(crate) log: Log,
     pub(crate) listen: Vec<Listen>,
+    pub(crate) health: Health,
     pub(crate) tls: Tls,
     pub(crate) auth: Auth,
     pub(crate) users: Vec<UserEntry>,
@@ -70,6 +72,7 @@ impl Document {
         let proxy = Proxy::read(&mut root.child("proxy"));
         let log = Log::read(&mut root.child("log"));
         let listen = at_least_one(root, "listen", Listen::read);
+        let health = Health::read(&mut root.child("health"));
         let tls = Tls::read(&mut root.child("tls"));
         let auth = Auth::read(&mut root.child("auth"));
         let users = root.children("user", UserEntry::read);
@@ -84,6 +87,7 @@ impl Document {
             proxy: proxy?,
             log: log?,
             listen,
+            health: health?,
             tls: tls?,
             auth: auth?,
             users,

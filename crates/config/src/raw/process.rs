@@ -60,6 +60,15 @@ section! {
 }
 
 section! {
+    /// HTTP for load balancers and orchestrators: /livez (the process runs), /startupz (it has started) and /readyz (new
+    /// clients should come here) answer 200 or 503.
+    Health, "health", repeated: false {
+        /// IP address and port. Unset: nobody is answered.
+        listen: Option<ListenAddress> = Unset("\"127.0.0.1:9127\""), Restart;
+    }
+}
+
+section! {
     /// TLS towards clients.
     Tls, "tls", repeated: false {
         /// "off", "allow" (clients choose) or "require" (clients without are refused).

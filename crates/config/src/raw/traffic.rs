@@ -75,6 +75,9 @@ section! {
         notification_limit: Size<16_384, GIB> = Text("1MB"), Reload;
         /// How long in-flight statements may finish on a primary that was replaced.
         drain_timeout: Time<0, DAY> = Text("3s"), Reload;
+        /// How long a shutdown goes on to take clients in after /readyz says that it should get no more: as long as load
+        /// balancers take to notice.
+        shutdown_delay: Time<0, 3_600_000> = Text("0s"), Reload;
         /// How long a shutdown waits for open transactions.
         shutdown_timeout: Time<0, DAY> = Text("30s"), Reload;
     }
