@@ -43,7 +43,7 @@ unit: ## all tests, those against real PostgreSQL too
 	$(CARGO) build -p proxy
 	$(CARGO) test --workspace
 
-test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk
+test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk, storms
 	@scripts/need postgres
 	$(CARGO) build -p proxy
 	$(CARGO) test -p e2e -- --ignored --skip drivers:: --skip regress::

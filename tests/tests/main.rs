@@ -13,5 +13,6 @@ mod pooling;
 mod protocol;
 mod regress;
 mod routing;
+mod storms;
 mod tidy;
 mod topology;
