@@ -87,7 +87,8 @@ fn names(message: &[u8], name: &[u8]) -> bool {
 /// Whether a Describe is among these messages.
 fn asks_for_description(mut messages: &[u8]) -> bool {
     while let Ok(Peek::Whole { header, .. }) = peek(messages, Direction::Frontend, MESSAGE_LIMIT) {
-        if header.tag == b'D' {
+        // the answer to a simple query is always described
+        if matches!(header.tag, b'D' | b'Q') {
             return true;
         }
         messages = messages.get(header.total_len()..).unwrap_or_default();

@@ -40,14 +40,19 @@ fn is_of_function(tag: &[u8]) -> bool {
 }
 
 impl Session {
+    /// The message that the client gets instead of an error, if it must not pass as it is.
+    pub(crate) fn error_for_client(&mut self, server: &Server, body: &[u8], owner: Owner) -> Option<Vec<u8>> {
+        let own_words = self.error_in_own_words(server, body, owner);
+        let reworded = self.reword(server, body);
+        let Some(error) = own_words else { return reworded };
+        let mut out = Vec::new();
+        error.write(&mut out);
+        Some(out)
+    }
+
     /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, speaks of a cancel that
     /// nobody asked for, or came of a refusal, and has to be put in other words.
-    pub(crate) fn error_in_own_words(
-        &mut self,
-        server: &Server,
-        body: &[u8],
-        owner: Owner,
-    ) -> Option<ErrorMessage> {
+    fn error_in_own_words(&mut self, server: &Server, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
         let view = ErrorView::read(body);
         if is_stale_plan(&view) {
             let bound = std::mem::take(&mut self.exchange_mut().bound);
@@ -152,6 +157,7 @@ impl Session {
             self.pin(PinReason::SettingsInDoubt);
         }
         self.settle(server);
+        self.exchange_mut().ahead.forget();
         if counts {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use topology::NodeId;
 use wire::message::error::ErrorMessage;
 
-use crate::{effects::Effects, pin::Pins, unconfirmed::Unconfirmed};
+use crate::{effects::Effects, pin::Pins, reworded::Reworded, sql_prepared::Ahead, unconfirmed::Unconfirmed};
 
 /// What the server connection was checked out as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +177,9 @@ pub(crate) struct Exchange {
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
     pub(crate) writes: Writes,
+    pub(crate) ahead: Ahead,
+    /// How the last text that names a prepared statement was changed.
+    pub(crate) reworded: Option<Box<Reworded>>,
     /// Settings are in force that may pass with the transaction, or are not known; their number.
     pub(crate) unsettled: Option<u64>,
     /// Since when the next LISTEN has waited for the connection that listens for all.
@@ -222,6 +225,8 @@ impl Exchange {
             unit_open: false,
             block: Block::default(),
             writes: Writes::default(),
+            ahead: Ahead::default(),
+            reworded: None,
             unsettled: None,
             awaits_channel: None,
             unsuited: None,

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, rc::Rc, task::Context};
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, first_unit, unit_end};
 use routing::Policy;
-use sql::{Class, Effect, Kind, Statements};
+use sql::{Effect, Statements};
 use wire::{
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
@@ -18,14 +18,14 @@ use wire::{
 use crate::{
     clock::Timed,
     effects::Place,
-    exchange::{Again, Block, Entrance, Next, Rerun, Side},
+    exchange::{Again, Entrance, Next, Rerun, Side},
     io::{Splice, send},
     oversized::{BIND_NAMES_MAX, Pieces, in_pieces, too_long},
-    pin::Pins,
     refusal::REFUSED_TEXT,
     rename::Message,
     scan::{self, Scan, Scanned},
     session::{ClientBody, End, Session},
+    sql_prepared::ByName,
     stats::count,
 };
 
@@ -289,6 +289,15 @@ impl Session {
         if class.effect == Effect::Listen && !self.may_listen(text) {
             return false;
         }
+        let named = sql::may_name_statements(text) || class.statements == Statements::Many;
+        let class = if named { self.pools.classify(text) } else { class };
+        if named {
+            match self.query_by_name(server, message, text, class, splice) {
+                ByName::No => {}
+                ByName::Sent => return true,
+                ByName::Waits => return false,
+            }
+        }
         count(&self.pools.stats.queries, 1);
         // a simple query destroys the unnamed statement (manual, "Extended Query")
         server.prepared.set_unnamed(None);
@@ -311,60 +320,6 @@ impl Session {
         }
         server.ledger.owe(Owed::Query, Origin::Client);
         true
-    }
-
-    /// The unit that is being sent holds something that is not known to be a read.
-    pub(crate) fn note_write(&mut self) {
-        let exchange = self.exchange_mut();
-        exchange.writes.note(exchange.units_sent);
-    }
-
-    /// What running a text of this class means for the session.
-    pub(crate) fn note_class(&mut self, class: Class, place: Place, text: &[u8]) {
-        let unit = self.exchange().units_sent;
-        let exchange = self.exchange_mut();
-        match class.kind {
-            Kind::Empty | Kind::Read => {}
-            Kind::Begin { .. } | Kind::Rollback { chain: true } => exchange.block = Block::Open,
-            Kind::Commit { chain } => exchange.block = Block::Committing { chain },
-            Kind::Rollback { chain: false } => exchange.block = Block::None,
-            Kind::Control | Kind::Session => {}
-            Kind::Write => exchange.writes.note(unit),
-        }
-        if matches!(class.kind, Kind::Commit { .. } | Kind::Rollback { .. }) {
-            exchange.effects.ask_end(unit, place);
-        }
-        self.note_release(text);
-        self.note_settings(class, text);
-        match class.effect {
-            Effect::None | Effect::LocalSettings | Effect::Deallocate => {}
-            Effect::DeallocateAll => self.exchange_mut().next = Next::Waits,
-            Effect::Settings | Effect::Listen | Effect::Unlisten => {
-                let exchange = self.exchange_mut();
-                if exchange.effects.ask(unit, place, text) && !self.startup.is_empty() {
-                    // the server's own settings are not what the client began with
-                    self.exchange_mut().next = Next::Waits;
-                }
-            }
-            Effect::DiscardAll => {
-                let exchange = self.exchange_mut();
-                exchange.next = Next::Waits;
-                exchange.pinned_since_discard = Pins::default();
-                exchange.effects.ask_discard(unit, place);
-            }
-            Effect::Pin(_) => {
-                // among several there may be a DEALLOCATE ALL
-                if class.statements == Statements::Many {
-                    self.exchange_mut().next = Next::Waits;
-                }
-                self.pins_of(class).into_iter().for_each(|reasons| self.pin(reasons));
-            }
-        }
-        // whatever follows in the same text may commit
-        let block = self.exchange().block;
-        if !block.is_open() || block.is_committing() || class.statements == Statements::Many {
-            self.listen_may_commit();
-        }
     }
 
     fn plain(&mut self, server: &mut Server, tag: u8, body: &[u8]) {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pool::{Interner, ParameterSets, Pool, SessionState, SessionStates, Statement};
-use sql::{Class, Functions};
+use sql::{Class, Functions, Kind};
 use tokio::time::Instant;
 
 use crate::{DatabaseSettings, listen::Hub, refused::Refused, stats::Stats};
@@ -83,6 +83,11 @@ impl PoolSet {
     pub(crate) fn classify(&self, text: &[u8]) -> Class {
         let class = sql::classify(text, &*self.functions.borrow().1);
         self.refused.judge(class, text)
+    }
+
+    /// What executing a prepared statement of this kind by `text` is.
+    pub(crate) fn kind_of_execute(&self, prepared: Kind, text: &[u8]) -> Kind {
+        sql::kind_of_execute(prepared, text, &*self.functions.borrow().1)
     }
 
     /// The statement of a text and its types in a session of this state.

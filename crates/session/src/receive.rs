@@ -1,6 +1,6 @@
 //! Server to client: whole runs of bytes pass as they came; a few short messages are looked at.
 
-use std::{rc::Rc, task::Context};
+use std::task::Context;
 
 use pool::{Body, Server};
 use protocol::{Local, Owner, Verdict};
@@ -8,7 +8,7 @@ use wire::{
     SqlState,
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
-        backend::{bare, command_complete, read_parameter_status, ready_for_query},
+        backend::{bare, command_complete, ready_for_query},
         error::{ErrorMessage, ErrorView, Severity},
     },
 };
@@ -18,6 +18,7 @@ use crate::{
     exchange::{Again, Entrance, Rerun},
     io::{Splice, send},
     lost::Loss,
+    reworded::REWORDED_MAX,
     session::{End, Session},
     stats::count,
 };
@@ -175,6 +176,7 @@ impl Session {
                     bare(b'3', out);
                 }
                 Local::Deallocated => command_complete("DEALLOCATE", out),
+                Local::Prepared => self.prepared_by_name(server, out),
                 Local::Ready => {
                     ready_for_query(server.ledger.status(), out);
                     self.unit_answered(server, false);
@@ -224,15 +226,18 @@ impl Session {
             Verdict::Error(Owner::Client) if self.prepares_again(server, &ErrorView::read(body)) => {
                 return Ok(Fate::Swallow);
             }
+            Verdict::Error(Owner::Proxy) if self.exchange().ahead.is_awaited() => {
+                self.ahead_failed(server, body);
+                return Ok(Fate::Swallow);
+            }
+            Verdict::Ready(Owner::Proxy) => self.exchange_mut().ahead.is_over(),
             Verdict::Error(owner) => {
-                let own_words = self.error_in_own_words(server, body, owner);
+                let error = self.error_for_client(server, body, owner);
                 self.unit_error(server);
-                if let Some(error) = own_words {
-                    error.write(splice.replace(at, end));
-                    return Ok(Fate::Replaced);
-                }
-                // an error of what was sent ahead is the answer to the request that needed it
-                return Ok(Fate::Forward);
+                // that of what was sent ahead, too, is the answer to the request that needed it
+                let Some(error) = error else { return Ok(Fate::Forward) };
+                splice.replace(at, end).extend_from_slice(&error);
+                return Ok(Fate::Replaced);
             }
             Verdict::Reply(_) if tag == b'1' => self.confirm(),
             Verdict::Reply(Owner::Proxy) if tag == b'3' => self.confirm(),
@@ -246,7 +251,7 @@ impl Session {
             Verdict::Reply(Owner::Client) if matches!(tag, b'I' | b's') => {
                 self.exchange_mut().effects.completed_without_tag();
             }
-            Verdict::Reply(_) | Verdict::Ready(Owner::Proxy) | Verdict::Asynchronous => {}
+            Verdict::Reply(_) | Verdict::Asynchronous => {}
         }
         if owner == Owner::Client && is_first_of_an_answer(tag) {
             self.exchange_mut().unit_answering = tag != b'Z';
@@ -257,7 +262,12 @@ impl Session {
 
     fn bytes_needed(&self, tag: u8, body_len: u32) -> u32 {
         // the proxy's own question has a short answer
-        if tag == b'D' && self.is_inquiring() { body_len } else { bytes_needed(tag, body_len) }
+        let whole = match tag {
+            b'D' => self.is_inquiring(),
+            b'E' => self.may_reword() && body_len <= REWORDED_MAX,
+            _ => false,
+        };
+        if whole { body_len } else { bytes_needed(tag, body_len) }
     }
 
     /// Whether an error ends the connection, or sends the request elsewhere.
@@ -274,73 +284,10 @@ impl Session {
         }
         None
     }
-
-    fn asynchronous(&mut self, server: &mut Server, tag: u8, body: &[u8]) -> Fate {
-        let replaying = self.exchange().entrance != Entrance::Open;
-        match tag {
-            b'S' => {
-                let Ok((name, value)) = read_parameter_status(body) else {
-                    return Fate::Lost(Loss::Desynchronised);
-                };
-                if name == b"in_hot_standby" {
-                    server.in_hot_standby = Some(value == b"on");
-                    self.worker.report(&self.pools, self.exchange().node, topology::Report::RoleChanged);
-                    return Fate::Swallow;
-                }
-                server.parameters = self.pools.parameters.with(&server.parameters, name, value);
-                if replaying {
-                    return Fate::Swallow;
-                }
-                if let Some(told) = &mut self.told {
-                    *told = self.pools.parameters.with(told, name, value);
-                }
-                Fate::Forward
-            }
-            b'A' if self.pins().is_empty() || self.is_heard_elsewhere(body) => Fate::Swallow,
-            b'N' if replaying => Fate::Swallow,
-            _ => Fate::Forward,
-        }
-    }
-
-    /// One message of the answer to what was sent to bring the client's settings about.
-    fn replay_message(
-        &mut self,
-        server: &mut Server,
-        tag: u8,
-        body: &[u8],
-        at: usize,
-        end: usize,
-        splice: &mut Splice<'_>,
-    ) -> Fate {
-        match tag {
-            b'E' => self.exchange_mut().replay_error = Some(Box::new(as_own(&ErrorView::read(body)))),
-            b'Z' => {
-                let (Entrance::Replaying { left } | Entrance::Ahead { left }) =
-                    &mut self.exchange_mut().entrance
-                else {
-                    return Fate::Swallow;
-                };
-                *left -= 1;
-                if *left == 0 {
-                    self.exchange_mut().entrance = Entrance::Open;
-                    if let Some(error) = self.exchange_mut().replay_error.take() {
-                        return Fate::Lost(Loss::Replay(error));
-                    }
-                    server.state = Rc::clone(&self.wanted);
-                    server.state.prove(&server.parameters);
-                    let out = splice.replace(at, end);
-                    self.tell_parameters(server, out);
-                    return Fate::Replaced;
-                }
-            }
-            _ => {}
-        }
-        Fate::Swallow
-    }
 }
 
 /// What becomes of a message.
-enum Fate {
+pub(crate) enum Fate {
     Forward,
     Swallow,
     /// Something else stands in its place already.
@@ -379,7 +326,7 @@ fn is_first_of_an_answer(tag: u8) -> bool {
 }
 
 /// A server's error in the proxy's own words and with its code: what came is not passed on byte for byte.
-fn as_own(view: &ErrorView<'_>) -> ErrorMessage {
+pub(crate) fn as_own(view: &ErrorView<'_>) -> ErrorMessage {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ErrorMessage {
         severity: if view.is_fatal() { Severity::Fatal } else { Severity::Error },

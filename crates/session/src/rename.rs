@@ -51,6 +51,11 @@ impl Session {
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<bool, End> {
         let parse = Parse::read(message.body).map_err(|_| End::protocol("invalid Parse message"))?;
+        if sql::may_name_statements(parse.query)
+            && !self.parse_by_name(server, message.at, parse.query, splice)
+        {
+            return Ok(false);
+        }
         let statement = match scanned.pop_front() {
             Some(Scanned::Parse(statement)) => statement,
             Some(Scanned::Query(_)) | None => {
@@ -104,21 +109,26 @@ impl Session {
 
     /// Whether the answer to an earlier unit decides what a name, or the statement under it, is. Nothing is assumed of
     /// it: the message waits.
-    fn must_wait_for(&self, name: &[u8], statement: Option<&Rc<Statement>>) -> bool {
+    pub(crate) fn must_wait_for(&self, name: &[u8], statement: Option<&Rc<Statement>>) -> bool {
         let exchange = self.exchange();
         !name.is_empty()
             && (exchange.is_name_undecided(name)
                 || statement.is_some_and(|statement| exchange.is_undecided(statement.id())))
     }
 
-    fn owe_parse(&mut self, server: &mut Server, step: Step, origin: Origin) {
+    pub(crate) fn owe_parse(&mut self, server: &mut Server, step: Step, origin: Origin) {
         count(&self.pools.stats.server_parses, 1);
         server.ledger.owe(Owed::Parse, origin);
         self.exchange_mut().note(step);
     }
 
     /// Sends the statement ahead if the server does not have it.
-    fn ensure_prepared(&mut self, server: &mut Server, statement: &Rc<Statement>, out: &mut Vec<u8>) {
+    pub(crate) fn ensure_prepared(
+        &mut self,
+        server: &mut Server,
+        statement: &Rc<Statement>,
+        out: &mut Vec<u8>,
+    ) {
         let under = self.under(statement);
         if server.prepared.contains(statement, under) {
             return;
@@ -137,13 +147,13 @@ impl Session {
     }
 
     /// Closes what was prepared under the name of `statement` in other circumstances.
-    fn displace(&mut self, server: &mut Server, statement: &Statement, out: &mut Vec<u8>) {
+    pub(crate) fn displace(&mut self, server: &mut Server, statement: &Statement, out: &mut Vec<u8>) {
         if let Some(displaced) = server.prepared.displace(statement.id()) {
             self.close_ahead(server, displaced, out);
         }
     }
 
-    fn evict(&mut self, server: &mut Server, out: &mut Vec<u8>) {
+    pub(crate) fn evict(&mut self, server: &mut Server, out: &mut Vec<u8>) {
         let limit = self.pools.settings.borrow().pool.max_prepared_statements;
         while let Some(evicted) = server.prepared.evict(limit, |id| !self.exchange().is_undecided(id)) {
             self.close_ahead(server, evicted, out);

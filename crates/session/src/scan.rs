@@ -10,7 +10,7 @@ use wire::{
     message::frontend::{BindNames, Parse, query_text},
 };
 
-use crate::{names::Names, pool_set::PoolSet};
+use crate::{names::Names, pool_set::PoolSet, sql_prepared::class_by_name};
 
 /// What was found out about a message while scanning, so that forwarding need not do it again: one entry for each
 /// Query and Parse, in order.
@@ -61,7 +61,8 @@ pub(crate) fn scan(
     while let Peek::Whole { header, body } = peek(rest, Direction::Frontend, MESSAGE_LIMIT)? {
         match header.tag {
             b'Q' => {
-                let class = query_text(body).map_or(UNKNOWN, |text| pools.classify(text));
+                let class = query_text(body)
+                    .map_or(UNKNOWN, |text| class_by_name(text, pools.classify(text), names, state, pools));
                 group.add(class, units == 0);
                 scanned.push_back(Scanned::Query(class));
             }

@@ -11,7 +11,11 @@ use wire::{
     },
 };
 
-use crate::{exchange::Side, session::Session};
+use crate::{
+    exchange::Side,
+    session::Session,
+    sql_prepared::{class_by_name, executed},
+};
 
 impl Session {
     /// Why the unit that `rest` begins with must not follow in the open transaction or pinned session. `None`: nothing
@@ -59,7 +63,12 @@ impl Session {
                 }
                 _ => None,
             };
-            let found = text.and_then(|text| judge(self.pools.classify(text), text));
+            let executed = text.filter(|_| header.tag == b'Q').and_then(|text| executed(text, &self.names));
+            let found = text.and_then(|text| {
+                let class = self.pools.classify(text);
+                judge(class_by_name(text, class, &self.names, &self.wanted, &self.pools), text)
+            });
+            let found = found.or_else(|| executed.and_then(|found| judge(found.class(), found.text())));
             if found.is_some() || protocol::unit_end(header.tag).is_some() {
                 return found;
             }

@@ -19,6 +19,8 @@ mod classify;
 mod functions;
 mod hint;
 mod name;
+mod parameter_types;
+mod prepared;
 mod release;
 mod settings;
 mod shape;
@@ -28,6 +30,9 @@ pub use class::{Class, Effect, Kind, PinCause, PinCauses, Statements};
 pub use classify::{classify, effect_of_code};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
+pub use prepared::{
+    NameUse, NameVerb, Preparation, kind_of_execute, may_name_statements, preparation, statement_names,
+};
 pub use release::may_release;
 pub use settings::{SettingChange, deallocated_name, local_settings, setting_changes};
 pub use shape::shape;

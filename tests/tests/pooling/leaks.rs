@@ -76,8 +76,8 @@ const KINDS: [Kind; 32] = [
     ),
     kind("LISTEN", &["listen leaked"], "select count(*) from pg_listening_channels()", "0"),
     kind(
-        "PREPARE",
-        &["prepare leaked as select 1"],
+        "PREPARE beside another statement",
+        &["select 1; prepare leaked as select 1"],
         "select count(*) from pg_prepared_statements where name = 'leaked'",
         "0",
     ),

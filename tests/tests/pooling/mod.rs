@@ -11,6 +11,7 @@ mod pipelines;
 mod session_mode;
 mod session_state;
 mod sharing;
+mod sql_prepare;
 mod statement_mode;
 mod statements;
 mod storm;

@@ -5,7 +5,7 @@ mod copy;
 mod explain;
 mod procedural;
 mod scan;
-mod statement;
+pub(crate) mod statement;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -33,6 +33,17 @@ pub fn classify<F: Functions + ?Sized>(text: &[u8], functions: &F) -> Class {
     let hint = tokens.hint();
     let vouched = hint.and_then(|hint| hint.target) == Some(HintTarget::Replica);
     total.class(vouched, hint.is_some())
+}
+
+/// Whether what follows the name of a prepared statement in EXECUTE, its arguments if there are any, is harmless.
+pub(crate) fn arguments_are_read<F: Functions + ?Sized>(tokens: &mut Tokenizer<'_>, functions: &F) -> bool {
+    let mut verdict = Verdict::Read;
+    if let Some(open) = tokens.peek().filter(|token| token.kind == TokenKind::Open) {
+        tokens.next();
+        verdict = scan::Scan::new(scan::Form::Query, functions).parenthesised(open, tokens).verdict;
+    }
+    let ends = tokens.peek().is_none_or(|token| token.kind == TokenKind::Semicolon);
+    ends && verdict == Verdict::Read
 }
 
 /// What one statement is found to be.

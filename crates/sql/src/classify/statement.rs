@@ -160,7 +160,7 @@ fn holds(tokens: &Tokenizer<'_>) -> bool {
 }
 
 /// Whether it is PREPARE TRANSACTION and not PREPARE of a statement that is called `transaction`.
-fn prepares_transaction(tokens: &Tokenizer<'_>) -> bool {
+pub(crate) fn prepares_transaction(tokens: &Tokenizer<'_>) -> bool {
     let mut ahead = tokens.clone();
     ahead.next().is_some_and(|token| token.keyword == Keyword::Transaction)
         && ahead.next().is_some_and(|token| token.kind == TokenKind::String)

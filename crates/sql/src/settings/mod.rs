@@ -11,4 +11,4 @@ pub(crate) use changes::deallocated;
 pub use changes::{SettingChange, deallocated_name, local_settings, setting_changes};
 pub(crate) use channel::{Channel, read_channel};
 pub(crate) use config::{ConfigList, config_list};
-pub(crate) use statement::{SetStatement, read_reset, read_set};
+pub(crate) use statement::{SetStatement, between, read_reset, read_set};
