@@ -8,12 +8,15 @@ BENCH_ARGS ?=
 FUZZ_SMOKE_SECONDS ?= 15
 FUZZ_SECONDS ?= 600
 
+# Major versions for `make test-versions`
+VERSIONS ?= 14 16 17 18
+
 CARGO ?= cargo
 # Where cargo puts its output, for running the binary without cargo: a Ctrl-C is then the demo's alone.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long test-regress test-drivers format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+.PHONY: help demo build test test-long test-regress test-versions test-drivers format clippy doc unit fuzz-smoke fuzz bench-build bench clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +55,11 @@ test-regress: ## PostgreSQL's own regression suite and libpq_pipeline through pg
 	@scripts/need postgres
 	$(CARGO) build -p proxy
 	$(CARGO) test -p e2e --test main regress:: -- --include-ignored --nocapture --test-threads=1
+
+test-versions: ## the suites of protocol, pooling and topology on PostgreSQL 14, 16, 17 and 18
+	@scripts/need postgres versions
+	$(CARGO) build -p proxy
+	scripts/versions $(VERSIONS)
 
 test-drivers: ## real drivers with their defaults: Python, JavaScript, Java and Rust
 	@scripts/need postgres drivers
