@@ -324,21 +324,37 @@ impl Session {
             other => other,
         };
         let unsuited = self.exchange_mut().unsuited.take();
-        // what was sent is not answered before a Sync that cannot be sent
-        if let (Some(error), true) = (&unsuited, self.is_stuck(&server)) {
-            let error = ErrorMessage { severity: Severity::Fatal, ..ErrorMessage::clone(error) };
-            self.phase = Phase::Linked(server);
-            return Err(End::Refused(Box::new(error)));
-        }
-        let unsuited = unsuited.filter(|_| server.ledger.is_settled());
+        let unsuited = unsuited.filter(|_| server.ledger.is_settled() || self.is_stuck(&server));
         if let (Some(error), Ok(())) = (unsuited, &outcome) {
-            self.lost(cx, server, Loss::Unsuited(error))?;
-            return Ok(Turn::Again);
+            return self.refuse_unit(cx, server, error);
         }
         self.phase = Phase::Linked(server);
         outcome?;
         self.answer_settled(cx, work)?;
         Ok(if progress { Turn::Again } else { Turn::Wait })
+    }
+
+    /// The next unit of the client's must not be sent to its server; the client is told why.
+    fn refuse_unit(
+        &mut self,
+        cx: &mut Context<'_>,
+        server: Box<Server>,
+        error: Box<ErrorMessage>,
+    ) -> Result<Turn, End> {
+        if self.is_stuck(&server) {
+            // what was sent is not answered before a Sync that cannot be sent
+            self.phase = Phase::Linked(server);
+            return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
+        }
+        self.exchange_mut().awaits_channel = None;
+        if self.may_release(&server) {
+            self.settle_channels();
+            self.release(cx, server)?;
+            self.fail_request(*error);
+        } else {
+            self.lost(cx, server, Loss::Unsuited(error))?;
+        }
+        Ok(Turn::Again)
     }
 
     /// Gives the proxy's own answers whose turn has come without the server saying anything.

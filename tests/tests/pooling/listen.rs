@@ -380,6 +380,25 @@ async fn a_listener_that_is_terminated_or_replaced_comes_back() {
 }
 
 #[tokio::test]
+async fn a_listen_whose_transaction_outlives_the_shared_connection_is_told_of_the_gap() {
+    let herd = Setup::shared().set("pool.size", 3).start();
+    let (mut client, mut notifier) = (herd.connect().await, herd.connect().await);
+    client.execute("begin").await;
+    client.execute("listen news").await;
+    let process = listeners(&herd).await[0][6].clone();
+    notifier.execute("/* pgherd: primary */ select 1").await;
+    limit_connections(&herd, 1);
+    herd.psql_directly(&format!("select pg_terminate_backend({process})")).unwrap();
+    until_it_waits_for(&herd, "news").await;
+    client.execute("commit").await;
+    notifier.execute("notify news, 'unheard'").await;
+    allow_connections(&herd);
+    assert_eq!(warned(&mut client).await.0, 0);
+    notifier.execute("notify news, 'heard'").await;
+    assert_eq!(heard(&mut client).await, pair("news", "heard"));
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_is_told_how_much_it_missed_and_delays_nobody() {
     let herd = Setup::shared().set("pool.size", 3).set("session.notification_limit", "64kB").start();
     let (mut slow, mut quick, mut notifier) =
@@ -465,13 +484,13 @@ async fn in_statement_pooling_clients_listen_too() {
     assert_eq!(heard(&mut client).await, pair("news", "1"));
 }
 
-/// Lets no connection be made to the herd's database beyond those that there are.
-fn allow_no_more_connections(herd: &Herd) {
-    let database = herd.database();
-    let count = format!("select count(*) from pg_stat_activity where datname = '{database}'");
-    // the superuser's own does not count
-    let others: u32 = herd.psql_directly(&count).unwrap().trim().parse::<u32>().unwrap() - 1;
-    herd.psql_directly(&format!("alter database {database} connection limit {others}")).unwrap();
+/// Lets the proxy make no connection to the herd's database beyond those that it has without `less` of them.
+fn limit_connections(herd: &Herd, less: u32) {
+    let (database, user) = (herd.database(), &herd.cluster().application().user);
+    let count =
+        format!("select count(*) from pg_stat_activity where datname = '{database}' and usename = '{user}'");
+    let limit = herd.psql_directly(&count).unwrap().trim().parse::<u32>().unwrap() - less;
+    herd.psql_directly(&format!("alter database {database} connection limit {limit}")).unwrap();
 }
 
 fn allow_connections(herd: &Herd) {
@@ -489,7 +508,7 @@ async fn a_listen_is_answered_when_the_shared_connection_listens_and_can_be_canc
     let herd = Setup::shared().set("pool.size", 5).start();
     let mut client = herd.connect().await;
     client.execute("/* pgherd: primary */ select 1").await;
-    allow_no_more_connections(&herd);
+    limit_connections(&herd, 0);
     client.send(Batch::new().query("listen news").bytes()).await.unwrap();
     until_it_waits_for(&herd, "news").await;
     client.cancel().await.unwrap();
@@ -512,7 +531,7 @@ async fn without_room_for_a_listener() -> (Herd, Client) {
     let herd = Setup::shared().set("pool.size", 5).set("session.max_hold", "1s").start();
     let mut client = herd.connect().await;
     client.execute("/* pgherd: primary */ select 1").await;
-    allow_no_more_connections(&herd);
+    limit_connections(&herd, 0);
     (herd, client)
 }
 

@@ -189,11 +189,16 @@ impl Hub {
                 channel.for_each(|subscriber, standing| {
                     if standing > Standing::Reserved {
                         subscriber.missed.set(true);
-                        self.has_gap.set(true);
+                        self.expect_gap();
                     }
                 });
             }
         }
+    }
+
+    /// Somebody is to be told of a gap when the connection listens again.
+    pub(super) fn expect_gap(&self) {
+        self.has_gap.set(true);
     }
 
     /// Tells those who may have missed something, and of whose channels all are heard again.

@@ -89,7 +89,7 @@ impl Subscriber {
         if self.unsettled.get() {
             for channel in &*self.channels.borrow() {
                 if channel.standing(self.id()) == Some(Standing::Reserved) {
-                    channel.set_standing(self.id(), Standing::Committing);
+                    self.stand(channel, Standing::Committing);
                 }
             }
         }
@@ -98,7 +98,17 @@ impl Subscriber {
     /// Its LISTEN has committed.
     pub(super) fn listen(&self, name: &[u8]) {
         if let Some(channel) = self.hub.find(name) {
-            channel.set_standing(self.id(), Standing::Listening);
+            self.stand(&channel, Standing::Listening);
+        }
+    }
+
+    /// From now on notifications are kept for it, unless they are not heard: the shared connection was lost since its
+    /// LISTEN was sent.
+    fn stand(&self, channel: &Channel, standing: Standing) {
+        channel.set_standing(self.id(), standing);
+        if channel.heard_since.get().is_none() {
+            self.missed.set(true);
+            self.hub.expect_gap();
         }
     }
 

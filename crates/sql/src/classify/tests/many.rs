@@ -52,6 +52,8 @@ fn effects_of_several_statements_come_together() {
     check("listen c; create temp table t ()", pins_twice(PinCause::TemporaryTable, PinCause::Listen));
     check("create temp table t (); unlisten c", pins(PinCause::TemporaryTable));
     check("set a = 1; listen c", Class { effect: Effect::Listen, ..WRITES });
+    let asyncpg = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;";
+    check(asyncpg, Class { effect: Effect::Settings, ..WRITES });
     check("unlisten *; reset all", Class { effect: Effect::Settings, ..WRITES });
     check("unlisten a; select 1", Class { effect: Effect::Unlisten, ..WRITES });
     check("rollback; unlisten *", WRITES);
