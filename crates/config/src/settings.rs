@@ -117,6 +117,8 @@ pub struct ProxySettings {
     pub workers: Workers,
     /// Where state is kept over restarts; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Where a new process can take the listening sockets over; `None`: nowhere.
+    pub takeover_socket: Option<PathBuf>,
     /// Most server connections in total; `None`: as many as the pools allow.
     pub max_server_connections: Option<u32>,
 }

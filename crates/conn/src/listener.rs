@@ -1,4 +1,9 @@
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -24,7 +29,7 @@ enum Inner {
     Unix {
         listener: UnixListener,
         /// Removes the socket from the file system.
-        _file: SocketFile,
+        file: SocketFile,
     },
 }
 
@@ -40,7 +45,7 @@ impl Listener {
             ListenAddress::Tcp(address) => Self::bind_tcp(*address),
             ListenAddress::Unix(path) => {
                 let (listener, file) = unix_listener::listen(path, unix_mode, BACKLOG)?;
-                Ok(Self { inner: Inner::Unix { listener, _file: file }, address: address.clone() })
+                Ok(Self { inner: Inner::Unix { listener, file }, address: address.clone() })
             }
         }
     }
@@ -55,6 +60,68 @@ impl Listener {
         let inner = TcpListener::from_std(socket.into())?;
         let address = ListenAddress::Tcp(inner.local_addr()?);
         Ok(Self { inner: Inner::Tcp(inner), address })
+    }
+
+    /// Takes over a listening socket from another process. That of a Unix-domain socket is removed when the listener is
+    /// dropped, as if it had been made here.
+    ///
+    /// # Errors
+    /// If it does not listen at `address`, or the runtime cannot watch it.
+    pub fn adopt(descriptor: OwnedFd, address: &ListenAddress) -> io::Result<Self> {
+        let socket = socket2::Socket::from(descriptor);
+        let found = socket.local_addr()?;
+        let is_same = match address {
+            // port 0 is any
+            ListenAddress::Tcp(wanted) => found
+                .as_socket()
+                .is_some_and(|found| found.ip() == wanted.ip() && [0, found.port()].contains(&wanted.port())),
+            ListenAddress::Unix(path) => found.as_pathname() == Some(path),
+        };
+        if !is_same || !socket.is_listener()? {
+            let text = "the socket that was handed over listens somewhere else";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        socket.set_nonblocking(true)?;
+        match address {
+            ListenAddress::Tcp(_) => {
+                let inner = TcpListener::from_std(socket.into())?;
+                let address = ListenAddress::Tcp(inner.local_addr()?);
+                Ok(Self { inner: Inner::Tcp(inner), address })
+            }
+            ListenAddress::Unix(path) => {
+                let file = SocketFile::of(path)?;
+                let listener = UnixListener::from_std(socket.into())?;
+                Ok(Self { inner: Inner::Unix { listener, file }, address: address.clone() })
+            }
+        }
+    }
+
+    /// The socket, for another process.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.inner {
+            Inner::Tcp(listener) => listener.as_fd(),
+            Inner::Unix { listener, .. } => listener.as_fd(),
+        }
+    }
+
+    /// Another process has taken the socket over: what stands in the file system is its own from now on.
+    pub fn disown(&self) {
+        if let Inner::Unix { file, .. } = &self.inner {
+            file.disown();
+        }
+    }
+
+    /// Moves a Unix-domain socket to another path in the same directory; clients are accepted from there.
+    ///
+    /// # Errors
+    /// As of renaming a file.
+    pub fn rename(&mut self, path: &Path) -> io::Result<()> {
+        if let Inner::Unix { file, .. } = &mut self.inner {
+            file.rename(path)?;
+            self.address = ListenAddress::Unix(path.to_owned());
+        }
+        Ok(())
     }
 
     /// Where it listens, with the port that was chosen.

@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -18,11 +19,30 @@ pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode, by which it is told from what stands there later.
     identity: (u64, u64),
+    disowned: AtomicBool,
+}
+
+impl SocketFile {
+    /// The one at `path`.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)?, disowned: AtomicBool::new(false) })
+    }
+
+    /// It is somebody else's from now on, and not removed.
+    pub(crate) fn disown(&self) {
+        self.disowned.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rename(&mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        path.clone_into(&mut self.path);
+        Ok(())
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|present| present == self.identity) {
+        if !*self.disowned.get_mut() && identity(&self.path).is_ok_and(|present| present == self.identity) {
             // what cannot be removed is replaced by the next start
             let _ = fs::remove_file(&self.path);
         }
@@ -45,7 +65,7 @@ pub(crate) fn listen(path: &Path, mode: u32, backlog: i32) -> io::Result<(UnixLi
     socket.set_nonblocking(true)?;
     remove_if_stale(path)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    let file = SocketFile::of(path)?;
     // Nobody can connect before `listen`, so nobody gets in under the mode that the umask made.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(backlog)?;

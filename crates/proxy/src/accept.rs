@@ -4,25 +4,30 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use admin::{Console, ConsoleClient, ConsoleRole};
 use config::ListenSettings;
-use conn::{Listener, ProxyPeers, Stream};
+use conn::{ListenAddress, Listener, ProxyPeers, Stream};
 use routing::Policy;
 use session::{Arrival, Greeted, Via};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 use wire::{SqlState, message::error::ErrorMessage};
 
-use crate::proxy::Proxy;
+use crate::{proxy::Proxy, takeover::Predecessor};
 
 /// After a failed accept (no file descriptors left, as a rule) the next one waits this long.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// An open listener, and what its clients may do.
 pub(crate) struct Entry {
-    listener: Listener,
+    pub(crate) listener: Listener,
     policy: Policy,
     balancers: ProxyPeers,
 }
 
 impl Entry {
+    /// By which another process finds the socket that it is to take over.
+    pub(crate) fn label(&self) -> String {
+        label(self.listener.address())
+    }
+
     fn arrival(&self, address: Option<SocketAddr>) -> Arrival {
         let is_balancer = address.is_some_and(|address| self.balancers.contains(address.ip()));
         let via = if is_balancer { Via::Balancer } else { Via::Direct };
@@ -30,13 +35,25 @@ impl Entry {
     }
 }
 
-/// Opens all listeners.
+fn label(address: &ListenAddress) -> String {
+    format!("listen {address}")
+}
+
+/// Opens all listeners, or takes their sockets over.
 ///
 /// # Errors
 /// Names the address that is taken or not this machine's.
-pub(crate) fn open(listeners: &[ListenSettings]) -> anyhow::Result<Vec<Entry>> {
+pub(crate) fn open(
+    listeners: &[ListenSettings],
+    predecessor: &mut Option<Predecessor>,
+) -> anyhow::Result<Vec<Entry>> {
     let open = |settings: &ListenSettings| {
-        let listener = Listener::bind(&settings.address, settings.socket_mode)
+        let inherited = predecessor.as_mut().and_then(|before| before.take(&label(&settings.address)));
+        let listener = inherited
+            .map_or_else(
+                || Listener::bind(&settings.address, settings.socket_mode),
+                |socket| Listener::adopt(socket, &settings.address),
+            )
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.address))?;
         tracing::info!(address = %listener.address(), policy = settings.policy.as_str(), "listening");
         Ok(Entry { listener, policy: settings.policy, balancers: settings.proxy_protocol.clone() })
@@ -45,16 +62,18 @@ pub(crate) fn open(listeners: &[ListenSettings]) -> anyhow::Result<Vec<Entry>> {
 }
 
 /// Accepts clients until it is dropped.
-pub(crate) async fn accept_all(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Vec<Entry>) {
+pub(crate) async fn accept_all(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Arc<[Entry]>) {
     let mut accepting = JoinSet::new();
-    for entry in listeners {
-        accepting.spawn(accept(Arc::clone(&proxy), Arc::clone(&console), entry));
+    for at in 0..listeners.len() {
+        let listeners = Arc::clone(&listeners);
+        accepting.spawn(accept(Arc::clone(&proxy), Arc::clone(&console), listeners, at));
     }
+    drop(listeners);
     while accepting.join_next().await.is_some() {}
 }
 
-async fn accept(proxy: Arc<Proxy>, console: Arc<Console>, entry: Entry) {
-    loop {
+async fn accept(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Arc<[Entry]>, at: usize) {
+    while let Some(entry) = listeners.get(at) {
         match entry.listener.accept().await {
             Ok((socket, address)) => {
                 let arrival = entry.arrival(address);

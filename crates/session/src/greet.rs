@@ -30,7 +30,8 @@ use wire::{
 };
 
 use crate::{
-    CancelKeys, ClientId, Command, NewClient, Purpose, WorkerHandle, World, startup::StartupParameters,
+    CancelKeys, ClientId, Command, Elsewhere, NewClient, Purpose, WorkerHandle, World,
+    startup::StartupParameters,
 };
 
 /// A boxed future that can go to another thread.
@@ -102,6 +103,8 @@ pub struct Greeter {
     pub keys: Arc<CancelKeys>,
     /// What unknown users are led on with.
     pub mock: MockKey,
+    /// Where cancel requests go whose client is not here.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
     next_id: AtomicU64,
     logging_in: AtomicU32,
 }
@@ -124,7 +127,7 @@ impl Greeter {
     ) -> Self {
         let mock = MockKey::new(&mut fill_random);
         let (next_id, logging_in) = (AtomicU64::new(1), AtomicU32::new(0));
-        Self { tls, world, users, workers, keys, mock, next_id, logging_in }
+        Self { tls, world, users, workers, keys, mock, elsewhere: None, next_id, logging_in }
     }
 
     /// Deals with one socket, within the login timeout. Errors are told to the client and logged here.
@@ -165,7 +168,7 @@ impl Greeter {
         };
         match accept_startup(socket, &tls).await {
             Ok(Greeting::Cancel { stream, pid, secret }) => {
-                self.cancel(pid, &secret).await;
+                self.cancel_anywhere(pid, &secret).await;
                 drop(stream);
                 Greeted::Done
             }
@@ -188,15 +191,6 @@ impl Greeter {
 
     fn next_id(&self) -> ClientId {
         ClientId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-
-    async fn cancel(&self, pid: u32, secret: &[u8]) {
-        if let Some((worker, client)) = self.keys.owner(pid, secret)
-            && let Some(handle) = self.workers.get(worker.0)
-        {
-            // a worker that has ended has nothing to cancel
-            let _ = handle.tell(Command::Cancel(client)).await;
-        }
     }
 
     async fn log_in(

@@ -49,7 +49,7 @@ mod welcome;
 mod worker;
 mod world;
 
-pub use cancel::{CancelKey, CancelKeys};
+pub use cancel::{CancelKey, CancelKeys, Elsewhere};
 pub use client::{NewClient, Purpose, Setting};
 pub use disabled::Disabled;
 pub use greet::{Arrival, Greeted, Greeter, Lookup, Unavailable, Users, Via};

@@ -21,6 +21,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How long a shutdown goes on to take clients in (default 0).
     pub shutdown_delay: Duration,
+    /// How long clients may stay when another process has taken over; `None`, the default: until they leave.
+    pub takeover_timeout: Option<Duration>,
     /// How long a shutdown waits for open transactions (default 30 s).
     pub shutdown_timeout: Duration,
 }
@@ -36,6 +38,7 @@ impl Default for Settings {
             notification_limit: 1 << 20,
             drain_timeout: Duration::from_secs(3),
             shutdown_delay: Duration::ZERO,
+            takeover_timeout: None,
             shutdown_timeout: Duration::from_secs(30),
         }
     }

@@ -3,6 +3,7 @@
 mod commands;
 mod show;
 mod stop;
+mod takeover;
 
 use e2e::Proxy;
 use lab::Login;

@@ -62,7 +62,8 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
     let listeners = listeners(&document.listen, context);
     let function_lists = function_lists(&document.routing, context);
     warn_of_lonely_region(document, context);
-    let Proxy { name, region, zone, workers, state_dir: _, max_server_connections } = &document.proxy;
+    let takeover_socket = document.proxy.takeover_socket.value.as_ref().map(|path| context.path(path));
+    let Proxy { name, region, zone, workers, max_server_connections, .. } = &document.proxy;
     Some(Settings {
         proxy: ProxySettings {
             name: name.value.0.clone(),
@@ -70,6 +71,7 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
             zone: zone.value.clone().map(|zone| zone.0),
             workers: workers.value,
             state_dir,
+            takeover_socket,
             max_server_connections: cap(max_server_connections),
         },
         log: LogSettings { format: document.log.format.value.0, level: document.log.level.value.0.clone() },
@@ -181,6 +183,7 @@ fn session_settings(session: &Session) -> session::Settings {
         notification_limit: u32::try_from(session.notification_limit.value.0).unwrap_or(u32::MAX),
         drain_timeout: session.drain_timeout.value.0,
         shutdown_delay: session.shutdown_delay.value.0,
+        takeover_timeout: limit(session.takeover_timeout.value.0),
         shutdown_timeout: session.shutdown_timeout.value.0,
     }
 }
@@ -214,8 +217,12 @@ fn check_pool(pool: &Pool, context: &mut Context<'_>) {
     }
 }
 
+/// A time that is off at zero.
+fn limit(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
 fn timeouts(pool: &Pool) -> session::Timeouts {
-    let limit = |time: Duration| (!time.is_zero()).then_some(time);
     session::Timeouts {
         query: limit(pool.query_timeout.value.0),
         idle_transaction: limit(pool.idle_transaction_timeout.value.0),

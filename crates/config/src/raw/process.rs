@@ -26,6 +26,10 @@ section! {
         /// The folder where each cluster's highest timeline is remembered over restarts, so that an old primary is
         /// not believed after one. Unset: it is not remembered.
         state_dir: Option<PathBuf> = Unset("\"/var/lib/pgherd\""), Restart;
+        /// A Unix socket over which a new process, started with --takeover, gets the listening sockets of this one, so
+        /// that a new version refuses nobody; the folder must be there and is best one of pgherd's own. Clients stay
+        /// with the old process until they leave. Unset: nothing is handed over.
+        takeover_socket: Option<PathBuf> = Unset("\"/run/pgherd/takeover\""), Restart;
         /// Most server connections in total. When there are as many, the one that has been idle for longest is closed
         /// for whoever has waited for longest, whatever the pool. 0: as many as the pools allow.
         max_server_connections: Count<0, 1_000_000> = Text("0"), Reload;

@@ -78,6 +78,9 @@ section! {
         /// How long a shutdown goes on to take clients in after /readyz says that it should get no more: as long as load
         /// balancers take to notice.
         shutdown_delay: Time<0, 3_600_000> = Text("0s"), Reload;
+        /// How long clients may stay with a process whose sockets another one has taken over; then it shuts down. 0s:
+        /// until they leave.
+        takeover_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
         /// How long a shutdown waits for open transactions.
         shutdown_timeout: Time<0, DAY> = Text("30s"), Reload;
     }
