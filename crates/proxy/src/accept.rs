@@ -10,7 +10,7 @@ use session::{Arrival, Greeted, Via};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 use wire::{SqlState, message::error::ErrorMessage};
 
-use crate::{proxy::Proxy, takeover::Predecessor};
+use crate::{activation::Activated, proxy::Proxy, takeover::Predecessor};
 
 /// After a failed accept (no file descriptors left, as a rule) the next one waits this long.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -39,26 +39,34 @@ fn label(address: &ListenAddress) -> String {
     format!("listen {address}")
 }
 
-/// Opens all listeners, or takes their sockets over.
+/// Opens all listeners, unless their sockets came with this process or are taken over from another.
 ///
 /// # Errors
 /// Names the address that is taken or not this machine's.
 pub(crate) fn open(
     listeners: &[ListenSettings],
     predecessor: &mut Option<Predecessor>,
+    mut activated: Activated,
 ) -> anyhow::Result<Vec<Entry>> {
-    let open = |settings: &ListenSettings| {
-        let inherited = predecessor.as_mut().and_then(|before| before.take(&label(&settings.address)));
-        let listener = inherited
-            .map_or_else(
-                || Listener::bind(&settings.address, settings.socket_mode),
-                |socket| Listener::adopt(socket, &settings.address),
-            )
-            .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.address))?;
+    let mut open = |settings: &ListenSettings| {
+        let address = &settings.address;
+        let inherited = predecessor.as_mut().and_then(|before| before.take(&label(address)));
+        let listener = if let Some(socket) = inherited {
+            Listener::adopt(socket, address)
+        } else if let Some(socket) = activated.take(address) {
+            // its file is systemd's
+            Listener::adopt(socket, address).inspect(Listener::disown)
+        } else {
+            Listener::bind(address, settings.socket_mode)
+        };
+        let listener =
+            listener.map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.address))?;
         tracing::info!(address = %listener.address(), policy = settings.policy.as_str(), "listening");
         Ok(Entry { listener, policy: settings.policy, balancers: settings.proxy_protocol.clone() })
     };
-    listeners.iter().map(open).collect()
+    let entries = listeners.iter().map(&mut open).collect();
+    activated.close_the_rest();
+    entries
 }
 
 /// Accepts clients until it is dropped.

@@ -1,6 +1,7 @@
 //! The pgherd binary: arguments, log, wiring, signals, drain; nothing else.
 
 mod accept;
+mod activation;
 mod arguments;
 mod check_config;
 mod control;

@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     accept,
+    activation::Activated,
     arguments::{Start, environment},
     check_config,
     control::ProxyControl,
@@ -56,7 +57,7 @@ pub(crate) fn run(source: &Source, start: Start) -> anyhow::Result<ExitCode> {
             (Start::Takeover, Some(path)) => takeover::ask(path).await?,
             (Start::Takeover, None) => anyhow::bail!("--takeover needs [proxy] takeover_socket"),
         };
-        let entries = accept::open(&settings.listeners, &mut predecessor)?.into();
+        let entries = accept::open(&settings.listeners, &mut predecessor, Activated::from_environment())?.into();
         let health = readiness::open(settings.health_listener.as_ref(), &mut predecessor)?.map(Arc::new);
         let place = Arc::new(watch::Sender::default());
         let doors = door.clone().map(|path| OtherDoors::new(path, Arc::clone(&place)));

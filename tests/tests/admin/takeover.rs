@@ -139,6 +139,33 @@ async fn old_processes_end_with_their_clients_when_told_to_or_when_the_time_is_o
     assert_eq!(herd.connect().await.value("select 1").await, "1");
 }
 
+#[tokio::test]
+async fn a_socket_that_systemd_passes_stays_open_over_a_restart() {
+    let herd = setup("takeover-systemd").start();
+    let proxy = herd.proxy(0);
+    proxy.signal(Signal::SIGTERM);
+    assert!(proxy.wait_for_end().success());
+    let socket = std::net::TcpListener::bind(("127.0.0.1", proxy.port())).unwrap();
+    // Descriptors from 3 on, as systemd passes them; LISTEN_PID is the process itself.
+    let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    let log = herd.cluster().directory().join("systemd.log");
+    for round in 0..2 {
+        // It waits in the socket until there is a process.
+        let app = herd.app();
+        let early = tokio::spawn(async move { app.connect().await.unwrap().value("select 'served'").await });
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(e2e::pgherd()).arg("run").arg("-c");
+        command.arg(proxy.configuration_file()).current_dir(herd.cluster().directory());
+        command.stdin(std::os::fd::OwnedFd::from(socket.try_clone().unwrap()));
+        command.stdout(std::process::Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
+        let mut process = command.spawn().unwrap();
+        assert_eq!(early.await.unwrap(), "served", "round {round}");
+        lab::signal(process.id(), Signal::SIGTERM).unwrap();
+        let end = eventually("it ends", Duration::from_secs(20), || process.try_wait().unwrap());
+        assert!(end.success(), "{}", std::fs::read_to_string(&log).unwrap());
+    }
+}
+
 /// What `/readyz` answers.
 fn readiness(port: u16) -> String {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -47,7 +47,8 @@ section! {
 }
 
 section! {
-    /// An address that clients connect to. Without any there is one with the defaults.
+    /// An address that clients connect to. Without any there is one with the defaults. A socket that listens there
+    /// already and was passed by systemd (LISTEN_FDS) is used as it is.
     Listen, "listen", repeated: true {
         /// IP address and port; or a folder and port, as libpq's `host` and `port` name the Unix socket in it
         /// ("/run/pgherd:5432"), or that socket's path ("/run/pgherd/.s.PGSQL.5432"). The folder must be there.
