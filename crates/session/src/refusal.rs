@@ -1,6 +1,6 @@
 //! Statements that are not sent, because their client would have to keep its server connection and may not.
 
-use pool::{PoolMode, Server, StatePolicy};
+use pool::{PoolMode, Server, StatePolicy, Statement};
 use sql::{Class, Effect};
 use wire::{
     SqlState,
@@ -10,7 +10,7 @@ use wire::{
     },
 };
 
-use crate::{lost::aborted, pin::Pins, session::Session};
+use crate::{lost::aborted, names::cost, pin::Pins, session::Session};
 
 /// A statement name that no server has. What is sent in place of a refused statement uses it, so that the server
 /// itself fails the transaction, skips to the Sync and refuses what follows; the client is told the reason instead.
@@ -50,6 +50,23 @@ impl Session {
             }
             StatePolicy::Pin | StatePolicy::Allow => None,
         }
+    }
+
+    /// Why the client may not give one more statement a name; `None`: it may.
+    pub(crate) fn has_too_many_statements(&self, name: &[u8], statement: &Statement) -> Option<ErrorMessage> {
+        let (settings, count) = (self.worker.settings(), self.names.len());
+        let bytes = self.names.bytes() + cost(name, statement);
+        let (max, max_bytes) = (settings.session.max_statements, settings.session.max_statement_bytes);
+        (count >= max as usize || bytes > max_bytes as usize).then(|| {
+            let text = "too many prepared statements on this connection";
+            let detail = format!(
+                "There are {count}, and max_statements is {max}; with this one they would have {bytes} bytes, and \
+                 max_statement_bytes is {max_bytes}."
+            );
+            ErrorMessage::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, text)
+                .with_detail(detail)
+                .with_hint("Close statements that are not used any more, or DEALLOCATE ALL.")
+        })
     }
 
     /// In the present unit something was sent in place of a statement that is refused with `error`.

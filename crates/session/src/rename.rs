@@ -85,6 +85,12 @@ impl Session {
             self.owe_parse(server, Step::Taken(parse.statement.into()), Origin::Client);
             return Ok(true);
         }
+        if let Some(error) = self.has_too_many_statements(parse.statement, &statement) {
+            self.note_refusal(error);
+            Target::Statement(REFUSED).write(b'D', splice.replace(message.at, message.end()));
+            server.ledger.owe(Owed::DescribeStatement, Origin::Client);
+            return Ok(true);
+        }
         self.names.insert(parse.statement, Rc::clone(&statement));
         self.count_names();
         if let Rerun::Possible { names, .. } = &mut self.exchange_mut().rerun {

@@ -17,6 +17,11 @@ pub struct Settings {
     pub input_limit: u32,
     /// Most bytes kept of notifications that one client has not read (default 1 MiB); more are dropped, and it is told.
     pub notification_limit: u32,
+    /// Most named prepared statements of one client (default 100,000); one more is refused with 53400.
+    pub max_statements: u32,
+    /// Most bytes of one client's named prepared statements (default 64 MiB), as if no other client had the same; one
+    /// more is refused with 53400.
+    pub max_statement_bytes: u32,
     /// How long in-flight statements may finish on a primary that was replaced (default 3 s).
     pub drain_timeout: Duration,
     /// How long a shutdown goes on to take clients in (default 0).
@@ -36,6 +41,8 @@ impl Default for Settings {
             max_held: 10_000,
             input_limit: 1 << 20,
             notification_limit: 1 << 20,
+            max_statements: 100_000,
+            max_statement_bytes: 64 << 20,
             drain_timeout: Duration::from_secs(3),
             shutdown_delay: Duration::ZERO,
             takeover_timeout: None,

@@ -214,6 +214,13 @@ impl Session {
         self.names.remove(b"");
     }
 
+    /// Sends what fails in place of a simple query.
+    fn refuse_query(&mut self, server: &mut Server, error: ErrorMessage, out: &mut Vec<u8>) {
+        self.note_refusal(error);
+        frontend::query(REFUSED_TEXT, out);
+        server.ledger.owe(Owed::Query, Origin::Client);
+    }
+
     fn prepare_by_name(
         &mut self,
         server: &mut Server,
@@ -229,6 +236,11 @@ impl Session {
             return ByName::Waits;
         }
         self.begin_simple(server);
+        let taken = self.names.find(name).is_some();
+        if let Some(error) = self.has_too_many_statements(name, &statement).filter(|_| !taken) {
+            self.refuse_query(server, error, splice.replace(message.at, message.end()));
+            return ByName::Sent;
+        }
         self.exchange_mut().reworded = Some(Box::new(Reworded {
             unit: self.exchange().units_sent,
             statement: Rc::clone(&statement),
@@ -239,7 +251,7 @@ impl Session {
         let out = splice.replace(message.at, message.end());
         let parse = Parse { statement: statement.server_name(), query, parameter_types };
         let under = self.under(&statement);
-        if self.names.find(name).is_some() {
+        if taken {
             // make sure that the server says so
             self.ensure_prepared(server, &statement, out);
             parse.write(out);
@@ -290,9 +302,7 @@ impl Session {
         self.begin_simple(server);
         let out = splice.replace(message.at, message.end());
         if let Some(error) = self.refusal(statement.class()).or_else(|| self.refusal(class)) {
-            self.note_refusal(error);
-            frontend::query(REFUSED_TEXT, out);
-            server.ledger.owe(Owed::Query, Origin::Client);
+            self.refuse_query(server, error, out);
             return ByName::Sent;
         }
         if lacks {

@@ -181,6 +181,8 @@ fn session_settings(session: &Session) -> session::Settings {
         // their type bounds them to a gibibyte
         input_limit: u32::try_from(session.input_limit.value.0).unwrap_or(u32::MAX),
         notification_limit: u32::try_from(session.notification_limit.value.0).unwrap_or(u32::MAX),
+        max_statements: session.max_statements.value.0,
+        max_statement_bytes: u32::try_from(session.max_statement_bytes.value.0).unwrap_or(u32::MAX),
         drain_timeout: session.drain_timeout.value.0,
         shutdown_delay: session.shutdown_delay.value.0,
         takeover_timeout: limit(session.takeover_timeout.value.0),

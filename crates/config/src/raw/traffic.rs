@@ -73,6 +73,11 @@ section! {
         /// Most bytes that are kept of notifications (LISTEN) which one client has not read yet. Further ones are
         /// dropped, and the client is told how many by a WARNING.
         notification_limit: Size<16_384, GIB> = Text("1MB"), Reload;
+        /// Most named prepared statements of one client; one more is refused with 53400.
+        max_statements: Count<1, 1_000_000> = Text("100000"), Reload;
+        /// Most bytes of one client's named prepared statements, as if it shared them with nobody; beyond that they are
+        /// refused with 53400.
+        max_statement_bytes: Size<16_384, GIB> = Text("64MB"), Reload;
         /// How long in-flight statements may finish on a primary that was replaced.
         drain_timeout: Time<0, DAY> = Text("3s"), Reload;
         /// How long a shutdown goes on to take clients in after /readyz says that it should get no more: as long as load
