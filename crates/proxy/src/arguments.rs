@@ -32,7 +32,7 @@ pub(crate) struct RunArguments {
     /// What to run.
     #[command(flatten)]
     pub(crate) configured: Configured,
-    /// Take the listening sockets over from the process that has them, if there is one at [proxy] takeover_socket; its
+    /// Take the listening sockets over from the process that has them, if there is one at proxy.takeover_socket; its
     /// clients stay with it until they leave
     #[arg(long)]
     takeover: bool,

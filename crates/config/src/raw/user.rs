@@ -20,7 +20,7 @@ pub(super) const USER_POOL: Section = Section {
 };
 
 section! {
-    /// A user in this database. Its secret comes from [auth] or [[user]].
+    /// A user in this database. Its secret comes from `[auth]` or `[[user]]`.
     DatabaseUser, "database.user", repeated: true {
         /// The role's name; "*" is every role that has no entry of its own here.
         name: Name = Required("\"app\""), Reload;

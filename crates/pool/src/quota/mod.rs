@@ -100,7 +100,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// One more worker: it looks at [`Quota::news`] and [offers](Quota::offer).
+    /// One more worker, which is told of news here and then [offers](Quota::offer) and [takes orders](Quota::take_orders).
     pub fn enroll(&self) -> watch::Receiver<u64> {
         self.book().enroll();
         self.news.subscribe()
