@@ -16,7 +16,7 @@ use crate::{
     Control, ShutdownMode,
     average::{Averages, PERIOD, by_database},
     clock::wall_clock,
-    command::{Command, Constant},
+    command::{Command, Constant, Noun},
     show::{self, View},
     stop::Paused,
     table::{ROWS_MAX, Table},
@@ -138,7 +138,10 @@ impl Console {
     }
 
     async fn show(&self, command: &Command) -> Result<Answer, ErrorMessage> {
-        let (reports, silent) = self.reports().await;
+        let (reports, silent) = match command {
+            Command::Show(Noun::Prepared) => self.ask(WorkerCommand::ReportStatements).await,
+            _ => self.reports().await,
+        };
         let view = View {
             world: self.control.world(),
             reports,
@@ -163,15 +166,19 @@ impl Console {
 
     /// What the workers tell, and how many did not.
     async fn reports(&self) -> (Vec<WorkerReport>, usize) {
+        self.ask(WorkerCommand::Report).await
+    }
+
+    async fn ask(
+        &self,
+        question: fn(oneshot::Sender<WorkerReport>) -> WorkerCommand,
+    ) -> (Vec<WorkerReport>, usize) {
         let deadline = Instant::now() + REPORT_TIMEOUT;
         let mut answers = Vec::new();
         for worker in &self.workers {
             let (reply, answer) = oneshot::channel();
             // A full inbox must not hold up the others for ever either.
-            if timeout_at(deadline, worker.tell(WorkerCommand::Report(reply)))
-                .await
-                .is_ok_and(|told| told.is_ok())
-            {
+            if timeout_at(deadline, worker.tell(question(reply))).await.is_ok_and(|told| told.is_ok()) {
                 answers.push(answer);
             }
         }

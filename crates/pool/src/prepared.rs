@@ -100,6 +100,11 @@ impl Prepared {
         self.named.insert(evicted.id, Entry { last_use: 0, ..evicted.entry });
     }
 
+    /// The named statements.
+    pub fn ids(&self) -> impl Iterator<Item = StatementId> {
+        self.named.keys().copied()
+    }
+
     /// The statement that the unnamed one is at present.
     #[must_use]
     pub fn unnamed(&self) -> Option<StatementId> {

@@ -192,6 +192,11 @@ impl Interner {
         self.bytes.get()
     }
 
+    /// Calls `visit` for each statement that the next client to send it would share.
+    pub fn for_each(&self, visit: impl FnMut(&Rc<Statement>)) {
+        self.by_hash.borrow().values().flatten().for_each(visit);
+    }
+
     fn forget_unused(&self, by_hash: &mut HashMap<u64, Vec<Rc<Statement>>, RandomState>) {
         by_hash.retain(|_, same| {
             same.retain(|s| Rc::strong_count(s) > 1);

@@ -157,7 +157,7 @@ impl Session {
             self.pin(PinReason::SettingsInDoubt);
         }
         self.settle(server);
-        self.exchange_mut().ahead.forget();
+        self.forget_reworded(unit);
         if counts {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));
         }

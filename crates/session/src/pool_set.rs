@@ -117,6 +117,10 @@ impl PoolSet {
         self.refused.remember(text);
     }
 
+    pub(crate) fn for_each_statement(&self, visit: impl FnMut(&Rc<Statement>)) {
+        self.statements.for_each(visit);
+    }
+
     pub(crate) fn statement_bytes(&self) -> usize {
         self.statements.bytes()
     }

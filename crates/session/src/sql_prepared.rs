@@ -363,6 +363,13 @@ impl Session {
         exchange.reworded.is_some() || !matches!(exchange.ahead, Ahead::Nothing)
     }
 
+    /// This unit and those before it are answered: what is known of how they were changed is of no more use.
+    pub(crate) fn forget_reworded(&mut self, unit: u32) {
+        let exchange = self.exchange_mut();
+        exchange.ahead.forget();
+        exchange.reworded.take_if(|reworded| reworded.unit <= unit);
+    }
+
     /// The message that the client gets instead of an error, if it speaks of what the client did not write.
     pub(crate) fn reword(&mut self, server: &Server, body: &[u8]) -> Option<Vec<u8>> {
         let exchange = self.exchange_mut();

@@ -35,6 +35,7 @@ const LAYOUTS: &[(&str, &str)] = &[
         "database|user|cl_active|cl_waiting|cl_active_cancel_req|cl_waiting_cancel_req|sv_active|sv_active_cancel|\
          sv_being_canceled|sv_idle|sv_used|sv_tested|sv_login|maxwait|maxwait_us|pool_mode|load_balance_hosts",
     ),
+    ("PREPARED", "database|user|worker|server_name|hash|parameters|settings|names|idle_servers|text"),
     ("REGIONS", "region|nodes|primary|replicas_up|here"),
     (
         "SERVERS",
@@ -73,6 +74,7 @@ const LAYOUTS: &[(&str, &str)] = &[
 async fn every_noun_answers_psql_and_drivers_with_its_columns() {
     let herd = Herd::common();
     let mut busy = herd.connect().await;
+    busy.execute("prepare shown as select 1").await;
     busy.execute("create temp table shown (a int)").await; // it is pinned
     busy.execute("listen shown").await;
     busy.execute("begin").await;
@@ -98,6 +100,32 @@ async fn every_noun_answers_psql_and_drivers_with_its_columns() {
         assert!(simple.count() > 0 && rows_of_psql > 0, "{sql}");
     }
     busy.execute("rollback").await;
+}
+
+#[tokio::test]
+async fn prepared_statements_are_shown_with_who_has_them() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut clients = Vec::new();
+    for name in ["a", "b"] {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        client.execute("set timezone = 'Asia/Tokyo'").await;
+        client.execute(&format!("prepare {name} (int, text) as select $1, $2, 'shown'")).await;
+        clients.push(client);
+    }
+    let shown = async |names: &str, servers: &str| {
+        let rows = herd.proxy(0).admin().await.rows("SHOW PREPARED").await.unwrap();
+        let row = rows.iter().find(|row| row[9].as_deref() == Some("select $1, $2, 'shown'"));
+        let row: Vec<&str> =
+            row.unwrap_or_else(|| panic!("{rows:?}")).iter().flatten().map(|cell| &**cell).collect();
+        assert_eq!(row[..2], [herd.database(), "app"]);
+        assert!(row[3].starts_with("pgherd_"), "{row:?}");
+        assert_eq!(row[5..9], ["2", "timezone", names, servers]);
+    };
+    shown("2", "1").await;
+    clients[0].execute("deallocate a").await;
+    clients[1].execute("begin").await;
+    shown("1", "0").await;
+    clients[1].execute("rollback").await;
 }
 
 #[tokio::test]

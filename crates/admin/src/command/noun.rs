@@ -12,6 +12,7 @@ pub(crate) enum Noun {
     Nodes,
     Pinned,
     Pools,
+    Prepared,
     Regions,
     Servers,
     State,
@@ -26,7 +27,7 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Clients,
         Self::Config,
         Self::Databases,
@@ -38,6 +39,7 @@ impl Noun {
         Self::Nodes,
         Self::Pinned,
         Self::Pools,
+        Self::Prepared,
         Self::Regions,
         Self::Servers,
         Self::State,
@@ -64,6 +66,7 @@ impl Noun {
             Self::Nodes => "NODES",
             Self::Pinned => "PINNED",
             Self::Pools => "POOLS",
+            Self::Prepared => "PREPARED",
             Self::Regions => "REGIONS",
             Self::Servers => "SERVERS",
             Self::State => "STATE",

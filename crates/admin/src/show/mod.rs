@@ -7,6 +7,7 @@ mod limits;
 mod listeners;
 mod nodes;
 mod pools;
+mod prepared;
 mod proxy;
 mod route;
 mod stats;
@@ -84,6 +85,7 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Nodes => nodes::NODES,
         Noun::Pinned => connections::PINNED,
         Noun::Pools => pools::COLUMNS,
+        Noun::Prepared => prepared::PREPARED,
         Noun::Regions => nodes::REGIONS,
         Noun::State => proxy::STATE,
         Noun::Stats => stats::STATS,
@@ -112,6 +114,7 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         | Noun::Lists
         | Noun::Nodes
         | Noun::Pinned
+        | Noun::Prepared
         | Noun::Regions
         | Noun::State
         | Noun::StatsAverages
@@ -167,6 +170,7 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Pinned => connections::pinned(view, table),
         Noun::Pools if extended => pools::by_node(view, table),
         Noun::Pools => pools::pools(view, table),
+        Noun::Prepared => prepared::prepared(view, table),
         Noun::Regions => nodes::regions(view, table),
         Noun::Servers => connections::servers(view, extended, table),
         Noun::State => proxy::state(view, table),

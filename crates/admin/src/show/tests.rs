@@ -155,6 +155,17 @@ fn those_who_keep_a_connection_are_shown_with_why_and_since_when() {
 }
 
 #[test]
+fn prepared_statements_are_shown_with_what_they_are_prepared_under() {
+    check(
+        "show prepared",
+        &[
+            "shop | app | 0 | pgherd_7 | 000000000000002a | 1 | timezone | 2 | 1 | select $1",
+            "shop | app | 1 | pgherd_7 | 000000000000002a | 1 | timezone | 2 | 1 | select $1",
+        ],
+    );
+}
+
+#[test]
 fn clients_and_servers_join_by_their_pointers() {
     let (_, clients) = show("show extended clients");
     assert_eq!(

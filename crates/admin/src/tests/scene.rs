@@ -10,8 +10,8 @@ use pool::{Counts, PoolState};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 use session::{
     ClientId, ClientReport, ClientState, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow,
-    ListenerReport, PoolReport, Purpose, ServerReport, ServerRole, StatsReport, WorkerId, WorkerReport,
-    World,
+    ListenerReport, PoolReport, Purpose, ServerReport, ServerRole, StatementReport, StatsReport, WorkerId,
+    WorkerReport, World,
 };
 use sql::NoFunctions;
 use tokio::{
@@ -249,6 +249,17 @@ fn report(worker: usize) -> WorkerReport {
         ],
         listeners: vec![listener("news", Some(Duration::from_secs(5))), listener("alarms", None)],
         stats: vec![stats("shop", 2), stats("lab", 1)],
+        statements: vec![StatementReport {
+            database: "shop".into(),
+            user: "app".into(),
+            server_name: "pgherd_7".into(),
+            shape: 0x2a,
+            text: "select $1".into(),
+            settings: "timezone".into(),
+            parameters: 1,
+            names: 2,
+            servers: 1,
+        }],
     }
 }
 

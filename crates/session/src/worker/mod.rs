@@ -4,6 +4,7 @@ mod cancel;
 mod quota;
 mod report;
 mod run;
+mod statements;
 mod suspend;
 mod view;
 
@@ -18,6 +19,7 @@ pub use report::{
     ClientReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
 };
 pub use run::{Command, PauseScope, WorkerHandle, spawn_worker};
+pub use statements::StatementReport;
 pub(crate) use view::ClusterView;
 
 use pool::{Delivery, DialPlan, Gate, Pool, Quota, Waiter};

@@ -6,7 +6,7 @@ use pool::{Counts, PoolState};
 use tokio::time::Instant;
 use topology::NodeId;
 
-use super::Worker;
+use super::{StatementReport, Worker};
 use crate::{ClientId, ClientState, DatabaseSettings, Purpose, WorkerId, pool_set::PoolSet};
 
 /// All of it.
@@ -24,6 +24,8 @@ pub struct WorkerReport {
     pub listeners: Vec<ListenerReport>,
     /// Counters by database and user.
     pub stats: Vec<StatsReport>,
+    /// Prepared statements, if they were asked for.
+    pub statements: Vec<StatementReport>,
 }
 
 /// A client.
@@ -194,6 +196,7 @@ impl Worker {
             pools: Vec::new(),
             listeners: Vec::new(),
             stats: Vec::new(),
+            statements: Vec::new(),
         };
         for set in self.sets.borrow().values() {
             report.stats.push(stats(set));

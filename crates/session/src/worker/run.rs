@@ -41,6 +41,8 @@ pub enum Command {
     Cancel(ClientId),
     /// Tell how things are.
     Report(oneshot::Sender<WorkerReport>),
+    /// Tell how things are, and which prepared statements there are.
+    ReportStatements(oneshot::Sender<WorkerReport>),
     /// Go on under this configuration.
     Reconfigure(Arc<World>),
     /// Hand out no more server connections; answers when none is in use.
@@ -192,6 +194,9 @@ impl Worker {
                 }
             }
             Command::Report(reply) => drop(reply.send(self.tell_all())),
+            Command::ReportStatements(reply) => {
+                drop(reply.send(WorkerReport { statements: self.statements(), ..self.tell_all() }));
+            }
             Command::Resume(scope) => self.resume(&scope),
             Command::Reconnect(scope) => self.for_each_pool(&scope, |pool| pool.reconnect()),
             Command::Kill(scope) => self.send_away(&scope, Farewell::Killed, false),
