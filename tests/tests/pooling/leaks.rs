@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::{Herd, Setup};
+use lab::Login;
 use testkit::{Batch, Client};
 
 /// A kind of state: what makes it, what shows it, and what that shows where it is not.
@@ -230,8 +231,27 @@ async fn leave(herd: &Herd, kind: &Kind, exit: Exit) -> Option<Client> {
     None
 }
 
+/// A role of the herd's own that is not `app`; its server connections are in a pool of its own.
+fn another_user(herd: &Herd) -> Login {
+    let login = Login { user: format!("{}_other", herd.database()), password: "another's".to_owned() };
+    let create = format!("create role \"{}\" login password 'another''s'", login.user);
+    herd.psql_directly(&create).unwrap();
+    login
+}
+
+/// What another user of the same database sees.
+async fn seen_by(herd: &Herd, login: &Login, probe: &str) -> String {
+    let mut parameters = herd.proxy(0).login(login, herd.database());
+    parameters.address.set_port(herd.proxy(0).port_of("read-write"));
+    let mut client = parameters.connect().await.unwrap();
+    let seen = client.value(probe).await;
+    client.terminate().await;
+    seen
+}
+
 async fn check(herd: &Herd, exit: Exit) {
     let mut leaks = Vec::new();
+    let other = another_user(herd);
     for kind in &KINDS {
         let stays = leave(herd, kind, exit).await;
         for attempt in 0..3 {
@@ -254,6 +274,13 @@ async fn check(herd: &Herd, exit: Exit) {
             }
             next.terminate().await;
         }
+        let seen = seen_by(herd, &other, kind.probe).await;
+        let clean = if kind.clean == "app" { &*other.user } else { kind.clean };
+        // a lock is seen by everybody while its owner is there
+        let anothers = kind.name == "advisory lock" && matches!(exit, Exit::Stays);
+        if seen != clean && !anothers {
+            leaks.push(format!("{} (another user): {seen:?} instead of {clean:?}", kind.name));
+        }
         if let Some(client) = stays {
             client.terminate().await;
         }
@@ -261,7 +288,8 @@ async fn check(herd: &Herd, exit: Exit) {
     if herd.psql_directly("select count(*) from unfinished").unwrap() != "0" {
         leaks.push("another client committed what was not finished".to_owned());
     }
-    println!("{exit:?}: {} cells, {} leaks", KINDS.len(), leaks.len());
+    // each kind for the next client of the same user and for one of another user
+    println!("{exit:?}: {} cells, {} leaks", 2 * KINDS.len(), leaks.len());
     assert!(leaks.is_empty(), "{exit:?}:\n{}", leaks.join("\n"));
 }
 
