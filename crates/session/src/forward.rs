@@ -289,9 +289,10 @@ impl Session {
         if class.effect == Effect::Listen && !self.may_listen(text) {
             return false;
         }
-        let named = sql::may_name_statements(text) || class.statements == Statements::Many;
-        let class = if named { self.pools.classify(text) } else { class };
-        if named {
+        // here that of the text alone, without what it executes
+        let first = sql::may_name_statements(text);
+        let class = if first { self.pools.classify(text) } else { class };
+        if first || class.statements == Statements::Many {
             match self.query_by_name(server, message, text, class, splice) {
                 ByName::No => {}
                 ByName::Sent => return true,
