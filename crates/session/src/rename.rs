@@ -117,9 +117,11 @@ impl Session {
     /// it: the message waits.
     pub(crate) fn must_wait_for(&self, name: &[u8], statement: Option<&Rc<Statement>>) -> bool {
         let exchange = self.exchange();
-        !name.is_empty()
-            && (exchange.is_name_undecided(name)
-                || statement.is_some_and(|statement| exchange.is_undecided(statement.id())))
+        if name.is_empty() {
+            return exchange.is_unnamed_undecided();
+        }
+        exchange.is_name_undecided(name)
+            || statement.is_some_and(|statement| exchange.is_undecided(statement.id()))
     }
 
     pub(crate) fn owe_parse(&mut self, server: &mut Server, step: Step, origin: Origin) {
@@ -246,8 +248,7 @@ impl Session {
     ) -> Named {
         match found {
             Some(statement) if name.is_empty() => {
-                if self.exchange().is_unnamed_undecided() || server.prepared.unnamed() != Some(statement.id())
-                {
+                if server.prepared.unnamed() != Some(statement.id()) {
                     let out = splice.replace(at, at);
                     Parse {
                         statement: b"",
