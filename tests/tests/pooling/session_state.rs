@@ -27,7 +27,7 @@ async fn a_pool_that_refuses_session_state_says_what_it_was_and_runs_nothing_of_
         ("create temp table t (x int)", "temporary table"),
         ("insert into plain values (1); create temp table t (x int)", "temporary table"),
         ("select pg_advisory_lock(1)", "advisory lock"),
-        ("prepare p as select 1", "SQL PREPARE"),
+        ("prepare p as select 1; create table t (x int)", "SQL PREPARE"),
         ("load 'auto_explain'", "LOAD"),
     ] {
         let messages = client.query(sql).await;
@@ -38,6 +38,8 @@ async fn a_pool_that_refuses_session_state_says_what_it_was_and_runs_nothing_of_
     }
     // what is followed, or ends with the transaction, works
     client.execute("set work_mem = '7MB'").await;
+    client.execute("prepare p as select 1").await;
+    client.execute("listen news").await;
     client.execute("begin; declare c cursor for select 1; commit").await;
     client.execute("select pg_advisory_xact_lock(1)").await;
     assert_eq!(client.value("show work_mem").await, "7MB");
