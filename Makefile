@@ -8,12 +8,15 @@ BENCH_ARGS ?=
 FUZZ_SMOKE_SECONDS ?= 15
 FUZZ_SECONDS ?= 600
 
+# Major versions for `make test-versions`
+VERSIONS ?= 14 16 17 18
+
 CARGO ?= cargo
 # Where cargo puts its output, for running the binary without cargo: a Ctrl-C is then the demo's alone.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+.PHONY: help demo build test test-long test-regress test-versions test-drivers format clippy doc unit fuzz-smoke fuzz bench-build bench clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,13 +42,29 @@ doc: ## documentation, warnings denied
 
 unit: ## all tests, those against real PostgreSQL too
 	@scripts/need postgres
+	@scripts/need python-drivers || echo "the tests with Python's drivers will be skipped" >&2
 	$(CARGO) build -p proxy
 	$(CARGO) test --workspace
 
-test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk
+test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk, storms
 	@scripts/need postgres
 	$(CARGO) build -p proxy
-	$(CARGO) test -p e2e -- --ignored
+	$(CARGO) test -p e2e -- --ignored --skip drivers:: --skip regress::
+
+test-regress: ## PostgreSQL's own regression suite and libpq_pipeline through pgherd, against a direct run
+	@scripts/need postgres
+	$(CARGO) build -p proxy
+	$(CARGO) test -p e2e --test main regress:: -- --include-ignored --nocapture --test-threads=1
+
+test-versions: ## the suites of protocol, pooling and topology on PostgreSQL 14, 16, 17 and 18
+	@scripts/need postgres versions
+	$(CARGO) build -p proxy
+	scripts/versions $(VERSIONS)
+
+test-drivers: ## real drivers with their defaults: Python, JavaScript, Java and Rust
+	@scripts/need postgres drivers
+	$(CARGO) build -p proxy
+	$(CARGO) test -p e2e --test main drivers:: -- --include-ignored --nocapture --test-threads=1
 
 fuzz-smoke: ## each fuzz target for a moment
 	@scripts/need fuzz

@@ -29,7 +29,9 @@ fn check_text(text: &[u8]) {
     let class = classify(text, &NoFunctions);
     assert_eq!(class.hinted, hint(text).is_some());
     assert_eq!(class.kind == Kind::Empty, class.statements == Statements::None);
-    assert!(!class.replayable || (class.statements == Statements::One && class.effect == Effect::None));
+    let leaves_nothing =
+        matches!(class.effect, Effect::None | Effect::LocalSettings | Effect::Listen | Effect::Unlisten);
+    assert!(!class.replayable || (class.statements == Statements::One && leaves_nothing));
     if class.effect == Effect::Deallocate && class.statements == Statements::One {
         assert!(deallocated_name(text).is_some());
     }
@@ -63,7 +65,7 @@ fn check_layout(text: &[u8]) {
 fn check_settings(text: &[u8]) {
     let effect = classify(text, &NoFunctions).effect;
     let changes: Vec<_> = setting_changes(text).collect();
-    if effect != Effect::Settings {
+    if !matches!(effect, Effect::Settings | Effect::Listen | Effect::Unlisten) {
         return;
     }
     assert!(!changes.is_empty(), "settings, but none is named");

@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     ops::Deref,
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
@@ -123,7 +124,16 @@ impl Herd {
     /// Runs one of PostgreSQL's programs against any port of 127.0.0.1 as `app` in the herd's database.
     #[must_use]
     pub fn program(&self, name: &str, port: u16) -> Command {
-        let mut command = Command::new(self.cluster.binaries().program(name));
+        let mut command = self.program_at(self.cluster.binaries().program(name), port);
+        command.env("PGSSLMODE", "disable");
+        command
+    }
+
+    /// Runs a program that connects to where the usual variables lead: to any port of 127.0.0.1, as `app`, in the
+    /// herd's database.
+    #[must_use]
+    pub fn program_at(&self, path: impl AsRef<OsStr>, port: u16) -> Command {
+        let mut command = Command::new(path);
         let login = self.cluster.application();
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("PG") {
@@ -136,7 +146,6 @@ impl Herd {
             .env("PGUSER", &login.user)
             .env("PGPASSWORD", &login.password)
             .env("PGDATABASE", &self.database)
-            .env("PGSSLMODE", "disable")
             .env("LC_ALL", "C")
             .current_dir(self.cluster.directory())
             .stdin(Stdio::null());

@@ -37,6 +37,6 @@ pub use binary::pgherd;
 pub use certificate::Certificate;
 pub use configuration::Configuration;
 pub use herd::{Common, Herd};
-pub use proxy::Proxy;
+pub use proxy::{Predecessor, Proxy};
 pub use setup::Setup;
 pub use wait::{eventually, eventually_async};

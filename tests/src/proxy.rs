@@ -80,18 +80,46 @@ impl Proxy {
     /// # Panics
     /// When it cannot be started.
     pub fn spawn(&self) {
+        let previous = self.launch(&[]);
+        assert!(previous.is_none(), "the proxy runs already");
+    }
+
+    /// Starts a new process that takes over from the present one, and waits until it has. Gives the old one, which goes
+    /// on to serve its clients.
+    ///
+    /// # Panics
+    /// When none runs, or the new one does not take over in time.
+    #[must_use]
+    pub fn replace(&self) -> Predecessor {
+        let taken = || self.log().matches("took over").count();
+        let before = taken();
+        let previous = self.launch(&["--takeover"]).expect("the proxy runs");
+        let previous = Predecessor(previous);
+        eventually("the new process has taken over", START_PATIENCE, || {
+            assert!(self.pid().is_some(), "the proxy has ended:\n{}", self.log());
+            (taken() > before).then_some(())
+        });
+        previous
+    }
+
+    /// Starts a process in the place of the present one.
+    fn launch(&self, arguments: &[&str]) -> Option<Child> {
         let log =
             File::options().create(true).append(true).open(self.log_file()).expect("the folder is ours");
         let errors = log.try_clone().expect("descriptors are left");
         let mut command = Command::new(pgherd());
-        command.arg("run").arg("-c").arg(self.file("toml")).current_dir(self.cluster.directory());
+        command
+            .arg("run")
+            .args(arguments)
+            .arg("-c")
+            .arg(self.file("toml"))
+            .current_dir(self.cluster.directory());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
         let child = command.spawn().expect("the binary was built");
         // The cluster's warden ends what these files name if the tests are killed.
         fs::write(self.file("pid"), format!("{}\n", child.id())).expect("the folder is ours");
-        let previous = self.process().replace(child);
-        assert!(previous.is_none(), "the proxy runs already");
+        self.process().replace(child)
     }
 
     /// Waits until all its ports accept connections.
@@ -314,6 +342,34 @@ impl Proxy {
 
     fn process(&self) -> MutexGuard<'_, Option<Child>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A process that another one has taken over from. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Predecessor(Child);
+
+impl Predecessor {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// Never for one's own process.
+    pub fn end(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("the process is ours")
+    }
+}
+
+impl Drop for Predecessor {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -5,11 +5,16 @@
 mod admin;
 mod config;
 mod crosstalk;
+mod deaths;
 mod demo;
+mod drivers;
+mod in_process;
 mod load;
+mod model;
 mod pooling;
 mod protocol;
 mod regress;
 mod routing;
+mod storms;
 mod tidy;
 mod topology;

@@ -3,7 +3,9 @@
 use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use criterion::Criterion;
-use pool::{Delivery, DialPlan, Gate, ParameterSets, Pool, SessionStates, Settings, Waiter};
+use pool::{
+    Bounds, Caps, Delivery, DialPlan, Gate, ParameterSets, Pool, Quota, SessionStates, Settings, Waiter,
+};
 use testkit::FakeServer;
 use tokio::{runtime, task::LocalSet, time::Instant};
 use topology::{Epoch, NodeId, Report, Stamp};
@@ -47,6 +49,7 @@ async fn full_pool(states: &Rc<SessionStates>) -> (Rc<Pool>, FakeServer) {
     let pool = Pool::new(
         Settings::default(),
         plan,
+        Arc::new(Quota::default()).open(0, Bounds::new(0, NodeId(0), "app", "app", &Caps::default())),
         Rc::new(OneReign),
         Rc::clone(states),
         Rc::new(ParameterSets::default()),

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,8 +16,9 @@ use crate::{
     Control, ShutdownMode,
     average::{Averages, PERIOD, by_database},
     clock::wall_clock,
-    command::{Command, Constant},
+    command::{Command, Constant, Noun},
     show::{self, View},
+    stop::Paused,
     table::{ROWS_MAX, Table},
 };
 
@@ -47,17 +47,10 @@ pub enum ConsoleRole {
 
 /// What all console clients share.
 pub struct Console {
-    workers: Vec<WorkerHandle>,
-    control: Arc<dyn Control>,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) control: Arc<dyn Control>,
     averages: Mutex<Averages>,
-    paused: Mutex<Paused>,
-}
-
-/// What is paused by the console's word.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Paused {
-    pub(crate) all: bool,
-    pub(crate) databases: BTreeSet<Box<str>>,
+    pub(crate) paused: Mutex<Paused>,
 }
 
 /// What a command is answered with, if it is not an error.
@@ -121,7 +114,7 @@ impl Console {
             Command::ShowParameter(parameter) => Ok(Answer::table(show::parameter(parameter))),
             Command::Select(constant) => Ok(Answer::table(select(constant, client))),
             Command::Ignore(_) | Command::Begin | Command::EndTransaction(_) => Ok(Answer::default()),
-            Command::Set(name) => self.set(name),
+            Command::Set { name, value } => self.set(name, value.as_deref(), client).await,
             Command::Reload => self.reload().await,
             Command::Pause(scope) => self.pause(scope).await,
             Command::Resume(scope) => self.resume(scope).await,
@@ -130,9 +123,13 @@ impl Console {
                 self.tell_all(|| WorkerCommand::Reconnect(scope.clone())).await;
                 Ok(Answer::default())
             }
-            Command::Kill(scope) => {
+            Command::Kill(scope) => self.kill(scope).await,
+            Command::Disable(name) => self.disable(name),
+            Command::Enable(name) => self.enable(name),
+            Command::Suspend => Ok(self.suspend().await),
+            Command::WaitClose(scope) => {
                 self.check_database(scope)?;
-                self.tell_all(|| WorkerCommand::Kill(scope.clone())).await;
+                self.when_all(|done| WorkerCommand::WaitClose(scope.clone(), done)).await;
                 Ok(Answer::default())
             }
             Command::KillClient(id) => self.kill_client(*id).await,
@@ -141,7 +138,10 @@ impl Console {
     }
 
     async fn show(&self, command: &Command) -> Result<Answer, ErrorMessage> {
-        let (reports, silent) = self.reports().await;
+        let (reports, silent) = match command {
+            Command::Show(Noun::Prepared) => self.ask(WorkerCommand::ReportStatements).await,
+            _ => self.reports().await,
+        };
         let view = View {
             world: self.control.world(),
             reports,
@@ -166,15 +166,19 @@ impl Console {
 
     /// What the workers tell, and how many did not.
     async fn reports(&self) -> (Vec<WorkerReport>, usize) {
+        self.ask(WorkerCommand::Report).await
+    }
+
+    async fn ask(
+        &self,
+        question: fn(oneshot::Sender<WorkerReport>) -> WorkerCommand,
+    ) -> (Vec<WorkerReport>, usize) {
         let deadline = Instant::now() + REPORT_TIMEOUT;
         let mut answers = Vec::new();
         for worker in &self.workers {
             let (reply, answer) = oneshot::channel();
             // A full inbox must not hold up the others for ever either.
-            if timeout_at(deadline, worker.tell(WorkerCommand::Report(reply)))
-                .await
-                .is_ok_and(|told| told.is_ok())
-            {
+            if timeout_at(deadline, worker.tell(question(reply))).await.is_ok_and(|told| told.is_ok()) {
                 answers.push(answer);
             }
         }
@@ -186,17 +190,6 @@ impl Console {
         }
         let silent = self.workers.len() - reports.len();
         (reports, silent)
-    }
-
-    fn set(&self, name: &str) -> Result<Answer, ErrorMessage> {
-        if self.control.settings().iter().any(|setting| setting.key == *name) {
-            return Err(ErrorMessage::error(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!("{name} cannot be set from the console"),
-            )
-            .with_hint("Change it in the configuration, then RELOAD."));
-        }
-        Ok(Answer::default())
     }
 
     async fn reload(&self) -> Result<Answer, ErrorMessage> {
@@ -214,45 +207,6 @@ impl Console {
                     .with_detail(refused.mistakes.join("\n"))
                     .with_hint("The configuration that was in force still is."))
             }
-        }
-    }
-
-    /// Answers when no server connection is in use any more.
-    async fn pause(&self, scope: &PauseScope) -> Result<Answer, ErrorMessage> {
-        self.check_database(scope)?;
-        lock(&self.paused).add(scope);
-        let mut quiet = Vec::new();
-        for worker in &self.workers {
-            let (done, when_done) = oneshot::channel();
-            if worker.tell(WorkerCommand::Pause(scope.clone(), done)).await.is_ok() {
-                quiet.push(when_done);
-            }
-        }
-        for when_done in quiet {
-            let _ = when_done.await; // a worker that has ended uses no server
-        }
-        Ok(Answer::default())
-    }
-
-    async fn resume(&self, scope: &PauseScope) -> Result<Answer, ErrorMessage> {
-        self.check_database(scope)?;
-        if !lock(&self.paused).remove(scope) {
-            let what = match scope {
-                PauseScope::All => "nothing is paused".to_owned(),
-                PauseScope::Database(name) => format!("database \"{name}\" was not paused by itself"),
-            };
-            return Err(ErrorMessage::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, what)
-                .with_hint("SHOW DATABASES and SHOW STATE show what is paused."));
-        }
-        self.tell_all(|| WorkerCommand::Resume(scope.clone())).await;
-        Ok(Answer::default())
-    }
-
-    /// A client left while it waited for its PAUSE: nobody would resume what it paused.
-    pub(crate) async fn abandon(&self, command: &Command) {
-        if let Command::Pause(scope) = command {
-            warn!("a console client left during PAUSE: resuming");
-            let _ = self.resume(scope).await; // somebody else may have resumed it meanwhile
         }
     }
 
@@ -276,14 +230,14 @@ impl Console {
         Answer::notice(format!("shutting down {mode}"))
     }
 
-    async fn tell_all(&self, command: impl Fn() -> WorkerCommand) {
+    pub(crate) async fn tell_all(&self, command: impl Fn() -> WorkerCommand) {
         for worker in &self.workers {
             // A worker that has ended has nothing left to do it to.
             let _ = worker.tell(command()).await;
         }
     }
 
-    fn check_database(&self, scope: &PauseScope) -> Result<(), ErrorMessage> {
+    pub(crate) fn check_database(&self, scope: &PauseScope) -> Result<(), ErrorMessage> {
         match scope {
             PauseScope::Database(name) if self.control.world().database(name).is_none() => {
                 Err(no_database(name))
@@ -298,37 +252,12 @@ pub(crate) fn no_database(name: &str) -> ErrorMessage {
         .with_hint("SHOW DATABASES shows those there are.")
 }
 
-impl Paused {
-    fn add(&mut self, scope: &PauseScope) {
-        match scope {
-            PauseScope::All => self.all = true,
-            PauseScope::Database(name) => drop(self.databases.insert(name.clone())),
-        }
-    }
-
-    /// Whether there was something to remove.
-    fn remove(&mut self, scope: &PauseScope) -> bool {
-        match scope {
-            PauseScope::All => {
-                let any = self.all || !self.databases.is_empty();
-                *self = Self::default();
-                any
-            }
-            PauseScope::Database(name) => self.databases.remove(name),
-        }
-    }
-
-    pub(crate) fn covers(&self, database: &str) -> bool {
-        self.all || self.databases.contains(database)
-    }
-}
-
 impl Answer {
     fn table(table: Table) -> Self {
         Self { notices: Vec::new(), table: Some(table) }
     }
 
-    fn notice(text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+    pub(crate) fn notice(text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
         Self { notices: vec![ErrorMessage::notice(text)], table: None }
     }
 }
@@ -347,6 +276,6 @@ fn select(constant: &Constant, client: &ConsoleClient) -> Table {
 }
 
 /// What these locks guard is replaced as a whole, so a panic elsewhere leaves it whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,6 +26,13 @@ pub trait Control: Send + Sync {
     /// [`ReloadRefused`]: nothing was changed.
     fn reload(&self) -> BoxFuture<'_, Result<Vec<String>, ReloadRefused>>;
 
+    /// Gives one key of [`Control::settings`] another value until it is changed again or reloaded; what changed, a
+    /// line each.
+    ///
+    /// # Errors
+    /// [`ReloadRefused`]: nothing was changed.
+    fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>>;
+
     /// Begins to shut down, and returns at once.
     fn shutdown(&self, mode: ShutdownMode);
 }

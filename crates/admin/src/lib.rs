@@ -10,12 +10,16 @@ mod command;
 mod console;
 mod control;
 mod extended;
+mod health;
 mod serve;
+mod set;
 mod show;
+mod stop;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use console::{Console, ConsoleClient, ConsoleRole};
 pub use control::{BoxFuture, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
+pub use health::{Readiness, answer_health};
 pub use serve::serve;

@@ -49,7 +49,7 @@ pub fn differences(old: &Settings, new: &Settings) -> Vec<Change> {
         .into_iter()
         .filter_map(|(key, [old, new])| {
             let text = |row: Option<&Row>| row.map(|row| row.value.clone()).unwrap_or_default();
-            (old.map(|row| &row.value) != new.map(|row| &row.value)).then(|| Change {
+            (text(old) != text(new)).then(|| Change {
                 key: key.to_owned(),
                 old: text(old),
                 new: text(new),

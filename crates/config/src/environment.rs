@@ -32,6 +32,17 @@ pub(crate) fn overlay(root: &mut Table, environment: &BTreeMap<String, String>) 
     mistakes
 }
 
+/// Puts the value of one key, whose name is dotted.
+pub(crate) fn put_one(root: &mut Table, key: &str, value: &str) -> Result<(), Mistake> {
+    let path = segments(&key.replace('.', "__"));
+    put(root, &path, value_node(&Origin::Console, value)).map_err(|problem| Mistake {
+        origin: Origin::Console,
+        key: key.to_owned(),
+        problem,
+        suggestion: None,
+    })
+}
+
 /// A step on the way to a value. Ordered so that list positions count, not their digits.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {

@@ -92,7 +92,7 @@ pub(crate) fn load_text(
 ) -> Result<Settings, Mistakes> {
     let name: Arc<str> = Arc::from(path.display().to_string());
     let table = tree::parse(&name, text).map_err(Mistakes::new)?;
-    finish(table, Some(&File { path, name: &name }), environment)
+    finish(table, Some(File { path: path.to_owned(), name }), environment)
 }
 
 /// Makes settings from `postgres://user:password@host1:5432,host2/database?sslmode=require`, with `PGHERD__…` of
@@ -110,33 +110,63 @@ pub fn from_database_url(
 }
 
 /// The file that is being loaded.
-struct File<'a> {
-    path: &'a Path,
-    name: &'a Arc<str>,
+#[derive(Debug, Clone)]
+struct File {
+    path: PathBuf,
+    name: Arc<str>,
+}
+
+/// What settings are made from: file and environment together.
+#[derive(Clone, Default)]
+pub(crate) struct Loaded {
+    table: Table,
+    file: Option<File>,
+    environment: BTreeMap<String, String>,
+}
+
+/// Neither values nor the environment are shown: there are secrets among them.
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// Settings with another value for one key.
+    pub(crate) fn with(&self, key: &str, value: &str) -> Result<Settings, Mistakes> {
+        let mut changed = self.clone();
+        environment::put_one(&mut changed.table, key, value)
+            .map_err(|mistake| Mistakes::new(vec![mistake]))?;
+        changed.build(Vec::new())
+    }
+
+    fn build(self, mistakes: Vec<Mistake>) -> Result<Settings, Mistakes> {
+        let file = self.file.as_ref();
+        let base = file.and_then(|file| file.path.parent()).unwrap_or(Path::new(""));
+        let source = file.map_or(Origin::Url, |file| Origin::Whole(Arc::clone(&file.name)));
+        let (warnings, rows) = (Vec::new(), Vec::new());
+        let mut context = Context { base, source, environment: &self.environment, mistakes, warnings, rows };
+        let document = Document::read(&mut Reader::root(&mut context, &self.table));
+        let settings = document.and_then(|document| build::settings(&document, &mut context));
+        if let Some(file) = file.filter(|file| file::is_public(&file.path)) {
+            context.warn_of_public_secrets(&file.name, &self.table);
+        }
+        let Context { mistakes, warnings, rows, .. } = context;
+        match settings {
+            Some(settings) if mistakes.is_empty() => {
+                Ok(Settings { warnings, rows, loaded: Arc::new(self), ..settings })
+            }
+            _ => Err(Mistakes::new(mistakes)),
+        }
+    }
 }
 
 fn finish(
     mut table: Table,
-    file: Option<&File<'_>>,
+    file: Option<File>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Settings, Mistakes> {
     let environment: BTreeMap<String, String> = environment.collect();
     let mistakes = environment::overlay(&mut table, &environment);
-    let base = file.and_then(|file| file.path.parent()).unwrap_or(Path::new(""));
-    let source = file.map_or(Origin::Url, |file| Origin::Whole(file.name.clone()));
-    let (warnings, rows) = (Vec::new(), Vec::new());
-    let mut context = Context { base, source, environment: &environment, mistakes, warnings, rows };
-    let document = Document::read(&mut Reader::root(&mut context, &table));
-    let settings = document.and_then(|document| build::settings(&document, &mut context));
-    if let Some(file) = file.filter(|file| file::is_public(file.path)) {
-        context.warn_of_public_secrets(file.name, &table);
-    }
-    match settings {
-        Some(mut settings) if context.mistakes.is_empty() => {
-            settings.warnings = context.warnings;
-            settings.rows = context.rows;
-            Ok(settings)
-        }
-        _ => Err(Mistakes::new(context.mistakes)),
-    }
+    Loaded { table, file, environment }.build(mistakes)
 }

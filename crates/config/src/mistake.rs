@@ -21,6 +21,8 @@ pub enum Origin {
     Environment(Arc<str>),
     /// In `DATABASE_URL`.
     Url,
+    /// In the console, by SET.
+    Console,
 }
 
 impl fmt::Display for Origin {
@@ -31,6 +33,7 @@ impl fmt::Display for Origin {
             Self::Whole(file) => f.write_str(file),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Url => f.write_str("DATABASE_URL"),
+            Self::Console => f.write_str("SET"),
         }
     }
 }

@@ -35,8 +35,9 @@ pub fn reference() -> String {
 
 /// Whether the file is whole without the section although some of its keys are required.
 fn is_optional(section: &Section) -> bool {
-    section.keys.iter().any(|key| matches!(key.preset, Preset::Required(_)))
-        && !section.path.starts_with("cluster")
+    let is_of_user = section.path.split('.').any(|name| name == "user");
+    let lacks_something = section.keys.iter().any(|key| matches!(key.preset, Preset::Required(_)));
+    is_of_user || lacks_something && !section.path.starts_with("cluster")
 }
 
 fn entry(text: &mut String, key: &Key, explained: bool, commented: bool) {
@@ -64,5 +65,5 @@ fn comment(text: &mut String, lines: &[&str]) {
 
 /// Numbers and truth values go without quotes.
 fn is_bare(value: &str) -> bool {
-    value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok()
+    value.parse::<u64>().is_ok_and(|number| number.to_string() == value) || value.parse::<bool>().is_ok()
 }

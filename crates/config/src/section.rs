@@ -149,8 +149,21 @@ pub(crate) struct Reader<'a, 'c> {
     pub(crate) table: &'a Table,
     /// Where the section was written, for what is missing in it.
     pub(crate) origin: Origin,
-    /// Values to take when the section itself has none.
-    pub(crate) inherited: Option<&'a Table>,
+    /// Values to take when the section itself has none; the first that has one wins.
+    pub(crate) inherited: Vec<&'a Table>,
+    /// Which of its keys become rows.
+    pub(crate) shown: Shown,
+}
+
+/// Which keys of a section SHOW CONFIG shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// All.
+    All,
+    /// Those that somebody wrote in the section itself: the others say nothing.
+    Written,
+    /// None: they are shown where they were written.
+    Nothing,
 }
 
 /// No section at all.
@@ -160,7 +173,7 @@ impl<'a, 'c> Reader<'a, 'c> {
     /// The whole document.
     pub(crate) fn root(context: &'a mut Context<'c>, table: &'a Table) -> Self {
         let origin = context.source.clone();
-        Self { context, path: String::new(), table, origin, inherited: None }
+        Self { context, path: String::new(), table, origin, inherited: Vec::new(), shown: Shown::All }
     }
 
     fn key(&self, name: &str) -> String {
@@ -182,7 +195,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         let default = T::read(&preset_node).ok();
         let required = matches!(preset, Preset::Required(_));
         let own = self.table.get(name);
-        let read = match own.or_else(|| self.inherited.and_then(|table| table.get(name))) {
+        let read = match own.or_else(|| self.inherited.iter().find_map(|table| table.get(name))) {
             Some(node) => match T::read(node) {
                 Ok(value) => Some((value, node.origin.clone())),
                 Err(wrong) => {
@@ -211,12 +224,19 @@ impl<'a, 'c> Reader<'a, 'c> {
             None if required => return None,
             None => (default?, self.origin.clone(), false),
         };
-        self.context.rows.push(Row {
-            key: key.clone(),
-            value: value.show(),
-            default: default_text,
-            changeable: effect == Effect::Reload,
-        });
+        let is_shown = match self.shown {
+            Shown::All => true,
+            Shown::Written => own.is_some(),
+            Shown::Nothing => false,
+        };
+        if is_shown {
+            self.context.rows.push(Row {
+                key: key.clone(),
+                value: value.show(),
+                default: default_text,
+                changeable: effect == Effect::Reload,
+            });
+        }
         Some(Field { value, origin, written, key })
     }
 
@@ -267,7 +287,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             }
             None => (&*EMPTY, self.origin.clone()),
         };
-        Reader { context: self.context, path, table, origin, inherited: None }
+        Reader { context: self.context, path, table, origin, inherited: Vec::new(), shown: Shown::All }
     }
 
     /// Reads every table of the list `name` that `read` can.
@@ -295,7 +315,8 @@ impl<'a, 'c> Reader<'a, 'c> {
                 continue;
             };
             let origin = node.origin.clone();
-            all.extend(read(&mut Reader { context: self.context, path, table, origin, inherited: None }));
+            let (inherited, shown) = (Vec::new(), Shown::All);
+            all.extend(read(&mut Reader { context: self.context, path, table, origin, inherited, shown }));
         }
         all
     }

@@ -1,12 +1,15 @@
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use crate::{change::Row, mistake::Mistake};
+use crate::{
+    change::Row,
+    load::Loaded,
+    mistake::{Mistake, Mistakes},
+};
 
 /// A whole configuration. That it exists means that every value in it is valid.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where clients connect to; at least one.
     pub listeners: Vec<ListenSettings>,
+    /// Where HTTP says whether the proxy is well; `None`: nowhere.
+    pub health_listener: Option<conn::ListenAddress>,
     /// TLS towards clients.
     pub client_tls: conn::ClientTls,
     /// Who may log in.
@@ -33,14 +38,27 @@ pub struct Settings {
     pub clusters: Vec<ClusterSettings>,
     /// The databases as clients name them; at least one.
     pub databases: Vec<session::DatabaseSettings>,
+    /// What is set for single roles; `*` comes last.
+    pub users: Vec<session::UserSettings>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Mistake>,
     pub(crate) rows: Vec<Row>,
+    /// What they were made from, to make them again with one key changed.
+    pub(crate) loaded: Arc<Loaded>,
     /// Every secret by its key, to tell that one changed.
     pub(crate) secrets: BTreeMap<String, Arc<auth::Secret>>,
 }
 
 impl Settings {
+    /// The same with another value for `key`, which is dotted and has list positions from 0. Neither file nor
+    /// environment is read again, except for the files that the configuration names.
+    ///
+    /// # Errors
+    /// All [`Mistakes`] together.
+    pub fn with(&self, key: &str, value: &str) -> Result<Self, Mistakes> {
+        self.loaded.with(key, value)
+    }
+
     /// Takes over what the secrets of `previous` have learned since they were loaded, so that a reload does not make
     /// clients log in again before servers can be dialed.
     pub fn adopt_secrets(&self, previous: &Self) {
@@ -99,6 +117,10 @@ pub struct ProxySettings {
     pub workers: Workers,
     /// Where state is kept over restarts; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Where a new process can take the listening sockets over; `None`: nowhere.
+    pub takeover_socket: Option<PathBuf>,
+    /// Most server connections in total; `None`: as many as the pools allow.
+    pub max_server_connections: Option<u32>,
 }
 
 /// How many threads serve clients.
@@ -144,10 +166,14 @@ pub enum LogFormat {
 /// An address that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenSettings {
-    /// IP address and port; port 0: any that is free.
-    pub address: SocketAddr,
+    /// Where it is.
+    pub address: conn::ListenAddress,
     /// What its clients may do.
     pub policy: routing::Policy,
+    /// The permissions of its Unix-domain socket.
+    pub socket_mode: u32,
+    /// Load balancers in front of it.
+    pub proxy_protocol: conn::ProxyPeers,
 }
 
 /// Who may log in.
@@ -197,4 +223,8 @@ pub struct ClusterSettings {
     pub topology: topology::Settings,
     /// How they are watched, and how all server connections to them are dialed (`health.tls`).
     pub health: health::Settings,
+    /// Most server connections to each node; `None`: as many as the pools allow.
+    pub max_server_connections: Option<u32>,
+    /// Most server connections to each node that are being made at a time.
+    pub max_logins: u32,
 }

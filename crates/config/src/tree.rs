@@ -47,6 +47,10 @@ impl Table {
         self.0.iter().find(|entry| entry.name == name).map(|entry| &entry.node)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.0.iter()
     }

@@ -8,9 +8,11 @@ mod cancel;
 mod dial;
 mod dial_error;
 mod greet;
+mod handover;
 mod inbox;
 mod listener;
 mod login;
+mod proxy_header;
 mod query;
 mod random;
 mod server_connection;
@@ -20,13 +22,16 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unix_listener;
 
 pub use cancel::cancel;
 pub use dial::{Login, Target, dial};
 pub use dial_error::{AuthFailure, DialError, ServerError, TlsFailure};
 pub use greet::{GreetError, Greeting, accept_startup};
+pub use handover::{is_own_user, receive_descriptors, send_descriptors};
 pub use inbox::ReadError;
 pub use listener::Listener;
+pub use proxy_header::{ProxyHeaderFailure, read_proxy_header};
 pub use query::{QueryError, Row};
 pub use random::fill_random;
 pub use server_connection::{IdleMessage, Parameter, ServerConnection};

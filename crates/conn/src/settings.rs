@@ -1,4 +1,41 @@
-use std::path::PathBuf;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+
+/// Where clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// Over TCP; port 0: any that is free.
+    Tcp(SocketAddr),
+    /// Over the Unix-domain socket of this path, whose length was checked.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The peers of a listener that begin every connection with a PROXY header. All others must not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProxyPeers(pub Vec<IpNet>);
+
+impl ProxyPeers {
+    /// Whether `peer` is one of them. An IPv4 peer of an IPv6 socket counts as what it is.
+    #[must_use]
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.0.iter().any(|network| network.contains(&peer))
+    }
+}
 
 /// Whether accepted clients speak TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

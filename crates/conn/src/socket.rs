@@ -63,15 +63,6 @@ impl Socket {
         Ok(())
     }
 
-    /// The other end's address; `None` for a Unix-domain socket.
-    #[must_use]
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
     /// This end's address; `None` for a Unix-domain socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {

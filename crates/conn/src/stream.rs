@@ -55,12 +55,6 @@ impl Stream {
         }
     }
 
-    /// The other end's address; `None` for a Unix-domain socket.
-    #[must_use]
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.socket().peer_addr()
-    }
-
     /// This end's address; `None` for a Unix-domain socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {

@@ -97,10 +97,16 @@ fn content(remembered: &Remembered) -> String {
     content + &format!("epoch = {epoch}\n")
 }
 
-/// Replaces the file as a whole: after a crash it is the old one or the new one.
+/// Replaces the file as a whole: after a crash it is the old one or the new one. One that knows of a later timeline or
+/// epoch stays: while a new process takes over, the old one still runs, and may see less.
 pub(crate) fn write(path: &Path, remembered: &Remembered) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent)?;
+    let directory = File::open(parent)?;
+    directory.lock()?; // until it is dropped: nobody else writes between the look and the change
+    if read(path).is_ok_and(|present| present.is_some_and(|present| is_later(&present, remembered))) {
+        return Ok(());
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     // Two proxies that share a directory by mistake must not write into one temporary file.
     name.push(format!(".{}.new", std::process::id()));
@@ -109,7 +115,13 @@ pub(crate) fn write(path: &Path, remembered: &Remembered) -> io::Result<()> {
     file.write_all(content(remembered).as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    File::open(parent)?.sync_all()
+    directory.sync_all()
+}
+
+/// Whether `present` tells more of the same cluster than `other`.
+fn is_later(present: &Remembered, other: &Remembered) -> bool {
+    let age = |remembered: &Remembered| (remembered.timeline, remembered.epoch);
+    present.system_id == other.system_id && age(present) > age(other)
 }
 
 #[cfg(test)]
@@ -155,6 +167,24 @@ mod tests {
             assert_eq!(read(&path).unwrap(), Some(remembered(branch)));
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_process_that_sees_less_does_not_undo_what_another_has_written() {
+        let folder = Folder::new("later");
+        let path = folder.0.join("main.state");
+        let newer = remembered(None);
+        write(&path, &newer).unwrap();
+        for older in [
+            Remembered { timeline: TimelineId(2), epoch: Epoch(40), ..newer.clone() },
+            Remembered { epoch: Epoch(11), ..newer.clone() },
+        ] {
+            write(&path, &older).unwrap();
+            assert_eq!(read(&path).unwrap().as_ref(), Some(&newer));
+        }
+        let other = Remembered { system_id: 1, timeline: TimelineId(1), ..newer };
+        write(&path, &other).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(other));
     }
 
     #[test]

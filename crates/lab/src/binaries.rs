@@ -9,8 +9,9 @@ use anyhow::{Result, bail};
 /// Major versions whose servers the lab knows how to run, newest first.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 13..=18;
 
-/// The programs that a cluster needs, all in one directory in every distribution.
-const PROGRAMS: [&str; 5] = ["initdb", "postgres", "pg_basebackup", "pg_rewind", "psql"];
+/// The programs that a cluster needs, all in one directory in every distribution. pg_basebackup and pg_rewind make
+/// standbys quicker; collections that carry little more than the server lack them.
+const PROGRAMS: [&str; 3] = ["initdb", "postgres", "psql"];
 
 /// A directory of PostgreSQL server programs of one supported version.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,12 @@ pub struct Counts {
     pub idle: u32,
     /// Connections being made.
     pub dialing: u32,
+    /// Connections that listen for clients, or are being made for that.
+    pub listening: u32,
     /// Clients that wait.
     pub waiting: u32,
+    /// Connections in use that are closed when they come back, since the pool dials under other data by now.
+    pub stale: u32,
+    /// Connections that their clients keep after a transaction.
+    pub pinned: u32,
 }

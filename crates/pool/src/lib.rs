@@ -1,14 +1,16 @@
 //! Server connections: check out, wait, release, reset, retire.
 //!
-//! Everything here lives on one worker thread (`Rc`, `Cell`): no lock, no atomic, no channel on the way of a query.
+//! All but the quota lives on one worker thread (`Rc`, `Cell`): no lock, no atomic, no channel on the way of a query.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod counts;
 mod dial;
 mod parameters;
 mod permit;
+mod planning;
 mod pool;
 mod prepared;
+mod quota;
 mod reset;
 mod server;
 mod settings;
@@ -20,11 +22,14 @@ mod waiter;
 pub use counts::{Counts, PoolState};
 pub use dial::{DialFailure, DialPlan, Gate};
 pub use parameters::{ParameterSet, ParameterSets};
+pub use permit::{ListeningPlace, PinPermit, Place};
+pub use planning::{bears_on_plans, bears_on_plans_in_transaction};
 pub use pool::Pool;
-pub use prepared::{Evicted, Prepared};
+pub use prepared::{Evicted, Prepared, Under};
+pub use quota::{Account, AccountId, Bounds, Caps, Order, Quota, Scope, Usage};
 pub use reset::{Reset, settle};
 pub use server::{Body, CleanServer, Server, ServerActivity};
-pub use settings::{PoolMode, Settings};
+pub use settings::{PoolMode, Settings, StatePolicy};
 pub use state::{Replay, SessionState, SessionStates, transition};
 pub use statements::{Interner, Statement, StatementId};
 pub use waiter::{Delivery, TELL_AFTER, Waiter, has_news};

@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How much has to go before another client may have the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
-    /// An open transaction.
+    /// An open transaction, and channels that are listened to.
     Transaction,
     /// Everything: transaction, settings, temporary tables, locks, prepared statements.
     Session,
@@ -105,7 +105,10 @@ pub(crate) async fn clean(
             run(&mut server, "DISCARD ALL", parameters).await?;
             server.prepared.clear();
             server.state = empty;
+        } else if server.listens {
+            run(&mut server, "UNLISTEN *", parameters).await?;
         }
+        server.listens = false;
         Ok::<_, io::Error>(())
     };
     match tokio::time::timeout(DEADLINE, cleaning).await {

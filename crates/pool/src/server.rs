@@ -60,6 +60,8 @@ pub struct Server {
     pub in_hot_standby: Option<bool>,
     /// The statements prepared on it.
     pub prepared: Prepared,
+    /// Its client's LISTEN was run on it: notifications come until that is undone.
+    pub listens: bool,
     /// What it was used for.
     pub activity: ServerActivity,
     stamp: Stamp,
@@ -94,6 +96,7 @@ impl Server {
             parameters,
             in_hot_standby,
             prepared: Prepared::default(),
+            listens: false,
             activity: ServerActivity { connected_at: now, last_checkout: now },
             stamp,
             process_id: connection.pid,
@@ -142,7 +145,7 @@ impl Server {
     }
 
     /// Proves that nothing of its last use is left on it: every reply paid, no transaction, whole messages in both
-    /// directions, no cancel on its way.
+    /// directions, no channel listened to, no cancel on its way.
     ///
     /// # Errors
     /// Gives it back if anything is left.
@@ -152,6 +155,7 @@ impl Server {
             && self.input.is_empty()
             && self.output.is_empty()
             && self.body == Body::Boundary
+            && !self.listens
             && self.cancels.get() == 0
             && !self.doomed.get();
         if clean { Ok(CleanServer(self)) } else { Err(self) }

@@ -3,7 +3,7 @@ use std::{
     rc::Rc,
 };
 
-use crate::{ParameterSet, shared::Shared};
+use crate::{ParameterSet, planning::bears_on_plans, shared::Shared};
 
 /// How to bring a setting about on another server connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +23,9 @@ pub struct SessionState {
     reported: RefCell<Option<Rc<ParameterSet>>>,
     proven: Cell<bool>,
     breaks_lexing: bool,
+    serial: u64,
+    /// Those of the settings that bear on plans, if not all of them do.
+    planning: Option<Rc<SessionState>>,
 }
 
 impl SessionState {
@@ -42,6 +45,18 @@ impl SessionState {
     #[must_use]
     pub fn breaks_lexing(&self) -> bool {
         self.breaks_lexing
+    }
+
+    /// The part of it that prepared statements depend on: the state of those settings alone.
+    #[must_use]
+    pub fn planning(self: &Rc<Self>) -> &Rc<Self> {
+        self.planning.as_ref().unwrap_or(self)
+    }
+
+    /// Its number among the states of its pool; never used twice.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Whether nothing is set.
@@ -79,6 +94,7 @@ const CLIENT_ENCODING: &[u8] = b"client_encoding";
 #[derive(Debug, Default)]
 pub struct SessionStates {
     known: Shared<SessionState>,
+    serials: Cell<u64>,
 }
 
 impl SessionStates {
@@ -91,6 +107,14 @@ impl SessionStates {
                 Err(at) => sorted.insert(at, (name, replay)),
             }
         }
+        self.intern_sorted(sorted)
+    }
+
+    fn intern_sorted(&self, sorted: Vec<(Box<[u8]>, Replay)>) -> Rc<SessionState> {
+        let partly = sorted.iter().any(|(name, _)| !bears_on_plans(name));
+        let planning = partly
+            .then(|| sorted.iter().filter(|(name, _)| bears_on_plans(name)).cloned().collect())
+            .map(|bearing| self.intern_sorted(bearing));
         self.known.intern(
             sorted,
             |kept, settings| kept.settings == *settings,
@@ -99,8 +123,17 @@ impl SessionStates {
                 settings,
                 reported: RefCell::default(),
                 proven: Cell::default(),
+                serial: self.next_serial(),
+                planning,
             },
         )
+    }
+
+    /// A number that no state has and nothing else was given.
+    pub fn next_serial(&self) -> u64 {
+        let serial = self.serials.get();
+        self.serials.set(serial + 1);
+        serial
     }
 
     /// The state in which nothing is set.
@@ -260,6 +293,16 @@ mod tests {
         let a = state(&states, &[("a", "1"), ("b", "2")]);
         assert!(Rc::ptr_eq(&a, &state(&states, &[("b", "2"), ("a", "1")])));
         check(&[("a", "1")], &[("a", "1")], &[]);
+    }
+
+    #[test]
+    fn prepared_statements_depend_on_what_bears_on_plans_alone() {
+        let states = SessionStates::default();
+        let named = state(&states, &[("application_name", "a"), ("timezone", "x")]);
+        let zone = state(&states, &[("timezone", "x")]);
+        assert!(Rc::ptr_eq(named.planning(), &zone) && Rc::ptr_eq(zone.planning(), &zone));
+        assert!(Rc::ptr_eq(state(&states, &[("application_name", "a")]).planning(), &states.empty()));
+        assert_ne!(zone.serial(), states.empty().serial());
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     hash::{BuildHasher, Hasher},
-    rc::{Rc, Weak},
+    rc::Rc,
 };
 
 use foldhash::fast::RandomState;
@@ -14,7 +14,8 @@ use crate::SessionState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StatementId(u64);
 
-/// A prepared statement as clients sent it, shared by all clients of a database that sent the same.
+/// A prepared statement as clients sent it, shared by all clients of a database that sent the same under the same
+/// settings.
 #[derive(Debug)]
 pub struct Statement {
     id: StatementId,
@@ -23,8 +24,10 @@ pub struct Statement {
     server_name: Box<[u8]>,
     class: Cell<Class>,
     class_version: Cell<u64>,
-    /// The session state under which a server last accepted it.
-    accepted_under: RefCell<Weak<SessionState>>,
+    /// The settings that it is to be read and planned under.
+    state: Rc<SessionState>,
+    /// A server that had these settings accepted it.
+    accepted: Cell<bool>,
 }
 
 impl Statement {
@@ -52,20 +55,28 @@ impl Statement {
         &self.server_name
     }
 
-    /// Notes that a server in this session state accepted it.
-    pub fn accept(&self, state: &Rc<SessionState>) {
-        let mut accepted = self.accepted_under.borrow_mut();
-        if accepted.as_ptr() != Rc::as_ptr(state) {
-            *accepted = Rc::downgrade(state);
-        }
+    /// The settings that it is to be read and planned under, as far as they bear on that.
+    #[must_use]
+    pub fn state(&self) -> &Rc<SessionState> {
+        &self.state
     }
 
-    /// Whether a server in this very session state accepted it before, so that preparing it again can be put off
-    /// until it is used. Names in it mean the same then: they depend on the state, as `search_path` does.
+    /// Whether it is at home in this session state: what a server reads and plans in it, others in it may use.
     #[must_use]
-    pub fn is_accepted(&self, state: &Rc<SessionState>) -> bool {
-        let accepted = self.accepted_under.borrow();
-        accepted.strong_count() > 0 && accepted.as_ptr() == Rc::as_ptr(state)
+    pub fn is_at_home(&self, state: &Rc<SessionState>) -> bool {
+        Rc::ptr_eq(&self.state, state.planning())
+    }
+
+    /// Notes that a server accepted it where it is at home.
+    pub fn accept(&self) {
+        self.accepted.set(true);
+    }
+
+    /// Whether a server accepted it before where it is at home, so that preparing it again can be put off until it is
+    /// used.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.accepted.get()
     }
 
     /// What it does.
@@ -75,7 +86,7 @@ impl Statement {
     }
 }
 
-/// All prepared statements of one database on one worker, by text and parameter types.
+/// All prepared statements of one database on one worker, by text, parameter types and settings.
 #[derive(Debug)]
 pub struct Interner {
     hasher: RandomState,
@@ -104,20 +115,23 @@ impl Interner {
         }
     }
 
-    /// The statement of this text and these types. Allocates only when it is new. `version` is that of what
-    /// `classify` knows: a statement classified under another one is classified again.
+    /// The statement of this text and these types in a session of this state. Allocates only when it is new.
+    /// `version` is that of what `classify` knows: a statement classified under another one is classified again.
     pub fn intern(
         &self,
         text: &[u8],
         parameter_types: &[u8],
+        state: &Rc<SessionState>,
         version: u64,
         classify: impl FnOnce(&[u8]) -> Class,
     ) -> Rc<Statement> {
-        let hash = self.hash(text, parameter_types);
+        let hash = self.hash(text, parameter_types, state.planning());
         let mut by_hash = self.by_hash.borrow_mut();
         let same = by_hash.entry(hash).or_default();
-        if let Some(found) = same.iter().find(|s| *s.text == *text && *s.parameter_types == *parameter_types)
-        {
+        let is_same = |s: &&Rc<Statement>| {
+            *s.text == *text && *s.parameter_types == *parameter_types && s.is_at_home(state)
+        };
+        if let Some(found) = same.iter().find(is_same) {
             if found.class_version.replace(version) != version {
                 found.class.set(classify(text));
             }
@@ -132,7 +146,8 @@ impl Interner {
             server_name: format!("{SERVER_NAME_PREFIX}{id}").into_bytes().into(),
             class: Cell::new(classify(text)),
             class_version: Cell::new(version),
-            accepted_under: RefCell::default(),
+            state: Rc::clone(state.planning()),
+            accepted: Cell::default(),
         });
         same.push(Rc::clone(&statement));
         self.bytes.set(self.bytes.get() + cost(&statement));
@@ -144,7 +159,7 @@ impl Interner {
 
     /// Makes the same text and types a new statement from now on. Those who have `statement` keep it.
     pub fn forget(&self, statement: &Statement) {
-        let hash = self.hash(&statement.text, &statement.parameter_types);
+        let hash = self.hash(&statement.text, &statement.parameter_types, &statement.state);
         let mut by_hash = self.by_hash.borrow_mut();
         let Some(same) = by_hash.get_mut(&hash) else { return };
         let before = same.len();
@@ -157,10 +172,17 @@ impl Interner {
         }
     }
 
-    fn hash(&self, text: &[u8], parameter_types: &[u8]) -> u64 {
+    /// Makes every text a new statement from now on. Those who have one keep it.
+    pub fn forget_all(&self) {
+        self.by_hash.borrow_mut().clear();
+        self.bytes.set(0);
+    }
+
+    fn hash(&self, text: &[u8], parameter_types: &[u8], state: &SessionState) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(text);
         hasher.write(parameter_types);
+        hasher.write_u64(state.serial());
         hasher.finish()
     }
 
@@ -168,6 +190,11 @@ impl Interner {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.get()
+    }
+
+    /// Calls `visit` for each statement that the next client to send it would share.
+    pub fn for_each(&self, visit: impl FnMut(&Rc<Statement>)) {
+        self.by_hash.borrow().values().flatten().for_each(visit);
     }
 
     fn forget_unused(&self, by_hash: &mut HashMap<u64, Vec<Rc<Statement>>, RandomState>) {
@@ -186,43 +213,79 @@ fn cost(statement: &Statement) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Replay, SessionStates};
 
-    fn intern(interner: &Interner, text: &str) -> Rc<Statement> {
-        interner.intern(text.as_bytes(), &[0, 0], 1, |text| sql::classify(text, &sql::NoFunctions))
+    struct Known {
+        interner: Interner,
+        states: SessionStates,
+        empty: Rc<SessionState>,
+    }
+
+    fn known(bytes_limit: usize) -> Known {
+        let states = SessionStates::default();
+        Known { interner: Interner::new(bytes_limit), empty: states.empty(), states }
+    }
+
+    impl Known {
+        fn intern(&self, text: &str, types: &[u8], state: &Rc<SessionState>) -> Rc<Statement> {
+            let classify = |text: &[u8]| sql::classify(text, &sql::NoFunctions);
+            self.interner.intern(text.as_bytes(), types, state, 1, classify)
+        }
+
+        fn plain(&self, text: &str) -> Rc<Statement> {
+            self.intern(text, &[0, 0], &self.empty)
+        }
     }
 
     #[test]
     fn the_same_text_and_types_are_one_statement() {
-        let interner = Interner::new(1 << 20);
-        let first = intern(&interner, "select 1");
-        assert!(Rc::ptr_eq(&first, &intern(&interner, "select 1")));
-        assert!(!Rc::ptr_eq(&first, &intern(&interner, "select 2")));
-        let typed = interner
-            .intern(b"select 1", &[0, 1, 0, 0, 0, 23], 1, |text| sql::classify(text, &sql::NoFunctions));
+        let known = known(1 << 20);
+        let first = known.plain("select 1");
+        assert!(Rc::ptr_eq(&first, &known.plain("select 1")));
+        assert!(!Rc::ptr_eq(&first, &known.plain("select 2")));
+        let typed = known.intern("select 1", &[0, 1, 0, 0, 0, 23], &known.empty);
         assert!(!Rc::ptr_eq(&first, &typed));
     }
 
     #[test]
+    fn the_same_text_under_other_settings_is_another_statement() {
+        let known = known(1 << 20);
+        let with =
+            |name: &[u8]| known.states.with(&known.empty, name, Replay::Statement(b"SET".as_slice().into()));
+        let first = known.plain("select 1");
+        let zone = known.intern("select 1", &[0, 0], &with(b"timezone"));
+        assert_ne!(first.id(), zone.id());
+        assert!(!zone.is_at_home(&known.empty));
+        let named = known.intern("select 1", &[0, 0], &with(b"application_name"));
+        assert!(Rc::ptr_eq(&first, &named));
+        known.interner.forget(&zone);
+        assert!(Rc::ptr_eq(&first, &known.plain("select 1")));
+    }
+
+    #[test]
     fn a_forgotten_statement_is_another_one_next_time() {
-        let interner = Interner::new(1 << 20);
-        let first = intern(&interner, "select 1");
-        interner.forget(&first);
-        let second = intern(&interner, "select 1");
+        let known = known(1 << 20);
+        let first = known.plain("select 1");
+        known.interner.forget(&first);
+        let second = known.plain("select 1");
         assert_ne!(first.id(), second.id());
-        let bytes = interner.bytes();
-        interner.forget(&first);
-        assert_eq!(interner.bytes(), bytes);
-        assert!(Rc::ptr_eq(&second, &intern(&interner, "select 1")));
+        let bytes = known.interner.bytes();
+        known.interner.forget(&first);
+        assert_eq!(known.interner.bytes(), bytes);
+        assert!(Rc::ptr_eq(&second, &known.plain("select 1")));
+        known.interner.forget_all();
+        assert_eq!(known.interner.bytes(), 0);
+        assert_ne!(second.id(), known.plain("select 1").id());
     }
 
     #[test]
     fn a_million_texts_that_nobody_uses_do_not_pile_up() {
-        let interner = Interner::new(100_000);
-        let kept = intern(&interner, "select 'kept'");
+        let known = known(100_000);
+        let kept = known.plain("select 'kept'");
         for n in 0..100_000 {
-            intern(&interner, &format!("select {n}"));
-            assert!(interner.bytes() <= 101_000);
+            known.plain(&format!("select {n}"));
+            assert!(known.interner.bytes() <= 101_000);
         }
-        assert!(Rc::ptr_eq(&kept, &intern(&interner, "select 'kept'")));
+        assert!(Rc::ptr_eq(&kept, &known.plain("select 'kept'")));
     }
 }

@@ -1,50 +1,94 @@
 //! Listeners: each accepted socket is greeted in a task of its own.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use admin::{Console, ConsoleClient, ConsoleRole};
 use config::ListenSettings;
-use conn::{Listener, Stream};
+use conn::{ListenAddress, Listener, ProxyPeers, Stream};
 use routing::Policy;
-use session::Greeted;
+use session::{Arrival, Greeted, Via};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 use wire::{SqlState, message::error::ErrorMessage};
 
-use crate::proxy::Proxy;
+use crate::{activation::Activated, proxy::Proxy, takeover::Predecessor};
 
 /// After a failed accept (no file descriptors left, as a rule) the next one waits this long.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Opens all listeners.
+/// An open listener, and what its clients may do.
+pub(crate) struct Entry {
+    pub(crate) listener: Listener,
+    policy: Policy,
+    balancers: ProxyPeers,
+}
+
+impl Entry {
+    /// By which another process finds the socket that it is to take over.
+    pub(crate) fn label(&self) -> String {
+        label(self.listener.address())
+    }
+
+    fn arrival(&self, address: Option<SocketAddr>) -> Arrival {
+        let is_balancer = address.is_some_and(|address| self.balancers.contains(address.ip()));
+        let via = if is_balancer { Via::Balancer } else { Via::Direct };
+        Arrival { policy: self.policy, address, via }
+    }
+}
+
+fn label(address: &ListenAddress) -> String {
+    format!("listen {address}")
+}
+
+/// Opens all listeners, unless their sockets came with this process or are taken over from another.
 ///
 /// # Errors
 /// Names the address that is taken or not this machine's.
-pub(crate) fn open(listeners: &[ListenSettings]) -> anyhow::Result<Vec<(Listener, Policy)>> {
-    let open = |settings: &ListenSettings| {
-        let listener = Listener::bind(settings.address)
-            .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.address))?;
+pub(crate) fn open(
+    listeners: &[ListenSettings],
+    predecessor: &mut Option<Predecessor>,
+    mut activated: Activated,
+) -> anyhow::Result<Vec<Entry>> {
+    let mut open = |settings: &ListenSettings| {
+        let address = &settings.address;
+        let inherited = predecessor.as_mut().and_then(|before| before.take(&label(address)));
+        let listener = if let Some(socket) = inherited {
+            Listener::adopt(socket, address)
+        } else if let Some(socket) = activated.take(address) {
+            // its file is systemd's
+            Listener::adopt(socket, address).inspect(Listener::disown)
+        } else {
+            Listener::bind(address, settings.socket_mode)
+        };
+        let listener =
+            listener.map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", settings.address))?;
         tracing::info!(address = %listener.address(), policy = settings.policy.as_str(), "listening");
-        Ok((listener, settings.policy))
+        Ok(Entry { listener, policy: settings.policy, balancers: settings.proxy_protocol.clone() })
     };
-    listeners.iter().map(open).collect()
+    let entries = listeners.iter().map(&mut open).collect();
+    activated.close_the_rest();
+    entries
 }
 
 /// Accepts clients until it is dropped.
-pub(crate) async fn accept_all(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Vec<(Listener, Policy)>) {
+pub(crate) async fn accept_all(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Arc<[Entry]>) {
     let mut accepting = JoinSet::new();
-    for (listener, policy) in listeners {
-        accepting.spawn(accept(Arc::clone(&proxy), Arc::clone(&console), listener, policy));
+    for at in 0..listeners.len() {
+        let listeners = Arc::clone(&listeners);
+        accepting.spawn(accept(Arc::clone(&proxy), Arc::clone(&console), listeners, at));
     }
+    drop(listeners);
     while accepting.join_next().await.is_some() {}
 }
 
-async fn accept(proxy: Arc<Proxy>, console: Arc<Console>, listener: Listener, policy: Policy) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => {
+async fn accept(proxy: Arc<Proxy>, console: Arc<Console>, listeners: Arc<[Entry]>, at: usize) {
+    while let Some(entry) = listeners.get(at) {
+        match entry.listener.accept().await {
+            Ok((socket, address)) => {
+                let arrival = entry.arrival(address);
                 let (proxy, console) = (Arc::clone(&proxy), Arc::clone(&console));
                 tokio::spawn(async move {
-                    if let Greeted::Console { stream, user, id } = proxy.greeter.greet(socket, policy).await {
+                    if let Greeted::Console { stream, user, id } = proxy.greeter.greet(socket, arrival).await
+                    {
                         serve_console(&proxy, console, stream, user.user(), id.0).await;
                     }
                 });

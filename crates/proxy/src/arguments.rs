@@ -17,13 +17,41 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve clients
-    Run(Configured),
+    Run(RunArguments),
     /// Start a cluster of several regions with a proxy in each, to play with
     Demo(DemoArguments),
     /// Check a configuration: exit code 0 if it is valid, 1 if not, 2 for wrong arguments
     CheckConfig(CheckArguments),
     /// Read a password from standard input and print its SCRAM-SHA-256 verifier
     Hash,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArguments {
+    /// What to run.
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Take the listening sockets over from the process that has them, if there is one at proxy.takeover_socket; its
+    /// clients stay with it until they leave
+    #[arg(long)]
+    takeover: bool,
+}
+
+/// How a process comes by its listening sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It opens them.
+    Afresh,
+    /// It takes them over from another process, if there is one.
+    Takeover,
+}
+
+impl RunArguments {
+    /// How it comes by its listening sockets.
+    pub(crate) fn start(&self) -> Start {
+        if self.takeover { Start::Takeover } else { Start::Afresh }
+    }
 }
 
 /// Where the configuration comes from.
@@ -103,7 +131,10 @@ mod tests {
     #[test]
     fn commands_have_their_options() {
         let Ok(Command::Run(run)) = parse("pgherd run -c a.toml") else { panic!("run") };
-        assert_eq!(run.source(), config::Source::File("a.toml".into()));
+        assert_eq!(run.configured.source(), config::Source::File("a.toml".into()));
+        assert_eq!(run.start(), Start::Afresh);
+        let Ok(Command::Run(run)) = parse("pgherd run --takeover -c a.toml") else { panic!("run") };
+        assert_eq!(run.start(), Start::Takeover);
         let Ok(Command::CheckConfig(check)) = parse("pgherd check-config --config a.toml --json") else {
             panic!("check-config")
         };

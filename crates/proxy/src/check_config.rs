@@ -96,9 +96,11 @@ fn object(source: &Source, result: &Result<Settings, Mistakes>) -> serde_json::V
 fn mistake(mistake: &Mistake) -> serde_json::Value {
     let (place, line, column) = match &mistake.origin {
         Origin::File { file, line, column } => (file.to_string(), Some(line), Some(column)),
-        other @ (Origin::Default | Origin::Whole(_) | Origin::Environment(_) | Origin::Url) => {
-            (other.to_string(), None, None)
-        }
+        other @ (Origin::Default
+        | Origin::Whole(_)
+        | Origin::Environment(_)
+        | Origin::Url
+        | Origin::Console) => (other.to_string(), None, None),
     };
     json!({
         "place": place,
@@ -147,7 +149,7 @@ mod tests {
         assert_eq!(out, "");
         assert_eq!(
             err,
-            "environment PGHERD__POOL__MODE: pool.mode = \"x\": expected \"transaction\" or \"session\"\n\
+            "environment PGHERD__POOL__MODE: pool.mode = \"x\": expected \"transaction\", \"session\" or \"statement\"\n\
              environment PGHERD__POOL__SIZ: unknown key \"siz\" in [pool]; did you mean \"size\"?\n\
              DATABASE_URL: 2 mistakes\n"
         );

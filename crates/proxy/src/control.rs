@@ -40,6 +40,10 @@ impl Control for ProxyControl {
         Box::pin(self.0.reload())
     }
 
+    fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>> {
+        Box::pin(self.0.set(key, value))
+    }
+
     fn shutdown(&self, mode: ShutdownMode) {
         self.0.shut_down(mode);
     }

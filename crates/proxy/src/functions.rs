@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use config::FunctionLists;
 use health::Health;
 use session::{FunctionSource, FunctionsNow};
-use sql::Functions;
+use sql::{Functions, PinCauses};
 
 /// The functions of one cluster's databases.
 pub(crate) struct KnownFunctions {
@@ -80,6 +80,10 @@ impl FunctionSource for KnownFunctions {
         }
         (version, Arc::new(Listed { lists: Arc::clone(&self.lists), catalog }))
     }
+
+    fn refresh(&self, database: &str) {
+        self.health.refresh_functions(database);
+    }
 }
 
 /// The lists above a catalog.
@@ -101,6 +105,10 @@ impl<C: Functions> Functions for Listed<C> {
             Some(target) => target == Target::Primary,
             None => self.catalog.shadows(schema, name),
         }
+    }
+
+    fn leaves_behind(&self, schema: Option<&[u8]>, name: &[u8]) -> Option<PinCauses> {
+        self.catalog.leaves_behind(schema, name)
     }
 }
 

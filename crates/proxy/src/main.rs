@@ -1,13 +1,16 @@
 //! The pgherd binary: arguments, log, wiring, signals, drain; nothing else.
 
 mod accept;
+mod activation;
 mod arguments;
 mod check_config;
 mod control;
 mod functions;
 mod log;
 mod proxy;
+mod readiness;
 mod run;
+mod takeover;
 mod users;
 
 use std::{io::Read, process::ExitCode};
@@ -20,7 +23,7 @@ use crate::arguments::{Arguments, Command, DemoArguments};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
-        Command::Run(configured) => run::run(&configured.source()),
+        Command::Run(arguments) => run::run(&arguments.configured.source(), arguments.start()),
         Command::Demo(demo) => demo_of(demo),
         Command::CheckConfig(check) => check_config::run(&check).map_err(anyhow::Error::from),
         Command::Hash => hash(),

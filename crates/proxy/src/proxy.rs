@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, thread::available_parallelism};
 
-use admin::{ReloadRefused, ShutdownMode};
+use admin::{Readiness, ReloadRefused, ShutdownMode};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use config::{Change, ClusterSettings, Settings, Source};
 use conn::{ClientTlsConfig, ServerTlsConfig};
 use health::{Health, Reload};
-use session::{CancelKeys, ClusterHandle, Command, Greeter, WorkerHandle, WorkerId, World, spawn_worker};
+use pool::Quota;
+use session::{
+    CancelKeys, ClusterHandle, Command, Disabled, Greeter, WorkerHandle, WorkerId, World, spawn_worker,
+};
 use tokio::sync::{Mutex, watch};
 
 use crate::{arguments::environment, functions::KnownFunctions, log::LogControl, users::KnownUsers};
@@ -25,6 +28,7 @@ pub(crate) struct Proxy {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) keys: Arc<CancelKeys>,
     pub(crate) greeter: Greeter,
+    pub(crate) readiness: watch::Sender<Readiness>,
     shutdown: watch::Sender<Option<ShutdownMode>>,
     reloading: Mutex<()>,
 }
@@ -46,7 +50,7 @@ impl Proxy {
             clusters.push(cluster_handle(&settings, cluster, &health, tls));
             healths.push(health);
         }
-        let world = Arc::new(world(&settings, clusters));
+        let world = Arc::new(world(&settings, clusters, Arc::default(), Arc::default()));
         let users = Arc::new(KnownUsers::new(settings.auth.clone(), healths.first().map(Arc::clone)));
         let keys = Arc::new(CancelKeys::default());
         let cores = available_parallelism().map_or(1, usize::from);
@@ -74,6 +78,7 @@ impl Proxy {
             workers,
             keys,
             greeter,
+            readiness: watch::Sender::default(),
             shutdown: watch::Sender::new(None),
             reloading: Mutex::new(()),
         })
@@ -91,10 +96,29 @@ impl Proxy {
     /// All that is wrong with it.
     pub(crate) async fn reload(&self) -> Result<Vec<String>, ReloadRefused> {
         let _one_at_a_time = self.reloading.lock().await;
+        let settings = self.source.load(environment()).map_err(|mistakes| refused(&mistakes))?;
+        self.take_over(settings).await
+    }
+
+    /// Gives one key another value, until it is changed again or the configuration is reloaded.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(crate) async fn set(&self, key: &str, value: &str) -> Result<Vec<String>, ReloadRefused> {
+        let _one_at_a_time = self.reloading.lock().await;
         let previous = self.settings();
-        let mut settings = self.source.load(environment()).map_err(|mistakes| ReloadRefused {
-            mistakes: mistakes.to_string().lines().map(str::to_owned).collect(),
-        })?;
+        let settings = previous.with(key, value).map_err(|mistakes| refused(&mistakes))?;
+        if let Some(change) =
+            config::differences(&previous, &settings).into_iter().find(|change| change.restart_needed)
+        {
+            let mistakes = vec![format!("{}: a change takes a restart", change.key)];
+            return Err(ReloadRefused { mistakes });
+        }
+        self.take_over(settings).await
+    }
+
+    async fn take_over(&self, mut settings: Settings) -> Result<Vec<String>, ReloadRefused> {
+        let previous = self.settings();
         let refuse = |error: &dyn std::error::Error| ReloadRefused { mistakes: vec![error.to_string()] };
         settings.order_clusters_as(&previous).map_err(|error| refuse(&error))?;
         let changes = config::differences(&previous, &settings);
@@ -131,7 +155,11 @@ impl Proxy {
         }
         self.users.replace(settings.auth.clone());
         self.tls.store(Arc::new(client_tls));
-        let world = Arc::new(world(&settings, clusters));
+        let (disabled, quota) = {
+            let world = self.world.load();
+            (Arc::clone(&world.disabled), Arc::clone(&world.quota))
+        };
+        let world = Arc::new(world(&settings, clusters, disabled, quota));
         self.world.store(Arc::clone(&world));
         self.settings.store(Arc::new(settings));
         for worker in &self.workers {
@@ -151,12 +179,21 @@ impl Proxy {
     }
 }
 
-fn world(settings: &Settings, clusters: Vec<ClusterHandle>) -> World {
+fn world(
+    settings: &Settings,
+    clusters: Vec<ClusterHandle>,
+    disabled: Arc<Disabled>,
+    quota: Arc<Quota>,
+) -> World {
     World {
         session: settings.session.clone(),
         routing: settings.routing.clone(),
         databases: settings.databases.clone(),
         clusters,
+        users: settings.users.clone(),
+        max_server_connections: settings.proxy.max_server_connections,
+        disabled,
+        quota,
     }
 }
 
@@ -173,7 +210,13 @@ fn cluster_handle(
         reports: health.reports(),
         tls,
         functions: Arc::new(KnownFunctions::new(Arc::clone(health), &settings.function_lists)),
+        max_server_connections: cluster.max_server_connections,
+        max_logins: cluster.max_logins,
     }
+}
+
+fn refused(mistakes: &config::Mistakes) -> ReloadRefused {
+    ReloadRefused { mistakes: mistakes.to_string().lines().map(str::to_owned).collect() }
 }
 
 fn report(changes: &[Change]) -> Vec<String> {

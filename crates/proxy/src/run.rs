@@ -2,17 +2,27 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use admin::{Console, ShutdownMode};
+use admin::{Console, Readiness, ShutdownMode};
 use anyhow::Context;
 use config::Source;
-use session::{Command, PauseScope};
+use session::{Command, Elsewhere, PauseScope};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::timeout,
 };
 
-use crate::{accept, arguments::environment, check_config, control::ProxyControl, log, proxy::Proxy};
+use crate::{
+    accept,
+    activation::Activated,
+    arguments::{Start, environment},
+    check_config,
+    control::ProxyControl,
+    log,
+    proxy::Proxy,
+    readiness,
+    takeover::{self, Door, Open, OtherDoors, Predecessor, Sockets},
+};
 
 /// Threads of the control runtime: handshakes, probes, the console.
 const CONTROL_THREADS: usize = 2;
@@ -21,7 +31,7 @@ const CONTROL_THREADS: usize = 2;
 ///
 /// # Errors
 /// When it cannot start; a wrong configuration is printed whole.
-pub(crate) fn run(source: &Source) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(source: &Source, start: Start) -> anyhow::Result<ExitCode> {
     let settings = match source.load(environment()) {
         Ok(settings) => settings,
         Err(mistakes) => {
@@ -41,10 +51,27 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<ExitCode> {
         .context("cannot start the control runtime")?;
     runtime.block_on(async {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = %check_config::summary(&settings), "starting");
-        let listeners = accept::open(&settings.listeners)?;
-        let proxy = Arc::new(Proxy::start(source.clone(), settings, log)?);
+        let door = settings.proxy.takeover_socket.clone();
+        let mut predecessor = match (start, &door) {
+            (Start::Afresh, _) => None,
+            (Start::Takeover, Some(path)) => takeover::ask(path).await?,
+            (Start::Takeover, None) => anyhow::bail!("--takeover needs [proxy] takeover_socket"),
+        };
+        let entries = accept::open(&settings.listeners, &mut predecessor, Activated::from_environment())?.into();
+        let health = readiness::open(settings.health_listener.as_ref(), &mut predecessor)?.map(Arc::new);
+        let place = Arc::new(watch::Sender::default());
+        let doors = door.clone().map(|path| OtherDoors::new(path, Arc::clone(&place)));
+        let door = door.map(|path| Door::make(&path, predecessor.is_some(), &place)).transpose()?;
+        let mut proxy = Proxy::start(source.clone(), settings, log)?;
+        proxy.greeter.elsewhere = doors.map(|doors| Arc::new(doors) as Arc<dyn Elsewhere>);
+        let proxy = Arc::new(proxy);
+        let mut sockets = Sockets { entries, health, accepting: Vec::new() };
+        if let Some(listener) = &sockets.health {
+            let answering = readiness::serve(Arc::clone(listener), proxy.readiness.subscribe());
+            sockets.accepting.push(tokio::spawn(answering).abort_handle());
+        }
         first_look(&proxy).await;
-        serve(&proxy, listeners).await?;
+        serve(&proxy, sockets, door, predecessor).await?;
         for health in &proxy.healths {
             health.stop().await;
         }
@@ -74,7 +101,12 @@ async fn first_look(proxy: &Proxy) {
     }
 }
 
-async fn serve(proxy: &Arc<Proxy>, listeners: Vec<(conn::Listener, routing::Policy)>) -> anyhow::Result<()> {
+async fn serve(
+    proxy: &Arc<Proxy>,
+    mut sockets: Sockets,
+    door: Option<Door>,
+    predecessor: Option<Predecessor>,
+) -> anyhow::Result<()> {
     let control = Arc::new(ProxyControl(Arc::clone(proxy)));
     let console = Arc::new(Console::new(proxy.workers.clone(), control));
     let averages = tokio::spawn({
@@ -82,36 +114,113 @@ async fn serve(proxy: &Arc<Proxy>, listeners: Vec<(conn::Listener, routing::Poli
         async move { console.keep_averages().await }
     });
     let mut signals = Signals::new()?;
-    let mut requests = proxy.shutdown_requests();
-    let accepting = tokio::spawn(accept::accept_all(Arc::clone(proxy), console, listeners));
+    let entries = Arc::clone(&sockets.entries);
+    let accepting = tokio::spawn(accept::accept_all(Arc::clone(proxy), console, entries)).abort_handle();
+    sockets.accepting.push(accepting.clone());
+    let mut door = door.map(|door| door.open(Arc::clone(proxy), sockets));
+    proxy.readiness.send_replace(Readiness::Ready);
     tracing::info!("ready");
-    let mode = loop {
+    if let Some(predecessor) = predecessor {
+        replace(predecessor, door.as_ref()).await;
+    }
+    let end = until_the_end(proxy, &mut signals, door.as_mut()).await;
+    proxy.readiness.send_replace(Readiness::Draining);
+    let mode = match end {
+        End::Stop(mode) => mode,
+        End::TakenOver => {
+            tracing::info!(clients = proxy.keys.len(), "another process has taken over");
+            tokio::select! {
+                () = outlive_clients(proxy) => ShutdownMode::WaitForServers,
+                mode = signals.stop() => mode,
+            }
+        }
+    };
+    tracing::info!(%mode, "shutting down");
+    let stop = async {
+        let delay = proxy.settings().session.shutdown_delay;
+        let is_expected = mode == ShutdownMode::Immediate || matches!(end, End::TakenOver);
+        if !is_expected && !delay.is_zero() {
+            tracing::info!(?delay, "not ready any more; clients are taken in until the delay is over");
+            tokio::time::sleep(delay).await;
+        }
+        accepting.abort();
+        drain(proxy, mode).await;
+    };
+    tokio::select! {
+        () = stop => {}
+        _ = signals.stop() => tracing::info!("shutting down at once"),
+    }
+    averages.abort();
+    Ok(())
+}
+
+/// Tells the process before that this one accepts clients, and takes its door's place.
+async fn replace(predecessor: Predecessor, door: Option<&Open>) {
+    match predecessor.replace().await {
+        Ok(()) => tracing::info!("took over"),
+        // it may have ended at this very moment; what it accepts it serves
+        Err(error) => {
+            tracing::warn!(%error, "the process before did not say that it accepts nobody any more")
+        }
+    }
+    if let Some(door) = door
+        && let Err(error) = door.take_place().await
+    {
+        tracing::error!(%error, "nobody can take over from this process");
+    }
+}
+
+/// Why a process does not go on.
+enum End {
+    /// It was told to stop.
+    Stop(ShutdownMode),
+    /// Another one accepts its clients.
+    TakenOver,
+}
+
+async fn until_the_end(proxy: &Proxy, signals: &mut Signals, mut door: Option<&mut Open>) -> End {
+    let mut requests = proxy.shutdown_requests();
+    loop {
+        let taken_over = async {
+            match door.as_mut() {
+                Some(door) => door.taken_over().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             wish = signals.next() => match wish {
                 Wish::Reload => reload(proxy).await,
-                Wish::Stop(mode) => break mode,
+                Wish::Stop(mode) => return End::Stop(mode),
             },
             changed = requests.changed() => {
                 let wanted = *requests.borrow_and_update();
                 match wanted {
-                    Some(mode) => break mode,
-                    None if changed.is_err() => break ShutdownMode::Immediate,
+                    Some(mode) => return End::Stop(mode),
+                    None if changed.is_err() => return End::Stop(ShutdownMode::Immediate),
                     None => {}
                 }
             }
+            () = taken_over => return End::TakenOver,
+        }
+    }
+}
+
+/// Waits until the last client has left, or its time is over.
+async fn outlive_clients(proxy: &Proxy) {
+    let limit = proxy.settings().session.takeover_timeout;
+    let left = async {
+        while !proxy.keys.is_empty() || proxy.greeter.logging_in() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    accepting.abort();
-    averages.abort();
-    tracing::info!(%mode, "shutting down");
-    let drained = async {
-        tokio::select! {
-            () = drain(proxy, mode) => {}
-            () = signals.second_stop() => tracing::info!("shutting down at once"),
+    match limit {
+        None => left.await,
+        Some(limit) => {
+            if timeout(limit, left).await.is_err() {
+                tracing::info!(clients = proxy.keys.len(), "the time of clients that stayed is over");
+            }
         }
-    };
-    drained.await;
-    Ok(())
+    }
 }
 
 async fn reload(proxy: &Proxy) {
@@ -197,10 +306,11 @@ impl Signals {
         }
     }
 
-    async fn second_stop(&mut self) {
+    /// Waits for one that stops.
+    async fn stop(&mut self) -> ShutdownMode {
         loop {
-            if let Wish::Stop(_) = self.next().await {
-                return;
+            if let Wish::Stop(mode) = self.next().await {
+                return mode;
             }
         }
     }

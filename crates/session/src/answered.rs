@@ -15,8 +15,9 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     effects::Change,
-    exchange::{Block, Side},
+    exchange::{Block, Functions, Side},
     pin::PinReason,
     session::Session,
     stats::{add, count},
@@ -29,21 +30,46 @@ pub(crate) fn is_stale_plan(view: &ErrorView<'_>) -> bool {
     view.code == Some(SqlState::FEATURE_NOT_SUPPORTED) && view.routine == b"RevalidateCachedQuery"
 }
 
+/// Whether a command tag says that functions were made, changed or dropped.
+fn is_of_function(tag: &[u8]) -> bool {
+    let object = [&b"CREATE "[..], b"ALTER ", b"DROP "].iter().find_map(|verb| tag.strip_prefix(*verb));
+    matches!(
+        object,
+        Some(b"FUNCTION\0" | b"PROCEDURE\0" | b"ROUTINE\0" | b"AGGREGATE\0" | b"EXTENSION\0" | b"SCHEMA\0")
+    )
+}
+
 impl Session {
-    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, and has to be put in
-    /// the client's words.
-    pub(crate) fn error_in_own_words(&mut self, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
+    /// The message that the client gets instead of an error, if it must not pass as it is.
+    pub(crate) fn error_for_client(&mut self, server: &Server, body: &[u8], owner: Owner) -> Option<Vec<u8>> {
+        let own_words = self.error_in_own_words(server, body, owner);
+        let reworded = self.reword(server, body);
+        let Some(error) = own_words else { return reworded };
+        let mut out = Vec::new();
+        error.write(&mut out);
+        Some(out)
+    }
+
+    /// Looks at an error that the client gets. `Some`: it names a statement as only servers do, speaks of a cancel that
+    /// nobody asked for, or came of a refusal, and has to be put in other words.
+    fn error_in_own_words(&mut self, server: &Server, body: &[u8], owner: Owner) -> Option<ErrorMessage> {
         let view = ErrorView::read(body);
         if is_stale_plan(&view) {
             let bound = std::mem::take(&mut self.exchange_mut().bound);
             bound.iter().for_each(|(_, statement)| self.pools.forget_statement(statement));
         }
         // a whole error ends with the NUL of its last field and its own
-        if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT)
-            || owner != Owner::Client
-            || !body.ends_with(b"\0\0")
-        {
+        if !body.ends_with(b"\0\0") {
             return None;
+        }
+        if let Some(error) = self.cancelled_for_time(&view) {
+            return Some(error);
+        }
+        if owner != Owner::Client {
+            return None;
+        }
+        if view.code != Some(SqlState::DUPLICATE_PREPARED_STATEMENT) {
+            return self.refused_in_own_words(server, &view);
         }
         let Step::Taken(taken) = &self.exchange().unconfirmed.front()?.step else { return None };
         let text = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(taken));
@@ -54,6 +80,11 @@ impl Session {
     pub(crate) fn unit_error(&mut self, server: &mut Server) {
         self.give_up_rerun();
         self.exchange_mut().unit_failed = true;
+        self.forget_unconfirmed(server);
+    }
+
+    /// The present unit failed: what it did to statements and was not confirmed is skipped.
+    pub(crate) fn forget_unconfirmed(&mut self, server: &mut Server) {
         let unit = self.exchange().units_done(&server.ledger);
         self.take_back(&mut server.prepared, unit);
         server.prepared.set_unnamed(None);
@@ -64,7 +95,16 @@ impl Session {
             b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
                 self.statements_forgotten(server);
             }
+            b"LISTEN\0" => server.listens = true,
+            _ if body.starts_with(b"ALTER ") || body.starts_with(b"DROP ") => {
+                self.pools.forget_statements();
+                // until its end nobody knows whether tables stay as they are now
+                self.unsettle();
+            }
             _ => {}
+        }
+        if is_of_function(body) {
+            self.exchange_mut().functions = Functions::Changed;
         }
         let unit = self.exchange().units_done(&server.ledger);
         self.exchange_mut().effects.completed(unit, body);
@@ -75,8 +115,9 @@ impl Session {
         let now = self.worker.now();
         let status = server.ledger.status();
         let settled = server.ledger.ready_owed() == 0;
+        let unit = self.exchange().units_done(&server.ledger).saturating_sub(1);
+        self.forget_refusals(unit);
         let exchange = self.exchange_mut();
-        let unit = exchange.units_done(&server.ledger).saturating_sub(1);
         let failed = std::mem::take(&mut exchange.unit_failed);
         if server.ledger.is_answered() {
             exchange.unit_open = false; // a Sync that a COPY did not ignore after all
@@ -103,20 +144,35 @@ impl Session {
             // an answer that was promised did not come: later requests must not wait for it
             self.take_back(&mut server.prepared, u32::MAX);
         }
+        self.time(match status {
+            _ if !server.ledger.is_settled() => Timed::Query,
+            TxStatus::Idle => Timed::Idle,
+            TxStatus::InTransaction | TxStatus::Failed => Timed::IdleTransaction,
+        });
         outcome.committed.into_iter().for_each(|change| self.apply(server, change));
+        if self.exchange().effects.is_empty() && self.exchange().awaits_channel.is_none() {
+            self.settle_channels();
+        }
         if outcome.in_doubt {
             self.pin(PinReason::SettingsInDoubt);
         }
+        self.settle(server);
+        self.forget_reworded(unit);
         if counts {
             add(&self.pools.stats.query_time, now.duration_since(unit_started));
         }
         if status == TxStatus::Idle {
+            if std::mem::take(&mut self.exchange_mut().functions) == Functions::Changed {
+                self.worker.refresh_functions(&self.pools); // before the commit nobody else could see them
+            }
+            self.note_end_of_transaction();
             count(&self.pools.stats.transactions, 1);
             add(&self.pools.stats.transaction_time, now.duration_since(started));
         }
     }
 
     fn apply(&mut self, server: &mut Server, change: Change) {
+        self.channels_changed(&change);
         let states = &self.pools.states;
         match change {
             Change::Set { name, replay } => {
@@ -136,6 +192,7 @@ impl Session {
                 server.state = states.empty();
                 self.unpin();
             }
+            Change::Listen { .. } | Change::Unlisten { .. } | Change::UnlistenAll => {}
         }
         if Rc::ptr_eq(&self.wanted, &server.state) {
             server.state.prove(&server.parameters);

@@ -1,8 +1,10 @@
 //! Cancel keys of clients. Any thread that accepts a CancelRequest looks the key up and tells the client's worker.
 
+use std::{future::Future, pin::Pin};
+
 use dashmap::DashMap;
 
-use crate::{ClientId, WorkerId};
+use crate::{ClientId, Command, Greeter, WorkerId};
 
 /// What BackendKeyData tells a client: a process id and a secret that it did not choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,6 +13,12 @@ pub struct CancelKey {
     pub pid: u32,
     /// Random.
     pub secret: [u8; 4],
+}
+
+/// Other processes that have clients of the same listeners.
+pub trait Elsewhere: Send + Sync {
+    /// Cancels what a client with this key runs there, if it has one.
+    fn cancel<'a>(&'a self, pid: u32, secret: &'a [u8]) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
 /// Which client has which key: the one map that several threads change.
@@ -61,6 +69,27 @@ impl CancelKeys {
     /// Takes a key back when its client has left.
     pub fn revoke(&self, key: &CancelKey) {
         self.keys.remove(key);
+    }
+}
+
+impl Greeter {
+    /// Cancels what the client with this key runs; whether it is one of this process.
+    pub async fn cancel(&self, pid: u32, secret: &[u8]) -> bool {
+        let Some((worker, client)) = self.keys.owner(pid, secret) else { return false };
+        if let Some(handle) = self.workers.get(worker.0) {
+            // a worker that has ended has nothing to cancel
+            let _ = handle.tell(Command::Cancel(client)).await;
+        }
+        true
+    }
+
+    /// The same for clients of other processes as well.
+    pub(crate) async fn cancel_anywhere(&self, pid: u32, secret: &[u8]) {
+        if !self.cancel(pid, secret).await
+            && let Some(elsewhere) = &self.elsewhere
+        {
+            elsewhere.cancel(pid, secret).await;
+        }
     }
 }
 

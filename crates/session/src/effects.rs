@@ -15,6 +15,18 @@ pub(crate) enum Change {
     ResetAll,
     /// DISCARD ALL.
     DiscardAll,
+    /// LISTEN.
+    Listen { channel: Box<[u8]> },
+    /// UNLISTEN of one channel.
+    Unlisten { channel: Box<[u8]> },
+    /// UNLISTEN of all.
+    UnlistenAll,
+}
+
+impl Change {
+    fn is_of_channels(&self) -> bool {
+        matches!(self, Self::Listen { .. } | Self::Unlisten { .. } | Self::UnlistenAll)
+    }
 }
 
 /// A command tag, as far as it matters.
@@ -35,7 +47,7 @@ pub(crate) enum Tag {
 impl Tag {
     /// Reads a CommandComplete body.
     pub(crate) fn read(body: &[u8]) -> Self {
-        const PLAIN: [&[u8]; 11] = [
+        const PLAIN: [&[u8]; 14] = [
             b"SELECT ",
             b"INSERT ",
             b"UPDATE ",
@@ -47,6 +59,9 @@ impl Tag {
             b"BEGIN\0",
             b"SAVEPOINT\0",
             b"RELEASE\0",
+            b"LISTEN\0",
+            b"UNLISTEN\0",
+            b"NOTIFY\0",
         ];
         match body {
             b"COMMIT\0" | b"DISCARD ALL\0" => Self::Commit,
@@ -117,6 +132,9 @@ impl Effects {
             },
             SettingChange::Reset { name } => Change::Reset { name: name.into_owned().into() },
             SettingChange::ResetAll => Change::ResetAll,
+            SettingChange::Listen { channel } => Change::Listen { channel: channel.into_owned().into() },
+            SettingChange::Unlisten { channel } => Change::Unlisten { channel: channel.into_owned().into() },
+            SettingChange::UnlistenAll => Change::UnlistenAll,
         });
         self.asked.extend(changes.map(|change| (unit, place, Asked::Change(change))));
         let new = self.asked.get(before..).unwrap_or_default();
@@ -182,12 +200,21 @@ impl Effects {
                 self.may_be_committed = false;
             }
             Tag::Rollback => {
-                self.in_doubt |= !self.in_transaction.is_empty() && (!ends || self.may_be_committed);
-                self.in_transaction.clear();
+                let mut left = self.roll_back(!ends || self.may_be_committed);
+                if ends { &mut self.committed } else { &mut self.in_transaction }.append(&mut left);
                 self.may_be_committed = false;
             }
             Tag::Other => self.may_be_committed |= !self.in_block && !self.in_transaction.is_empty(),
         }
+    }
+
+    /// Forgets what was done in the transaction. If it is `doubtful` whether all of it was undone, what is left are the
+    /// LISTEN: a client that listens to more than it wants misses nothing.
+    fn roll_back(&mut self, doubtful: bool) -> Vec<Change> {
+        let mut left = std::mem::take(&mut self.in_transaction);
+        self.in_doubt |= doubtful && left.iter().any(|change| !change.is_of_channels());
+        left.retain(|change| doubtful && matches!(change, Change::Listen { .. }));
+        left
     }
 
     /// Unit number `unit` ended with `status`, after an error if `failed`.
@@ -205,8 +232,8 @@ impl Effects {
         }
         if status == TxStatus::Idle {
             if failed {
-                self.in_doubt |= self.may_be_committed && !self.in_transaction.is_empty();
-                self.in_transaction.clear();
+                let mut left = self.roll_back(self.may_be_committed);
+                self.committed.append(&mut left);
             } else {
                 self.committed.append(&mut self.in_transaction);
             }
@@ -226,7 +253,9 @@ mod tests {
     fn names(outcome: &Outcome) -> Vec<String> {
         let name = |change: &Change| match change {
             Change::Set { name, .. } | Change::Reset { name } => String::from_utf8_lossy(name).into_owned(),
-            Change::ResetAll | Change::DiscardAll => format!("{change:?}"),
+            Change::Listen { channel } => format!("+{}", String::from_utf8_lossy(channel)),
+            Change::Unlisten { channel } => format!("-{}", String::from_utf8_lossy(channel)),
+            Change::ResetAll | Change::DiscardAll | Change::UnlistenAll => format!("{change:?}"),
         };
         let doubt = outcome.in_doubt.then(|| "in doubt".to_owned());
         outcome.committed.iter().map(name).chain(doubt).collect()
@@ -239,7 +268,9 @@ mod tests {
             let place = Place::Execute(at);
             match text {
                 "commit" | "rollback" => effects.ask_end(unit, place),
-                _ if text.starts_with("set") => assert!(!effects.ask(unit, place, text.as_bytes())),
+                _ if ["set", "listen", "unlisten"].iter().any(|word| text.starts_with(word)) => {
+                    assert!(!effects.ask(unit, place, text.as_bytes()))
+                }
                 _ => {}
             }
         }
@@ -319,6 +350,19 @@ mod tests {
         check_new(&["set a to 1", "call", "error"], TxStatus::Idle, &["in doubt"]);
         check_new(&["set a to 1", "call"], TxStatus::Idle, &["a"]);
         check_new(&["begin", "set a to 1", "call", "rollback"], TxStatus::Idle, &[]);
+    }
+
+    #[test]
+    fn a_listen_is_kept_where_it_is_not_known_whether_it_was_undone() {
+        let rollback = ["begin", "listen a", "unlisten b", "set c to 1", "rollback to a"];
+        let mut effects = Effects::default();
+        check(&mut effects, 0, &rollback, TxStatus::InTransaction, &["in doubt"]);
+        check(&mut effects, 1, &["commit"], TxStatus::Idle, &["+a"]);
+        check(&mut effects, 2, &rollback, TxStatus::InTransaction, &["in doubt"]);
+        check(&mut effects, 3, &["rollback"], TxStatus::Idle, &[]);
+        check_new(&["begin", "listen a", "rollback to a", "commit"], TxStatus::Idle, &["+a"]);
+        check_new(&["begin", "unlisten a", "rollback"], TxStatus::Idle, &[]);
+        check_new(&["listen a", "call", "error"], TxStatus::Idle, &["+a"]);
     }
 
     #[test]

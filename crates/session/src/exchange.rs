@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::Statement;
+use pool::{PinPermit, Statement};
 use protocol::Ledger;
 use tokio::time::Instant;
 use topology::NodeId;
 use wire::message::error::ErrorMessage;
 
-use crate::{effects::Effects, unconfirmed::Unconfirmed};
+use crate::{effects::Effects, pin::Pins, reworded::Reworded, sql_prepared::Ahead, unconfirmed::Unconfirmed};
 
 /// What the server connection was checked out as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,39 @@ pub(crate) enum Next {
     Waits,
 }
 
+/// Whether functions were made, changed or dropped in the present transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Functions {
+    #[default]
+    Unchanged,
+    Changed,
+}
+
+/// Whether the present request runs again on account of a statement that has to be prepared anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Again {
+    /// It does not.
+    #[default]
+    No,
+    /// It does once the server has said ReadyForQuery.
+    AfterReady,
+    /// It does now.
+    Now,
+}
+
+/// Whether the server is asked what is left of what pins the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inquiry {
+    /// Nothing has happened since this instant that may have ended anything.
+    NotDue { since: Instant },
+    /// As soon as nothing is under way.
+    Due,
+    /// It was asked, and said `found` so far.
+    Asked { found: Option<Pins> },
+    /// It did not answer the question, and is asked again after the next transaction.
+    Failed,
+}
+
 /// Which of the units whose transactions have not ended hold something that is not known to be a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Writes {
@@ -144,8 +177,26 @@ pub(crate) struct Exchange {
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
     pub(crate) writes: Writes,
+    pub(crate) ahead: Ahead,
+    /// How the last text that names a prepared statement was changed.
+    pub(crate) reworded: Option<Box<Reworded>>,
+    /// Settings are in force that may pass with the transaction, or are not known; their number.
+    pub(crate) unsettled: Option<u64>,
+    /// Since when the next LISTEN has waited for the connection that listens for all.
+    pub(crate) awaits_channel: Option<Instant>,
     /// Why the next unit cannot follow here.
     pub(crate) unsuited: Option<Box<ErrorMessage>>,
+    pub(crate) again: Again,
+    pub(crate) functions: Functions,
+    pub(crate) inquiry: Inquiry,
+    /// What pinned the session when its last transaction ended.
+    pub(crate) established: Pins,
+    /// What came to pin it after the last DISCARD ALL was sent.
+    pub(crate) pinned_since_discard: Pins,
+    /// Statements that were not sent, with their units and what the client is told.
+    pub(crate) refused: VecDeque<(u32, Box<ErrorMessage>)>,
+    /// Its place among the pinned connections of the pool.
+    pub(crate) pin_permit: Option<PinPermit>,
     /// Since when its primary is known to have been replaced.
     pub(crate) deposed_since: Option<Instant>,
     pub(crate) started: Instant,
@@ -174,7 +225,18 @@ impl Exchange {
             unit_open: false,
             block: Block::default(),
             writes: Writes::default(),
+            ahead: Ahead::default(),
+            reworded: None,
+            unsettled: None,
+            awaits_channel: None,
             unsuited: None,
+            again: Again::No,
+            functions: Functions::default(),
+            inquiry: Inquiry::NotDue { since: now },
+            established: Pins::default(),
+            pinned_since_discard: Pins::default(),
+            refused: VecDeque::new(),
+            pin_permit: None,
             deposed_since: None,
             started: now,
             unit_started: now,

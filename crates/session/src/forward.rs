@@ -6,7 +6,7 @@ use std::{collections::VecDeque, rc::Rc, task::Context};
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, first_unit, unit_end};
 use routing::Policy;
-use sql::{Class, Effect, Kind, Statements};
+use sql::{Effect, Statements};
 use wire::{
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
@@ -16,14 +16,16 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     effects::Place,
-    exchange::{Block, Entrance, Next, Rerun, Side},
+    exchange::{Again, Entrance, Next, Rerun, Side},
     io::{Splice, send},
     oversized::{BIND_NAMES_MAX, Pieces, in_pieces, too_long},
-    pin::PinReason,
+    refusal::REFUSED_TEXT,
     rename::Message,
     scan::{self, Scan, Scanned},
     session::{ClientBody, End, Session},
+    sql_prepared::ByName,
     stats::count,
 };
 
@@ -42,6 +44,8 @@ impl Session {
     /// Whether the server would take more of the client's input now.
     pub(crate) fn may_forward(&self, server: &Server) -> bool {
         server.output.is_empty()
+            && !self.is_inquiring()
+            && self.exchange().again == Again::No
             && server.ledger.len() < REPLIES_OWED_MAX
             && !matches!(self.exchange().entrance, Entrance::Replaying { .. })
             // a cancel on its way must not hit the next statement
@@ -69,6 +73,7 @@ impl Session {
             out.clear();
             return Ok(0);
         }
+        let was_settled = server.ledger.is_settled();
         let mut splice = Splice::behind(input, out);
         let discarding = matches!(self.body, ClientBody::Discard(_));
         let mut at = self.pass_body(input);
@@ -81,6 +86,9 @@ impl Session {
                 Step::Took(n) => at += n,
                 Step::Stop => break,
             }
+        }
+        if was_settled && !server.ledger.is_settled() {
+            self.time(Timed::Query);
         }
         self.remember_for_rerun(input.get(..at).unwrap_or_default());
         let (first, second) = splice.finish(at);
@@ -201,10 +209,13 @@ impl Session {
         }
         let exchange = self.exchange();
         let first = exchange.units_sent == 0;
+        if !first && self.is_per_statement() && self.pins().is_empty() {
+            return Ok(false);
+        }
         let settled_elsewhere = (exchange.side == Side::Primary && self.policy != Policy::ReadOnly)
             || exchange.block.is_open()
             || server.ledger.status() != TxStatus::Idle
-            || self.pin.is_some()
+            || !self.pins().is_empty()
             || first;
         if settled_elsewhere {
             return Ok(true);
@@ -213,10 +224,14 @@ impl Session {
         let Some(unit) = first_unit(rest, MESSAGE_LIMIT).map_err(End::bad_frame)? else { return Ok(false) };
         let rest = rest.get(..unit).unwrap_or_default();
         let mut scanned = VecDeque::new();
-        Ok(match scan::scan(rest, &self.names, &self.pools, &mut scanned).map_err(End::bad_frame)? {
-            Scan::Units(group) => group.replica && !group.hinted,
-            Scan::Incomplete => false,
-        })
+        Ok(
+            match scan::scan(rest, &self.names, &self.wanted, &self.pools, &mut scanned)
+                .map_err(End::bad_frame)?
+            {
+                Scan::Units(group) => group.replica && !group.hinted,
+                Scan::Incomplete => false,
+            },
+        )
     }
 
     fn unit_progress(&mut self, server: &Server, tag: u8) {
@@ -271,6 +286,19 @@ impl Session {
             Some(Scanned::Query(class)) => class,
             Some(Scanned::Parse(_)) | None => self.pools.classify(text),
         };
+        if class.effect == Effect::Listen && !self.may_listen(text) {
+            return false;
+        }
+        // here that of the text alone, without what it executes
+        let first = sql::may_name_statements(text);
+        let class = if first { self.pools.classify(text) } else { class };
+        if first || class.statements == Statements::Many {
+            match self.query_by_name(server, message, text, class, splice) {
+                ByName::No => {}
+                ByName::Sent => return true,
+                ByName::Waits => return false,
+            }
+        }
         count(&self.pools.stats.queries, 1);
         // a simple query destroys the unnamed statement (manual, "Extended Query")
         server.prepared.set_unnamed(None);
@@ -285,53 +313,14 @@ impl Session {
                 return true;
             }
         }
-        self.note_class(class, Place::Query, text);
+        if let Some(error) = self.refusal(class) {
+            self.note_refusal(error);
+            frontend::query(REFUSED_TEXT, splice.replace(message.at, message.end()));
+        } else {
+            self.note_class(class, Place::Query, text);
+        }
         server.ledger.owe(Owed::Query, Origin::Client);
         true
-    }
-
-    /// The unit that is being sent holds something that is not known to be a read.
-    pub(crate) fn note_write(&mut self) {
-        let exchange = self.exchange_mut();
-        exchange.writes.note(exchange.units_sent);
-    }
-
-    /// What running a text of this class means for the session.
-    pub(crate) fn note_class(&mut self, class: Class, place: Place, text: &[u8]) {
-        let unit = self.exchange().units_sent;
-        let exchange = self.exchange_mut();
-        match class.kind {
-            Kind::Empty | Kind::Read => {}
-            Kind::Begin { .. } | Kind::Rollback { chain: true } => exchange.block = Block::Open,
-            Kind::Commit { chain } => exchange.block = Block::Committing { chain },
-            Kind::Rollback { chain: false } => exchange.block = Block::None,
-            Kind::Control | Kind::Session => {}
-            Kind::Write => exchange.writes.note(unit),
-        }
-        if matches!(class.kind, Kind::Commit { .. } | Kind::Rollback { .. }) {
-            exchange.effects.ask_end(unit, place);
-        }
-        match class.effect {
-            Effect::None | Effect::Deallocate => {}
-            Effect::DeallocateAll => exchange.next = Next::Waits,
-            Effect::Settings => {
-                if exchange.effects.ask(unit, place, text) && !self.startup.is_empty() {
-                    // the server's own settings are not what the client began with
-                    self.exchange_mut().next = Next::Waits;
-                }
-            }
-            Effect::DiscardAll => {
-                exchange.next = Next::Waits;
-                exchange.effects.ask_discard(unit, place);
-            }
-            Effect::Pin(cause) => {
-                // among several there may be a DEALLOCATE ALL
-                if class.statements == Statements::Many {
-                    exchange.next = Next::Waits;
-                }
-                self.pin(PinReason::Statement(cause));
-            }
-        }
     }
 
     fn plain(&mut self, server: &mut Server, tag: u8, body: &[u8]) {

@@ -4,6 +4,7 @@
 use std::{
     future::Future,
     hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -13,7 +14,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use auth::{Authenticated, MockKey, ScramServer, Secret, scram};
-use conn::{ClientTlsConfig, Greeting, Socket, Stream, accept_startup, fill_random};
+use conn::{
+    ClientTlsConfig, Greeting, ProxyHeaderFailure, Socket, Stream, accept_startup, fill_random,
+    read_proxy_header,
+};
 use routing::Policy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::{
@@ -26,8 +30,8 @@ use wire::{
 };
 
 use crate::{
-    CancelKeys, ClientId, Command, NewClient, WorkerHandle, World,
-    startup::{Asked, StartupParameters},
+    CancelKeys, ClientId, Command, Elsewhere, NewClient, Purpose, WorkerHandle, World,
+    startup::StartupParameters,
 };
 
 /// A boxed future that can go to another thread.
@@ -45,6 +49,26 @@ pub trait Users: Send + Sync {
     /// # Errors
     /// [`Unavailable`], which is no verdict about the client and must not sound like one.
     fn secret<'a>(&'a self, user: &'a str, fresh: bool) -> Lookup<'a>;
+}
+
+/// How a client came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// What its listener is for.
+    pub policy: Policy,
+    /// Where it comes from; `None`: over a Unix-domain socket.
+    pub address: Option<SocketAddr>,
+    /// Whether it comes by way of a load balancer.
+    pub via: Via,
+}
+
+/// The way of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Its own connection.
+    Direct,
+    /// A load balancer's, which first says for whom it is (PROXY protocol).
+    Balancer,
 }
 
 /// What became of a socket.
@@ -79,6 +103,8 @@ pub struct Greeter {
     pub keys: Arc<CancelKeys>,
     /// What unknown users are led on with.
     pub mock: MockKey,
+    /// Where cancel requests go whose client is not here.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
     next_id: AtomicU64,
     logging_in: AtomicU32,
 }
@@ -101,14 +127,14 @@ impl Greeter {
     ) -> Self {
         let mock = MockKey::new(&mut fill_random);
         let (next_id, logging_in) = (AtomicU64::new(1), AtomicU32::new(0));
-        Self { tls, world, users, workers, keys, mock, next_id, logging_in }
+        Self { tls, world, users, workers, keys, mock, elsewhere: None, next_id, logging_in }
     }
 
     /// Deals with one socket, within the login timeout. Errors are told to the client and logged here.
-    pub async fn greet(&self, socket: Socket, policy: Policy) -> Greeted {
+    pub async fn greet(&self, socket: Socket, arrival: Arrival) -> Greeted {
         let timeout = self.world.load().session.login_timeout;
         self.logging_in.fetch_add(1, Ordering::Relaxed);
-        let greeted = tokio::time::timeout(timeout, self.greet_in_time(socket, policy)).await;
+        let greeted = tokio::time::timeout(timeout, self.greet_in_time(socket, arrival)).await;
         self.logging_in.fetch_sub(1, Ordering::Relaxed);
         greeted.unwrap_or_else(|_| {
             tracing::debug!("a client did not log in in time");
@@ -121,26 +147,43 @@ impl Greeter {
         self.logging_in.load(Ordering::Relaxed)
     }
 
-    async fn greet_in_time(&self, socket: Socket, policy: Policy) -> Greeted {
-        let tls = self.tls.load_full();
+    async fn greet_in_time(&self, mut socket: Socket, mut arrival: Arrival) -> Greeted {
+        if arrival.via == Via::Balancer {
+            match read_proxy_header(&mut socket).await {
+                Ok(source) => arrival.address = source.or(arrival.address),
+                Err(ProxyHeaderFailure::Io(error)) => {
+                    tracing::debug!(peer = ?arrival.address, %error, "a load balancer said nothing");
+                    return Greeted::Done;
+                }
+                Err(ProxyHeaderFailure::Header(error)) => {
+                    tracing::warn!(peer = ?arrival.address, %error, "connection refused");
+                    return Greeted::Done;
+                }
+            }
+        }
+        let tls = match socket {
+            Socket::Tcp(_) => self.tls.load_full(),
+            // nobody can read along; as with PostgreSQL there is none and none is required
+            Socket::Unix(_) => Arc::new(ClientTlsConfig::Off),
+        };
         match accept_startup(socket, &tls).await {
             Ok(Greeting::Cancel { stream, pid, secret }) => {
-                self.cancel(pid, &secret).await;
+                self.cancel_anywhere(pid, &secret).await;
                 drop(stream);
                 Greeted::Done
             }
             Ok(Greeting::Session { mut stream, version, parameters }) => {
                 match self.log_in(&mut stream, version, &parameters).await {
                     Ok(LoggedIn::Console(user)) => Greeted::Console { stream, user, id: self.next_id() },
-                    Ok(LoggedIn::Session(session)) => self.adopt(stream, *session, policy).await,
+                    Ok(LoggedIn::Session(session)) => self.adopt(stream, *session, arrival).await,
                     Err(refusal) => {
-                        refuse(stream, refusal).await;
+                        refuse(stream, arrival, refusal).await;
                         Greeted::Done
                     }
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "a client was not greeted");
+                tracing::debug!(peer = ?arrival.address, %error, "a client was not greeted");
                 Greeted::Done
             }
         }
@@ -148,15 +191,6 @@ impl Greeter {
 
     fn next_id(&self) -> ClientId {
         ClientId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-
-    async fn cancel(&self, pid: u32, secret: &[u8]) {
-        if let Some((worker, client)) = self.keys.owner(pid, secret)
-            && let Some(handle) = self.workers.get(worker.0)
-        {
-            // a worker that has ended has nothing to cancel
-            let _ = handle.tell(Command::Cancel(client)).await;
-        }
     }
 
     async fn log_in(
@@ -177,17 +211,17 @@ impl Greeter {
         if CONSOLE.contains(&&*asked.database) {
             return Ok(LoggedIn::Console(user));
         }
-        if asked.asked == Asked::Replication {
-            let error = ErrorMessage::fatal(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                "replication connections are not served through this proxy",
-            );
-            return Err(Refusal::told(error.with_hint("Connect to the node itself.")));
-        }
         let world = self.world.load();
-        if world.database(&asked.database).is_none() {
+        let Some(database) = served_database(&world, &asked) else {
             let text = format!("database \"{}\" does not exist", asked.database);
             return Err(Refusal::told(ErrorMessage::fatal(SqlState::INVALID_CATALOG_NAME, text)));
+        };
+        if world.disabled.contains(&asked.database) {
+            let text = format!("database \"{}\" is disabled", asked.database);
+            let error = ErrorMessage::fatal(SqlState::CANNOT_CONNECT_NOW, text).with_hint(
+                "An administrator disabled it here; ENABLE in the console ends that. Try another host.",
+            );
+            return Err(Refusal::told(error));
         }
         if self.keys.len() >= world.session.max_clients as usize {
             let error =
@@ -196,8 +230,8 @@ impl Greeter {
                     .with_hint("Raise [session] max_clients.");
             return Err(Refusal::told(error));
         }
-        let StartupParameters { database, settings, .. } = asked;
-        Ok(LoggedIn::Session(Box::new(SessionLogin { user, secret, database, settings })))
+        let StartupParameters { purpose, settings, .. } = asked;
+        Ok(LoggedIn::Session(Box::new(SessionLogin { user, secret, database, purpose, settings })))
     }
 
     /// SCRAM-SHA-256. An unknown user goes through the same exchange and fails at its end in the same words.
@@ -240,15 +274,18 @@ impl Greeter {
     }
 
     /// All clients of one database and user go to one worker, so that their pools are not shared between threads.
-    async fn adopt(&self, stream: Stream, session: SessionLogin, policy: Policy) -> Greeted {
-        let SessionLogin { user, secret, database, settings } = session;
+    async fn adopt(&self, stream: Stream, session: SessionLogin, arrival: Arrival) -> Greeted {
+        let SessionLogin { user, secret, database, purpose, settings } = session;
         let mut hasher = DefaultHasher::new();
         (&database, user.user()).hash(&mut hasher);
         let at = usize::try_from(hasher.finish() % self.workers.len().max(1) as u64).unwrap_or(0);
         let Some(worker) = self.workers.get(at) else { return Greeted::Done };
         let id = self.next_id();
         let key = self.keys.issue(worker.id, id, |bytes| fill_random(bytes));
-        let client = NewClient { id, stream, user, database, settings, secret: Some(secret), policy, key };
+        let Arrival { policy, address, .. } = arrival;
+        let secret = Some(secret);
+        let client =
+            NewClient { id, stream, address, user, database, settings, secret, policy, purpose, key };
         if worker.tell(Command::Adopt(Box::new(client))).await.is_err() {
             self.keys.revoke(&key);
             return Greeted::Done;
@@ -266,7 +303,18 @@ struct SessionLogin {
     user: Authenticated,
     secret: Arc<Secret>,
     database: Box<str>,
+    purpose: Purpose,
     settings: Vec<crate::client::Setting>,
+}
+
+/// The database as it is configured; `None`: there is none of this name. Who asks for a cluster's WAL as a whole
+/// names any or none (`pg_basebackup`: `replication`), which says enough where there is one cluster.
+fn served_database(world: &World, asked: &StartupParameters) -> Option<Box<str>> {
+    if world.database(&asked.database).is_some() {
+        return Some(asked.database.clone());
+    }
+    let whole_cluster = asked.purpose == Purpose::PhysicalReplication && world.clusters.len() == 1;
+    world.databases.first().filter(|_| whole_cluster).map(|database| database.name.as_str().into())
 }
 
 /// Why a login came to nothing.
@@ -308,9 +356,9 @@ fn scram_refusal(user: &str, error: &scram::ScramError) -> Refusal {
     }
 }
 
-async fn refuse(mut stream: Stream, refusal: Refusal) {
+async fn refuse(mut stream: Stream, arrival: Arrival, refusal: Refusal) {
     let Refusal::Told(error) = refusal else { return };
-    tracing::info!(peer = ?stream.peer_addr(), code = %error.code, "login refused");
+    tracing::info!(peer = ?arrival.address, code = %error.code, "login refused");
     let mut out = Vec::new();
     error.write(&mut out);
     // whether the client still listens changes nothing about the refusal

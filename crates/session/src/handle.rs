@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 use topology::NodeId;
 
-use crate::cancel::CancelKey;
+use crate::{Purpose, cancel::CancelKey, clock::Clock, pin::Pins};
 
 /// Tells clients apart in logs and console, over all workers; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,9 +70,15 @@ pub(crate) struct Handle {
     pub(crate) request_at: Cell<Instant>,
     pub(crate) node: Cell<Option<NodeId>>,
     pub(crate) server_process: Cell<u32>,
-    pub(crate) pinned: Cell<Option<&'static str>>,
+    /// Why it keeps its server connection, and since when if there is a reason.
+    pub(crate) pinned: Cell<Pins>,
+    pub(crate) pinned_since: Cell<Instant>,
     pub(crate) statements: Cell<u32>,
     pub(crate) tls: bool,
+    pub(crate) clock: Clock,
+    /// Nothing is in its buffers; kept up while the worker is suspended.
+    pub(crate) rests: Cell<bool>,
+    pub(crate) purpose: Purpose,
     farewell: Cell<Option<Farewell>>,
     at_boundary: Cell<bool>,
     cancel: Cell<bool>,
@@ -85,6 +91,7 @@ impl Handle {
         key: CancelKey,
         address: Option<SocketAddr>,
         tls: bool,
+        purpose: Purpose,
         now: Instant,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -97,8 +104,12 @@ impl Handle {
             node: Cell::default(),
             server_process: Cell::default(),
             pinned: Cell::default(),
+            pinned_since: Cell::new(now),
             statements: Cell::default(),
             tls,
+            clock: Clock::default(),
+            rests: Cell::default(),
+            purpose,
             farewell: Cell::default(),
             at_boundary: Cell::default(),
             cancel: Cell::default(),

@@ -1,31 +1,45 @@
 //! One client, from the end of its login to its last byte: routing, forwarding, what it set, what it is told when a
 //! server is lost. Sessions live on worker threads and share nothing that is locked.
 
+mod again;
 mod answered;
+mod aside;
 mod cancel;
 mod client;
+mod clock;
+mod conditions;
+mod disabled;
 mod effects;
 mod exchange;
 mod forward;
 mod greet;
 mod handle;
+mod inquiry;
 mod io;
+mod listen;
 mod local;
 mod lost;
 mod names;
+mod noted;
 mod oversized;
 mod pin;
 mod pool_set;
 mod prepare;
 mod receive;
+mod refusal;
 mod refused;
+mod release;
 mod rename;
+mod replication;
+mod reworded;
 mod route;
 mod scan;
 mod serve;
 mod session;
 mod settings;
+mod sql_prepared;
 mod startup;
+mod statement_mode;
 mod stats;
 mod task;
 mod unconfirmed;
@@ -35,14 +49,15 @@ mod welcome;
 mod worker;
 mod world;
 
-pub use cancel::{CancelKey, CancelKeys};
-pub use client::{NewClient, Setting};
-pub use greet::{Greeted, Greeter, Lookup, Unavailable, Users};
+pub use cancel::{CancelKey, CancelKeys, Elsewhere};
+pub use client::{NewClient, Purpose, Setting};
+pub use disabled::Disabled;
+pub use greet::{Arrival, Greeted, Greeter, Lookup, Unavailable, Users, Via};
 pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;
 pub use settings::*;
 pub use worker::{
-    ClientReport, Command, PauseScope, PoolReport, ServerReport, StatsReport, WorkerHandle, WorkerId,
-    WorkerReport, spawn_worker,
+    ClientReport, Command, ListenerReport, PauseScope, PoolReport, ServerReport, ServerRole, StatementReport,
+    StatsReport, WorkerHandle, WorkerId, WorkerReport, spawn_worker,
 };
 pub use world::{ClusterHandle, FunctionSource, World};

@@ -225,7 +225,7 @@ fn ends(kind: Kind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pool::Interner;
+    use pool::{Interner, SessionStates};
     use wire::message::frontend;
 
     use super::*;
@@ -242,7 +242,8 @@ mod tests {
 
         fn statement(&self, parse: &Parse<'_>) -> Rc<Statement> {
             let classify = |text: &[u8]| sql::classify(text, &sql::NoFunctions);
-            self.interner.intern(parse.query, parse.parameter_types, 1, classify)
+            let empty = SessionStates::default().empty();
+            self.interner.intern(parse.query, parse.parameter_types, &empty, 1, classify)
         }
 
         fn names(&mut self) -> &mut Names {

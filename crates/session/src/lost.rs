@@ -17,9 +17,11 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Exchange, Rerun, Side},
     io::send,
     local::Responder,
+    pin::Pins,
     session::{ClientBody, End, Phase, Session},
     stats::count,
 };
@@ -44,7 +46,7 @@ pub(crate) enum Loss {
 }
 
 /// A request is run elsewhere at most so often before its client hears of the trouble.
-const RERUNS_MAX: u8 = 10;
+pub(crate) const RERUNS_MAX: u8 = 10;
 
 impl Session {
     /// Whether an error means "ask another node": on a replica whatever a hot standby refuses, on the primary that it
@@ -88,6 +90,8 @@ impl Session {
             self.names.take_back(one.step, &mut server.prepared);
         }
         self.count_names();
+        self.time(Timed::Nothing);
+        self.settle_channels();
         self.report_loss(&exchange, &loss);
         if self.told.is_none() && self.reruns < RERUNS_MAX && !matches!(loss, Loss::Replay(_)) {
             // only its settings were under way, which another server can take as well
@@ -104,6 +108,7 @@ impl Session {
                 names.iter().for_each(|name| drop(self.names.remove(name)));
                 self.put_back(&bytes);
                 self.body = ClientBody::Boundary; // the head of what was under way is among them
+                self.keep_pins(Pins::default()); // whatever it does, it does elsewhere
                 self.reruns += 1;
                 self.primary_only |= exchange.side == Side::Replica && matches!(loss, Loss::Refused(_));
                 count(&self.pools.stats.reads_rerun, 1);
@@ -125,21 +130,27 @@ impl Session {
         send(cx, &mut self.stream, &mut self.output, &exchange.held_back).map_err(End::ClientIo)?;
         let loss = match loss {
             // later there is more on a pinned connection than the settings
-            Loss::Replay(error) if self.pin.is_none() || exchange.units_done(&server.ledger) == 0 => {
+            Loss::Replay(error) if self.pins().is_empty() || exchange.units_done(&server.ledger) == 0 => {
                 return self.replay_failed(cx, server, &exchange, *error);
             }
-            Loss::Unsuited(error) if self.pin.is_some() => {
+            Loss::Unsuited(error) if !self.pins().is_empty() => {
                 return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
+            }
+            // everything is answered, and nothing is open that could fail
+            Loss::Unsuited(error)
+                if server.ledger.status() == TxStatus::Idle && !exchange.block.is_open() =>
+            {
+                self.fail_request(*error);
+                return Ok(());
             }
             loss => loss,
         };
-        if let Some(reason) = self.pin {
-            let text = format!(
-                "the server connection was lost, and with it the session's state ({})",
-                reason.as_str()
-            );
+        let pins = self.pins().lost(exchange.established);
+        if !pins.is_empty() {
+            let text = format!("the server connection was lost, and with it the session's state ({pins})");
             return Err(End::Refused(Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))));
         }
+        self.keep_pins(Pins::default());
         let (error, status) = verdict(&exchange, &server.ledger, &loss);
         self.tell_loss(cx, &mut server, error, status)
     }
@@ -247,7 +258,8 @@ impl Session {
     }
 }
 
-fn aborted() -> ErrorMessage {
+/// What every statement of a failed transaction is told.
+pub(crate) fn aborted() -> ErrorMessage {
     ErrorMessage::error(
         SqlState::IN_FAILED_SQL_TRANSACTION,
         "current transaction is aborted, commands ignored until end of transaction block",

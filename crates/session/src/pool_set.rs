@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use pool::{Interner, ParameterSets, Pool, SessionStates, Statement};
-use sql::{Class, Functions};
+use pool::{Interner, ParameterSets, Pool, SessionState, SessionStates, Statement};
+use sql::{Class, Functions, Kind};
 use tokio::time::Instant;
 
-use crate::{DatabaseSettings, refused::Refused, stats::Stats};
+use crate::{DatabaseSettings, listen::Hub, refused::Refused, stats::Stats};
 
 /// What is known of a database's functions, with a version that grows with each change.
 pub type FunctionsNow = (u64, Arc<dyn Functions + Send + Sync>);
@@ -39,6 +39,8 @@ pub(crate) struct PoolSet {
     statements: Interner,
     functions: RefCell<FunctionsNow>,
     refused: Refused,
+    /// What clients listen to; one for each of their encodings.
+    hubs: RefCell<Vec<Rc<Hub>>>,
     /// By node id.
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
 }
@@ -68,6 +70,7 @@ impl PoolSet {
             statements: Interner::new(STATEMENT_BYTES),
             functions: RefCell::new(functions),
             refused: Refused::default(),
+            hubs: RefCell::default(),
             pools: RefCell::default(),
         })
     }
@@ -82,9 +85,20 @@ impl PoolSet {
         self.refused.judge(class, text)
     }
 
-    pub(crate) fn intern(&self, text: &[u8], parameter_types: &[u8]) -> Rc<Statement> {
+    /// What executing a prepared statement of this kind by `text` is.
+    pub(crate) fn kind_of_execute(&self, prepared: Kind, text: &[u8]) -> Kind {
+        sql::kind_of_execute(prepared, text, &*self.functions.borrow().1)
+    }
+
+    /// The statement of a text and its types in a session of this state.
+    pub(crate) fn intern(
+        &self,
+        text: &[u8],
+        parameter_types: &[u8],
+        state: &Rc<SessionState>,
+    ) -> Rc<Statement> {
         let version = self.functions.borrow().0.wrapping_add(self.refused.version());
-        self.statements.intern(text, parameter_types, version, |text| self.classify(text))
+        self.statements.intern(text, parameter_types, state, version, |text| self.classify(text))
     }
 
     /// The next client that prepares the text of `statement` prepares it anew.
@@ -92,9 +106,19 @@ impl PoolSet {
         self.statements.forget(statement);
     }
 
+    /// What statements stand for may have changed: the next client that prepares any of them prepares it anew, as
+    /// without the proxy, instead of getting a plan whose result type is not that of its text any more.
+    pub(crate) fn forget_statements(&self) {
+        self.statements.forget_all();
+    }
+
     /// A standby refused to run `text`: texts of its shape go to the primary from now on.
     pub(crate) fn remember_refused(&self, text: &[u8]) {
         self.refused.remember(text);
+    }
+
+    pub(crate) fn for_each_statement(&self, visit: impl FnMut(&Rc<Statement>)) {
+        self.statements.for_each(visit);
     }
 
     pub(crate) fn statement_bytes(&self) -> usize {
@@ -105,6 +129,21 @@ impl PoolSet {
         if self.functions.borrow().0 != functions.0 {
             *self.functions.borrow_mut() = functions;
         }
+    }
+
+    /// The hub of clients of this encoding, made by `make` if it is not there yet.
+    pub(crate) fn hub(&self, encoding: &[u8], make: impl FnOnce() -> Rc<Hub>) -> Rc<Hub> {
+        let mut hubs = self.hubs.borrow_mut();
+        if let Some(hub) = hubs.iter().find(|hub| hub.encoding() == encoding) {
+            return Rc::clone(hub);
+        }
+        let hub = make();
+        hubs.push(Rc::clone(&hub));
+        hub
+    }
+
+    pub(crate) fn for_each_hub(&self, visit: impl FnMut(&Rc<Hub>)) {
+        self.hubs.borrow().iter().for_each(visit);
     }
 
     /// The pool on a node, made by `make` if it is not there yet.

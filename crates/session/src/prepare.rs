@@ -63,8 +63,9 @@ impl Session {
                     {
                         return None;
                     }
-                    let statement = self.pools.intern(parse.query, parse.parameter_types);
-                    if !statement.is_accepted(&self.wanted) {
+                    let statement = self.pools.intern(parse.query, parse.parameter_types, &self.wanted);
+                    let too_many = self.has_too_many_statements(parse.statement, &statement).is_some();
+                    if too_many || !statement.is_accepted() {
                         return None;
                     }
                     steps.push(Step::Name(parse.statement, statement));

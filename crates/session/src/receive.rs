@@ -1,6 +1,6 @@
 //! Server to client: whole runs of bytes pass as they came; a few short messages are looked at.
 
-use std::{rc::Rc, task::Context};
+use std::task::Context;
 
 use pool::{Body, Server};
 use protocol::{Local, Owner, Verdict};
@@ -8,16 +8,17 @@ use wire::{
     SqlState,
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
-        backend::{bare, command_complete, read_parameter_status, ready_for_query},
+        backend::{bare, command_complete, ready_for_query},
         error::{ErrorMessage, ErrorView, Severity},
     },
 };
 
 use crate::{
     answered::is_stale_plan,
-    exchange::{Entrance, Rerun},
+    exchange::{Again, Entrance, Rerun},
     io::{Splice, send},
     lost::Loss,
+    reworded::REWORDED_MAX,
     session::{End, Session},
     stats::count,
 };
@@ -40,6 +41,8 @@ fn bytes_needed(tag: u8, body_len: u32) -> u32 {
     const ERROR_HEAD: u32 = 256;
     /// Longer parameter values are not PostgreSQL's.
     const PARAMETER: u32 = 64 * 1024;
+    /// A process id, and a name with its NUL.
+    const CHANNEL: u32 = 4 + 64;
     /// The longest command tag that matters.
     const TAG: u32 = 32;
     match tag {
@@ -47,6 +50,7 @@ fn bytes_needed(tag: u8, body_len: u32) -> u32 {
         b'E' => body_len.min(ERROR_HEAD),
         b'S' => body_len.min(PARAMETER),
         b'C' => body_len.min(TAG),
+        b'A' => body_len.min(CHANNEL),
         _ => 0,
     }
 }
@@ -102,7 +106,7 @@ impl Session {
                 Peek::Partial { header, body } => (header, body, false),
                 Peek::Whole { header, body } => (header, body, true),
             };
-            if !whole && (body.len() as u64) < u64::from(bytes_needed(header.tag, header.body_len)) {
+            if !whole && (body.len() as u64) < u64::from(self.bytes_needed(header.tag, header.body_len)) {
                 break;
             }
             let end = at + HEADER_LEN + body.len();
@@ -172,6 +176,7 @@ impl Session {
                     bare(b'3', out);
                 }
                 Local::Deallocated => command_complete("DEALLOCATE", out),
+                Local::Prepared => self.prepared_by_name(server, out),
                 Local::Ready => {
                     ready_for_query(server.ledger.status(), out);
                     self.unit_answered(server, false);
@@ -205,17 +210,34 @@ impl Session {
         if self.exchange().entrance != Entrance::Open {
             return Ok(self.replay_message(server, tag, body, at, end, splice));
         }
+        if owner == Owner::Proxy && self.is_inquiring() {
+            self.inquiry_answer(tag, body);
+            return Ok(Fate::Swallow);
+        }
         match verdict {
-            Verdict::Ready(Owner::Client) => self.unit_answered(server, true),
+            Verdict::Ready(Owner::Client) if self.exchange().again == Again::AfterReady => {
+                self.exchange_mut().again = Again::Now;
+                return Ok(Fate::Swallow);
+            }
+            Verdict::Ready(Owner::Client) => {
+                self.unit_answered(server, true);
+                self.refuse_transaction(server.ledger.status())?;
+            }
+            Verdict::Error(Owner::Client) if self.prepares_again(server, &ErrorView::read(body)) => {
+                return Ok(Fate::Swallow);
+            }
+            Verdict::Error(Owner::Proxy) if self.exchange().ahead.is_awaited() => {
+                self.ahead_failed(server, body);
+                return Ok(Fate::Swallow);
+            }
+            Verdict::Ready(Owner::Proxy) => self.exchange_mut().ahead.is_over(),
             Verdict::Error(owner) => {
-                let own_words = self.error_in_own_words(body, owner);
+                let error = self.error_for_client(server, body, owner);
                 self.unit_error(server);
-                if let Some(error) = own_words {
-                    error.write(splice.replace(at, end));
-                    return Ok(Fate::Replaced);
-                }
-                // an error of what was sent ahead is the answer to the request that needed it
-                return Ok(Fate::Forward);
+                // that of what was sent ahead, too, is the answer to the request that needed it
+                let Some(error) = error else { return Ok(Fate::Forward) };
+                splice.replace(at, end).extend_from_slice(&error);
+                return Ok(Fate::Replaced);
             }
             Verdict::Reply(_) if tag == b'1' => self.confirm(),
             Verdict::Reply(Owner::Proxy) if tag == b'3' => self.confirm(),
@@ -229,13 +251,23 @@ impl Session {
             Verdict::Reply(Owner::Client) if matches!(tag, b'I' | b's') => {
                 self.exchange_mut().effects.completed_without_tag();
             }
-            Verdict::Reply(_) | Verdict::Ready(Owner::Proxy) | Verdict::Asynchronous => {}
+            Verdict::Reply(_) | Verdict::Asynchronous => {}
         }
         if owner == Owner::Client && is_first_of_an_answer(tag) {
             self.exchange_mut().unit_answering = tag != b'Z';
             self.give_up_rerun();
         }
         Ok(if owner == Owner::Client { Fate::Forward } else { Fate::Swallow })
+    }
+
+    fn bytes_needed(&self, tag: u8, body_len: u32) -> u32 {
+        // the proxy's own question has a short answer
+        let whole = match tag {
+            b'D' => self.is_inquiring(),
+            b'E' => self.may_reword() && body_len <= REWORDED_MAX,
+            _ => false,
+        };
+        if whole { body_len } else { bytes_needed(tag, body_len) }
     }
 
     /// Whether an error ends the connection, or sends the request elsewhere.
@@ -252,73 +284,10 @@ impl Session {
         }
         None
     }
-
-    fn asynchronous(&mut self, server: &mut Server, tag: u8, body: &[u8]) -> Fate {
-        let replaying = self.exchange().entrance != Entrance::Open;
-        match tag {
-            b'S' => {
-                let Ok((name, value)) = read_parameter_status(body) else {
-                    return Fate::Lost(Loss::Desynchronised);
-                };
-                if name == b"in_hot_standby" {
-                    server.in_hot_standby = Some(value == b"on");
-                    self.worker.report(&self.pools, self.exchange().node, topology::Report::RoleChanged);
-                    return Fate::Swallow;
-                }
-                server.parameters = self.pools.parameters.with(&server.parameters, name, value);
-                if replaying {
-                    return Fate::Swallow;
-                }
-                if let Some(told) = &mut self.told {
-                    *told = self.pools.parameters.with(told, name, value);
-                }
-                Fate::Forward
-            }
-            b'A' if self.pin.is_none() => Fate::Swallow,
-            b'N' if replaying => Fate::Swallow,
-            _ => Fate::Forward,
-        }
-    }
-
-    /// One message of the answer to what was sent to bring the client's settings about.
-    fn replay_message(
-        &mut self,
-        server: &mut Server,
-        tag: u8,
-        body: &[u8],
-        at: usize,
-        end: usize,
-        splice: &mut Splice<'_>,
-    ) -> Fate {
-        match tag {
-            b'E' => self.exchange_mut().replay_error = Some(Box::new(as_own(&ErrorView::read(body)))),
-            b'Z' => {
-                let (Entrance::Replaying { left } | Entrance::Ahead { left }) =
-                    &mut self.exchange_mut().entrance
-                else {
-                    return Fate::Swallow;
-                };
-                *left -= 1;
-                if *left == 0 {
-                    self.exchange_mut().entrance = Entrance::Open;
-                    if let Some(error) = self.exchange_mut().replay_error.take() {
-                        return Fate::Lost(Loss::Replay(error));
-                    }
-                    server.state = Rc::clone(&self.wanted);
-                    server.state.prove(&server.parameters);
-                    let out = splice.replace(at, end);
-                    self.tell_parameters(server, out);
-                    return Fate::Replaced;
-                }
-            }
-            _ => {}
-        }
-        Fate::Swallow
-    }
 }
 
 /// What becomes of a message.
-enum Fate {
+pub(crate) enum Fate {
     Forward,
     Swallow,
     /// Something else stands in its place already.
@@ -357,7 +326,7 @@ fn is_first_of_an_answer(tag: u8) -> bool {
 }
 
 /// A server's error in the proxy's own words and with its code: what came is not passed on byte for byte.
-fn as_own(view: &ErrorView<'_>) -> ErrorMessage {
+pub(crate) fn as_own(view: &ErrorView<'_>) -> ErrorMessage {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ErrorMessage {
         severity: if view.is_fatal() { Severity::Fatal } else { Severity::Error },

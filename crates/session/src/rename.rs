@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::{Server, Statement};
+use pool::{Evicted, Server, Statement};
 use protocol::{Local, Origin, Owed};
 use sql::Effect;
 use wire::{
@@ -15,6 +15,7 @@ use crate::{
     effects::Place,
     exchange::{Rerun, Unnamed},
     io::Splice,
+    refusal::REFUSED,
     scan::Scanned,
     session::{End, Session},
     stats::count,
@@ -50,13 +51,24 @@ impl Session {
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<bool, End> {
         let parse = Parse::read(message.body).map_err(|_| End::protocol("invalid Parse message"))?;
+        if sql::may_name_statements(parse.query)
+            && !self.parse_by_name(server, message.at, parse.query, splice)
+        {
+            return Ok(false);
+        }
         let statement = match scanned.pop_front() {
             Some(Scanned::Parse(statement)) => statement,
-            Some(Scanned::Query(_)) | None => self.pools.intern(parse.query, parse.parameter_types),
+            Some(Scanned::Query(_)) | None => {
+                self.pools.intern(parse.query, parse.parameter_types, &self.wanted)
+            }
         };
+        // as for a Bind; here nothing of the unit has been sent, as a rule, that would have to be answered
+        if statement.class().effect == Effect::Listen && !self.may_listen(statement.text()) {
+            return Ok(false);
+        }
         if parse.statement.is_empty() {
             count(&self.pools.stats.client_parses, 1);
-            server.prepared.set_unnamed(Some(statement.id()));
+            server.prepared.set_unnamed(self.is_unnamed_reusable(&statement).then(|| statement.id()));
             self.names.insert(b"", statement);
             self.owe_parse(server, Step::Unnamed, Origin::Client);
             return Ok(true);
@@ -73,21 +85,29 @@ impl Session {
             self.owe_parse(server, Step::Taken(parse.statement.into()), Origin::Client);
             return Ok(true);
         }
+        if let Some(error) = self.has_too_many_statements(parse.statement, &statement) {
+            self.note_refusal(error);
+            Target::Statement(REFUSED).write(b'D', splice.replace(message.at, message.end()));
+            server.ledger.owe(Owed::DescribeStatement, Origin::Client);
+            return Ok(true);
+        }
         self.names.insert(parse.statement, Rc::clone(&statement));
         self.count_names();
         if let Rerun::Possible { names, .. } = &mut self.exchange_mut().rerun {
             names.push(parse.statement.into());
         }
         let out = splice.replace(message.at, message.end());
-        if server.prepared.contains(&statement) {
+        let under = self.under(&statement);
+        if server.prepared.contains(&statement, under) {
             self.exchange_mut().note(Step::Named(parse.statement.into()));
             server.ledger.answer_locally(Local::ParseComplete);
         } else {
+            self.displace(server, &statement, out);
             let renamed = Parse { statement: statement.server_name(), ..parse };
             renamed.write(out);
-            server.prepared.insert(&statement);
+            server.prepared.insert(&statement, under);
             let name = Some(parse.statement.into());
-            self.owe_parse(server, Step::Parse { statement, name }, Origin::Client);
+            self.owe_parse(server, Step::Parse { statement, name, under }, Origin::Client);
             self.evict(server, out);
         }
         Ok(true)
@@ -95,42 +115,63 @@ impl Session {
 
     /// Whether the answer to an earlier unit decides what a name, or the statement under it, is. Nothing is assumed of
     /// it: the message waits.
-    fn must_wait_for(&self, name: &[u8], statement: Option<&Rc<Statement>>) -> bool {
+    pub(crate) fn must_wait_for(&self, name: &[u8], statement: Option<&Rc<Statement>>) -> bool {
         let exchange = self.exchange();
-        !name.is_empty()
-            && (exchange.is_name_undecided(name)
-                || statement.is_some_and(|statement| exchange.is_undecided(statement.id())))
+        if name.is_empty() {
+            return exchange.is_unnamed_undecided();
+        }
+        exchange.is_name_undecided(name)
+            || statement.is_some_and(|statement| exchange.is_undecided(statement.id()))
     }
 
-    fn owe_parse(&mut self, server: &mut Server, step: Step, origin: Origin) {
+    pub(crate) fn owe_parse(&mut self, server: &mut Server, step: Step, origin: Origin) {
         count(&self.pools.stats.server_parses, 1);
         server.ledger.owe(Owed::Parse, origin);
         self.exchange_mut().note(step);
     }
 
     /// Sends the statement ahead if the server does not have it.
-    fn ensure_prepared(&mut self, server: &mut Server, statement: &Rc<Statement>, out: &mut Vec<u8>) {
-        if server.prepared.contains(statement) {
+    pub(crate) fn ensure_prepared(
+        &mut self,
+        server: &mut Server,
+        statement: &Rc<Statement>,
+        out: &mut Vec<u8>,
+    ) {
+        let under = self.under(statement);
+        if server.prepared.contains(statement, under) {
             return;
         }
+        self.displace(server, statement, out);
         let parse = Parse {
             statement: statement.server_name(),
             query: statement.text(),
             parameter_types: statement.parameter_types(),
         };
         parse.write(out);
-        server.prepared.insert(statement);
-        self.owe_parse(server, Step::Parse { statement: Rc::clone(statement), name: None }, Origin::Proxy);
+        server.prepared.insert(statement, under);
+        let statement = Rc::clone(statement);
+        self.owe_parse(server, Step::Parse { statement, name: None, under }, Origin::Proxy);
         self.evict(server, out);
     }
 
-    fn evict(&mut self, server: &mut Server, out: &mut Vec<u8>) {
+    /// Closes what was prepared under the name of `statement` in other circumstances.
+    pub(crate) fn displace(&mut self, server: &mut Server, statement: &Statement, out: &mut Vec<u8>) {
+        if let Some(displaced) = server.prepared.displace(statement.id()) {
+            self.close_ahead(server, displaced, out);
+        }
+    }
+
+    pub(crate) fn evict(&mut self, server: &mut Server, out: &mut Vec<u8>) {
         let limit = self.pools.settings.borrow().pool.max_prepared_statements;
         while let Some(evicted) = server.prepared.evict(limit, |id| !self.exchange().is_undecided(id)) {
-            Target::Statement(evicted.server_name()).write(b'C', out);
-            server.ledger.owe(Owed::Close, Origin::Proxy);
-            self.exchange_mut().note(Step::Evicted(evicted));
+            self.close_ahead(server, evicted, out);
         }
+    }
+
+    fn close_ahead(&mut self, server: &mut Server, closed: Evicted, out: &mut Vec<u8>) {
+        Target::Statement(closed.server_name()).write(b'C', out);
+        server.ledger.owe(Owed::Close, Origin::Proxy);
+        self.exchange_mut().note(Step::Evicted(closed));
     }
 
     pub(crate) fn bind(
@@ -144,8 +185,17 @@ impl Session {
             if self.must_wait_for(names.statement, found.as_ref()) {
                 return false;
             }
+            // its LISTEN is sent once the shared connection listens
+            if let Some(statement) = &found
+                && statement.class().effect == Effect::Listen
+                && !self.may_listen(statement.text())
+            {
+                return false;
+            }
             self.note_portal(names.portal, found.as_deref());
-            if let Some(statement) = &found {
+            let refusal = found.as_ref().and_then(|statement| self.refusal(statement.class()));
+            let refused = refusal.map(|error| self.note_refusal(error)).is_some();
+            if let Some(statement) = found.as_ref().filter(|_| !refused) {
                 let place = Place::Execute(self.exchange().executes);
                 self.note_class(statement.class(), place, statement.text());
                 if !names.statement.is_empty() {
@@ -153,7 +203,12 @@ impl Session {
                 }
             }
             let after_names = message.at + HEADER_LEN + names.len;
-            match self.server_name(server, names.statement, found, message.at, splice) {
+            let name = if refused {
+                Named::Otherwise(Name::Refused)
+            } else {
+                self.server_name(server, names.statement, found, message.at, splice)
+            };
+            match name {
                 Named::AsItIs => {}
                 Named::Otherwise(name) => {
                     let body_len = message.header.body_len as usize - names.statement.len() + name.len();
@@ -193,8 +248,7 @@ impl Session {
     ) -> Named {
         match found {
             Some(statement) if name.is_empty() => {
-                if self.exchange().is_unnamed_undecided() || server.prepared.unnamed() != Some(statement.id())
-                {
+                if server.prepared.unnamed() != Some(statement.id()) {
                     let out = splice.replace(at, at);
                     Parse {
                         statement: b"",
@@ -202,13 +256,14 @@ impl Session {
                         parameter_types: statement.parameter_types(),
                     }
                     .write(out);
-                    server.prepared.set_unnamed(Some(statement.id()));
+                    let reusable = self.is_unnamed_reusable(&statement);
+                    server.prepared.set_unnamed(reusable.then(|| statement.id()));
                     self.owe_parse(server, Step::UnnamedAhead, Origin::Proxy);
                 }
                 Named::AsItIs
             }
             Some(statement) => {
-                if !server.prepared.contains(&statement) {
+                if !server.prepared.contains(&statement, self.under(&statement)) {
                     let out = splice.replace(at, at);
                     self.ensure_prepared(server, &statement, out);
                 }
@@ -280,6 +335,7 @@ enum Named {
 enum Name {
     Statement(Rc<Statement>),
     Nobody,
+    Refused,
 }
 
 impl std::ops::Deref for Name {
@@ -289,6 +345,7 @@ impl std::ops::Deref for Name {
         match self {
             Self::Statement(statement) => statement.server_name(),
             Self::Nobody => NO_STATEMENT,
+            Self::Refused => REFUSED,
         }
     }
 }

@@ -17,6 +17,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     exchange::{Entrance, Rerun, Side},
     handle::ClientState,
     io::send,
@@ -39,17 +40,22 @@ impl Session {
         input: &[u8],
         work: &mut Work,
     ) -> Result<usize, End> {
+        self.time(Timed::Idle);
         let skipped = self.answer_without_server(cx, input)?;
-        let rest = input.get(skipped..).unwrap_or_default();
+        let rest = self.for_one_checkout(input.get(skipped..).unwrap_or_default())?;
         if rest.is_empty() || self.body != ClientBody::Boundary {
             return Ok(skipped);
         }
-        let scanned = scan(rest, &self.names, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
+        let scanned =
+            scan(rest, &self.names, &self.wanted, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
         let group = match scanned {
             Scan::Units(group) => group,
             Scan::Incomplete if self.is_too_long(rest)? => LONG_UNIT,
             Scan::Incomplete => return Ok(skipped),
         };
+        if self.refuse_begin(&work.scanned) {
+            return Ok(skipped);
+        }
         self.handle.request_at.set(self.worker.now());
         match self.find_server(rest, group) {
             Some(server) => {
@@ -115,12 +121,12 @@ impl Session {
     /// A server connection for a group of units; `None`: the phase says what is waited for, or what failed.
     fn find_server(&mut self, input: &[u8], group: Group) -> Option<Box<Server>> {
         let wants = match self.pools_mode() {
-            pool::PoolMode::Transaction
+            pool::PoolMode::Transaction | pool::PoolMode::Statement
                 if group.replica && !self.primary_only && !self.wanted.breaks_lexing() =>
             {
                 Wants::Replica
             }
-            pool::PoolMode::Transaction => Wants::Primary,
+            pool::PoolMode::Transaction | pool::PoolMode::Statement => Wants::Primary,
             pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
             pool::PoolMode::Session => Wants::Primary,
         };
@@ -184,11 +190,12 @@ impl Session {
         let node = server.stamp().node;
         let side = if self.worker.is_primary(&self.pools, node) { Side::Primary } else { Side::Replica };
         let mut exchange = self.worker.take_exchange(node, side, now);
-        if group.replayable && self.pools_mode() == pool::PoolMode::Transaction {
+        if group.replayable && self.pools_mode() != pool::PoolMode::Session {
             let bytes = self.worker.spare();
             exchange.rerun = Rerun::Possible { bytes, names: Vec::new(), read_only: group.replica };
         }
         self.waiting = false;
+        self.time(Timed::Query);
         self.handle.state.set(ClientState::Active);
         self.handle.node.set(Some(node));
         self.handle.server_process.set(server.process_id());
@@ -203,11 +210,6 @@ impl Session {
             self.tell_parameters(&server, &mut news);
             send(cx, &mut self.stream, &mut self.output, &news).map_err(End::ClientIo)?;
         }
-        if self.pools_mode() == pool::PoolMode::Session && self.told.is_some() {
-            self.pin(PinReason::SessionPooling);
-        } else if self.wanted.breaks_lexing() && self.told.is_some() {
-            self.pin(PinReason::Statement(sql::PinCause::Settings));
-        }
         if matches!(exchange.entrance, Entrance::Replaying { .. })
             && send(cx, &mut server.stream, &mut server.output, &work.out).is_err()
         {
@@ -215,6 +217,11 @@ impl Session {
         }
         self.exchange = Some(exchange);
         self.phase = Phase::Linked(server);
+        if self.pools_mode() == pool::PoolMode::Session && self.told.is_some() {
+            self.pin(PinReason::SessionPooling);
+        } else if self.wanted.breaks_lexing() && self.told.is_some() {
+            self.pin(PinReason::Settings);
+        }
         Ok(())
     }
 
@@ -257,7 +264,7 @@ impl Session {
         Ok(consumed)
     }
 
-    fn pools_mode(&self) -> pool::PoolMode {
+    pub(crate) fn pools_mode(&self) -> pool::PoolMode {
         self.pools.settings.borrow().pool.mode
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::Statement;
+use pool::{SessionState, Statement};
 use protocol::{UnitEnd, unit_end};
 use sql::{Class, Kind};
 use wire::{
@@ -10,7 +10,7 @@ use wire::{
     message::frontend::{BindNames, Parse, query_text},
 };
 
-use crate::{names::Names, pool_set::PoolSet};
+use crate::{names::Names, pool_set::PoolSet, sql_prepared::class_by_name};
 
 /// What was found out about a message while scanning, so that forwarding need not do it again: one entry for each
 /// Query and Parse, in order.
@@ -42,30 +42,33 @@ pub(crate) enum Scan {
     Units(Group),
 }
 
-/// Looks at all whole units of `input`. Fills `scanned` for them.
+/// Looks at all whole units of `input`, of a session in this state. Fills `scanned` for them.
 ///
 /// # Errors
 /// [`FrameError`] for a head that is none.
 pub(crate) fn scan(
     input: &[u8],
     names: &Names,
+    state: &Rc<SessionState>,
     pools: &PoolSet,
     scanned: &mut VecDeque<Scanned>,
 ) -> Result<Scan, FrameError> {
     scanned.clear();
     let mut group = Group { replica: true, replayable: true, hinted: false };
     let mut units = 0_u32;
+    let mut last = None;
     let mut rest = input;
     while let Peek::Whole { header, body } = peek(rest, Direction::Frontend, MESSAGE_LIMIT)? {
         match header.tag {
             b'Q' => {
-                let class = query_text(body).map_or(UNKNOWN, |text| pools.classify(text));
+                let class = query_text(body)
+                    .map_or(UNKNOWN, |text| class_by_name(text, pools.classify(text), names, state, pools));
                 group.add(class, units == 0);
                 scanned.push_back(Scanned::Query(class));
             }
             b'P' => {
                 if let Ok(parse) = Parse::read(body) {
-                    let statement = pools.intern(parse.query, parse.parameter_types);
+                    let statement = pools.intern(parse.query, parse.parameter_types, state);
                     group.add(statement.class(), units == 0);
                     scanned.push_back(Scanned::Parse(statement));
                 }
@@ -80,12 +83,15 @@ pub(crate) fn scan(
         }
         if let Some(end) = unit_end(header.tag) {
             units += 1;
+            last = Some(end);
             if end == UnitEnd::Terminate {
                 break;
             }
         }
         rest = rest.get(header.total_len()..).unwrap_or_default();
     }
+    // It goes on, on the same server, with what is not known yet and may write: asyncpg prepares so, and then copies.
+    group.replica &= last != Some(UnitEnd::Flush);
     Ok(if units == 0 { Scan::Incomplete } else { Scan::Units(group) })
 }
 

@@ -6,14 +6,15 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use pool::{Body, Reset, Server};
+use pool::Server;
 use wire::{
     SqlState,
-    message::{backend::TxStatus, error::ErrorMessage},
+    message::error::{ErrorMessage, Severity},
 };
 
 use crate::{
-    exchange::{Entrance, Side},
+    clock::Timed,
+    exchange::{Again, Entrance, Side},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
     local::Progress,
@@ -46,7 +47,10 @@ impl Session {
         for _ in 0..TURNS_AT_ONCE {
             match self.turn(cx, &mut read, &mut work) {
                 Ok(Turn::Again) => {}
-                Ok(Turn::Wait) => return Poll::Pending,
+                Ok(Turn::Wait) => match self.obey_clock(cx) {
+                    Ok(()) => return Poll::Pending,
+                    Err(end) => return Poll::Ready(end),
+                },
                 Err(end) => return Poll::Ready(end),
             }
         }
@@ -57,6 +61,9 @@ impl Session {
     fn turn(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.obey(cx)?;
         let taken = drain(cx, &mut self.stream, &mut self.output).map_err(End::ClientIo)?;
+        if self.is_suspended() {
+            return Ok(Turn::Wait);
+        }
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle if self.told.is_none() => self.greet(cx),
             Phase::Idle if taken => self.turn_idle(cx, read, work),
@@ -86,7 +93,13 @@ impl Session {
         match &self.phase {
             // it is for the client's request, and must not end what brings the client's settings about
             Phase::Linked(_) if self.exchange().entrance != Entrance::Open => self.handle.defer_cancel(),
-            Phase::Linked(server) if !server.ledger.is_answered() => {
+            Phase::Linked(_) if self.exchange().awaits_channel.is_some() => {
+                let text = "canceling statement due to user request";
+                let error = ErrorMessage::error(SqlState::QUERY_CANCELED, text);
+                self.exchange_mut().unsuited = Some(Box::new(error));
+            }
+            // what the client could cancel is over when the proxy asks something of its own
+            Phase::Linked(server) if !server.ledger.is_answered() && !self.is_inquiring() => {
                 self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
             }
             Phase::Waiting(_) | Phase::Held => {
@@ -144,6 +157,12 @@ impl Session {
 
     fn turn_idle(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
         self.handle.state.set(ClientState::Idle);
+        if self.handle.clock.timed() != Timed::Idle {
+            self.time(Timed::Idle);
+        }
+        if self.tell_news(cx)? {
+            return Ok(Turn::Again);
+        }
         if !self.input.is_empty() {
             let consumed = self.take_input(cx, |me, cx, input| me.begin(cx, input, work))?;
             if consumed > 0 || !matches!(self.phase, Phase::Idle) {
@@ -177,7 +196,7 @@ impl Session {
         let Phase::Local(responder) = &mut self.phase else { return Ok(skipped) };
         let rest = input.get(skipped..).unwrap_or_default();
         work.out.clear();
-        let mut meaning = Dictionary { pools: &self.pools, names: &mut self.names };
+        let mut meaning = Dictionary { pools: &self.pools, state: &self.wanted, names: &mut self.names };
         let progress = responder.answer(rest, &mut meaning, &mut work.out).map_err(End::bad_frame)?;
         self.count_names();
         send(cx, &mut self.stream, &mut self.output, &work.out).map_err(End::ClientIo)?;
@@ -236,6 +255,16 @@ impl Session {
         if self.may_release(&server) {
             return self.release(cx, server);
         }
+        if self.should_inquire(&server) {
+            self.inquire(cx, &mut server);
+            self.phase = Phase::Linked(server);
+            return Ok(Turn::Again);
+        }
+        if taken && self.may_tell_news(&server) {
+            self.phase = Phase::Linked(server);
+            self.tell_news(cx)?;
+            return Ok(Turn::Again);
+        }
         // the proxy's own answers come without a server that would slow down for a client that does not read
         if !self.may_forward(&server) || self.output.len() > OUTPUT_MAX {
             self.phase = Phase::Linked(server);
@@ -252,6 +281,7 @@ impl Session {
         work: &mut Work,
     ) -> Result<Turn, End> {
         match self.receive(cx, &mut server, chunk, &mut work.out) {
+            Ok(Received::All) if self.exchange().again == Again::Now => self.run_again(cx, server),
             Ok(Received::All) if self.may_release(&server) => self.release(cx, server),
             Ok(Received::All) => {
                 self.phase = Phase::Linked(server);
@@ -293,15 +323,38 @@ impl Session {
             }
             other => other,
         };
-        let unsuited = self.exchange_mut().unsuited.take().filter(|_| server.ledger.is_settled());
+        let unsuited = self.exchange_mut().unsuited.take();
+        let unsuited = unsuited.filter(|_| server.ledger.is_settled() || self.is_stuck(&server));
         if let (Some(error), Ok(())) = (unsuited, &outcome) {
-            self.lost(cx, server, Loss::Unsuited(error))?;
-            return Ok(Turn::Again);
+            return self.refuse_unit(cx, server, error);
         }
         self.phase = Phase::Linked(server);
         outcome?;
         self.answer_settled(cx, work)?;
         Ok(if progress { Turn::Again } else { Turn::Wait })
+    }
+
+    /// The next unit of the client's must not be sent to its server; the client is told why.
+    fn refuse_unit(
+        &mut self,
+        cx: &mut Context<'_>,
+        server: Box<Server>,
+        error: Box<ErrorMessage>,
+    ) -> Result<Turn, End> {
+        if self.is_stuck(&server) {
+            // what was sent is not answered before a Sync that cannot be sent
+            self.phase = Phase::Linked(server);
+            return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
+        }
+        self.exchange_mut().awaits_channel = None;
+        if self.may_release(&server) {
+            self.settle_channels();
+            self.release(cx, server)?;
+            self.fail_request(*error);
+        } else {
+            self.lost(cx, server, Loss::Unsuited(error))?;
+        }
+        Ok(Turn::Again)
     }
 
     /// Gives the proxy's own answers whose turn has come without the server saying anything.
@@ -328,73 +381,5 @@ impl Session {
         let settled = server.ledger.is_answered();
         self.exchange().may_be_cut(server.ledger.status(), settled)
             || now.duration_since(since) >= self.worker.settings().session.drain_timeout
-    }
-
-    fn may_release(&self, server: &Server) -> bool {
-        server.ledger.is_answered()
-            && server.ledger.status() == TxStatus::Idle
-            && self.pin.is_none()
-            && self.body == ClientBody::Boundary
-            && !self.exchange().unit_open
-            && self.exchange().entrance == Entrance::Open
-            && server.body == Body::Boundary
-            && server.input.is_empty()
-            && server.output.is_empty()
-            && server.cancels().get() == 0
-    }
-
-    /// Gives the server connection back.
-    fn release(&mut self, cx: &mut Context<'_>, server: Box<Server>) -> Result<Turn, End> {
-        let node = self.exchange().node;
-        if self.told.is_none()
-            && let Err(end) = self.welcome(cx, &server)
-        {
-            self.phase = Phase::Linked(server);
-            return Err(end);
-        }
-        self.give_up_rerun();
-        if let Some(exchange) = self.exchange.take() {
-            self.worker.keep_exchange(exchange);
-        }
-        self.request_over();
-        let pool = self.worker.pool(&self.pools, node);
-        match server.prove_clean() {
-            Ok(clean) => pool.give_back(clean),
-            Err(server) => pool.reset_and_give_back(server, Reset::Transaction),
-        }
-        Ok(Turn::Again)
-    }
-
-    /// The present request is over, one way or another.
-    pub(crate) fn request_over(&mut self) {
-        self.primary_only = false;
-        self.reruns = 0;
-        self.told_to_wait = false;
-        self.waiting = false;
-        self.handle.state.set(ClientState::Idle);
-        self.handle.node.set(None);
-        self.handle.server_process.set(0);
-    }
-
-    /// What becomes of the server when the client has gone: the next client gets a clean one or none.
-    pub(crate) fn leave(&mut self) {
-        self.leave_queue();
-        let Phase::Linked(server) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        let Some(exchange) = self.exchange.take() else { return };
-        let pool = self.worker.pool(&self.pools, exchange.node);
-        let mid_message =
-            self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;
-        // what a Flush asked for is answered and yet not committed, nor does the last status tell of it
-        let unfinished = mid_message
-            || exchange.unit_open
-            || !server.ledger.is_answered()
-            || exchange.entrance != Entrance::Open;
-        if unfinished {
-            // it would be kept busy for a client that has gone: end what it does, and the connection
-            self.worker.cancel_and_close(&self.pools, exchange.node, server);
-            return;
-        }
-        let reset = if self.pin.is_some() { Reset::Session } else { Reset::Transaction };
-        pool.reset_and_give_back(server, reset);
     }
 }

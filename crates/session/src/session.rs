@@ -14,9 +14,9 @@ use wire::{
 use crate::{
     exchange::{Exchange, Rerun},
     handle::{Farewell, Handle},
+    listen::Subscriber,
     local::Responder,
     names::Names,
-    pin::PinReason,
     pool_set::PoolSet,
     scan::Scanned,
     worker::Worker,
@@ -122,7 +122,8 @@ pub(crate) struct Session {
     /// What the client was told by ParameterStatus; `None` until it was welcomed.
     pub(crate) told: Option<Rc<ParameterSet>>,
     pub(crate) written: Option<Written>,
-    pub(crate) pin: Option<PinReason>,
+    /// The channels that it listens to over the shared connection, if any.
+    pub(crate) listening: Option<Rc<Subscriber>>,
     pub(crate) policy: Policy,
     /// The present request must go to the primary: a standby refused it.
     pub(crate) primary_only: bool,
@@ -157,23 +158,6 @@ impl Session {
     /// Most bytes of input to keep.
     pub(crate) fn input_limit(&self) -> usize {
         self.worker.settings().session.input_limit as usize
-    }
-
-    /// Keeps the server connection until the reason is gone.
-    pub(crate) fn pin(&mut self, reason: PinReason) {
-        if self.pin.is_none() {
-            tracing::debug!(client = %self.handle.id, reason = reason.as_str(), "pinned");
-            self.pin = Some(reason);
-            self.handle.pinned.set(Some(reason.as_str()));
-        }
-    }
-
-    /// Lets the server connection go at the next end of a transaction, unless the pool is in session mode.
-    pub(crate) fn unpin(&mut self) {
-        if self.pin != Some(PinReason::SessionPooling) {
-            self.pin = None;
-            self.handle.pinned.set(None);
-        }
     }
 
     /// The answer to the present request has begun, or the request cannot be kept: it is not run again.

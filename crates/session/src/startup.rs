@@ -5,23 +5,14 @@ use wire::{
     message::{error::ErrorMessage, startup},
 };
 
-use crate::client::Setting;
-
-/// What kind of session is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// For SQL.
-    Session,
-    /// For walsender commands.
-    Replication,
-}
+use crate::client::{Purpose, Setting};
 
 /// The parameters of a startup packet, sorted by what they are for.
 #[derive(Debug)]
 pub(crate) struct StartupParameters {
     pub(crate) user: Box<str>,
     pub(crate) database: Box<str>,
-    pub(crate) asked: Asked,
+    pub(crate) purpose: Purpose,
     /// Settings for the session, those from `options` first, as PostgreSQL applies them.
     pub(crate) settings: Vec<Setting>,
     /// Protocol options (`_pq_.…`), none of which is known here.
@@ -40,7 +31,7 @@ impl StartupParameters {
         let violation = |text: &'static str| ErrorMessage::fatal(SqlState::PROTOCOL_VIOLATION, text);
         let mut user = None;
         let mut database = None;
-        let mut asked = Asked::Session;
+        let mut purpose = Purpose::Session;
         let mut from_options = Vec::new();
         let mut settings = Vec::new();
         let mut unknown_options = Vec::new();
@@ -49,10 +40,7 @@ impl StartupParameters {
             match name {
                 b"user" => user = Some(role_name(value)?),
                 b"database" => database = Some(role_name(value)?),
-                b"replication" if !matches!(value, b"false" | b"off" | b"no" | b"0") => {
-                    asked = Asked::Replication
-                }
-                b"replication" => {}
+                b"replication" => purpose = replication(value)?,
                 b"options" => from_options = parse_options(value)?,
                 _ if name.starts_with(b"_pq_.") => unknown_options.push(name.into()),
                 _ => settings.push((name.to_ascii_lowercase().into(), value.into())),
@@ -66,7 +54,26 @@ impl StartupParameters {
         })?;
         let database = database.filter(|database| !database.is_empty()).unwrap_or_else(|| user.clone());
         from_options.append(&mut settings);
-        Ok(Self { user, database, asked, settings: from_options, unknown_options })
+        Ok(Self { user, database, purpose, settings: from_options, unknown_options })
+    }
+}
+
+/// The parameter `replication`: a Boolean as in any setting, or the word `database`.
+fn replication(value: &[u8]) -> Result<Purpose, ErrorMessage> {
+    let value = value.to_ascii_lowercase();
+    // any beginning of a word that is not the beginning of another
+    let is = |word: &[u8], least: usize| value.len() >= least && word.starts_with(&value);
+    if value == b"database" {
+        Ok(Purpose::LogicalReplication)
+    } else if is(b"true", 1) || is(b"yes", 1) || is(b"on", 2) || value == b"1" {
+        Ok(Purpose::PhysicalReplication)
+    } else if is(b"false", 1) || is(b"no", 1) || is(b"off", 2) || value == b"0" {
+        Ok(Purpose::Session)
+    } else {
+        let text =
+            format!("invalid value for parameter \"replication\": \"{}\"", String::from_utf8_lossy(&value));
+        let error = ErrorMessage::fatal(SqlState::INVALID_PARAMETER_VALUE, text);
+        Err(error.with_hint("Valid values are: \"false\", 0, \"true\", 1, \"database\"."))
     }
 }
 
@@ -170,6 +177,22 @@ mod tests {
         assert_eq!(names, ["search_path=a b", "work_mem=1MB", "x.y=z", "datestyle=ISO"]);
         assert!(read(&[("user", "a"), ("options", "-d 5")]).is_err());
         assert!(read(&[("user", "a"), ("options", "-c")]).is_err());
+    }
+
+    #[test]
+    fn replication_is_a_boolean_or_a_database() {
+        let asked =
+            |value| read(&[("user", "a"), ("replication", value)]).map(|parameters| parameters.purpose);
+        for value in ["true", "on", "yes", "1", "t", "TRUE", "Ye"] {
+            assert_eq!(asked(value), Ok(Purpose::PhysicalReplication), "{value}");
+        }
+        for value in ["false", "off", "no", "0", "f", "N", "of"] {
+            assert_eq!(asked(value), Ok(Purpose::Session), "{value}");
+        }
+        assert_eq!(asked("database"), Ok(Purpose::LogicalReplication));
+        for value in ["", "o", "2", "data", "truee"] {
+            assert_eq!(asked(value).unwrap_err().code.as_str(), "22023", "{value}");
+        }
     }
 
     #[test]

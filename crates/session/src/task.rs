@@ -4,18 +4,22 @@ use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use pool::{Replay, Waiter};
-use tokio::time::Instant;
+use tokio::{
+    io::AsyncWrite,
+    time::{Instant, Sleep, sleep},
+};
 use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
     NewClient,
     handle::{Farewell, Handle},
-    io::send,
+    io::{drain, poll_read, send},
     names::Names,
     session::{ClientBody, End, Phase, Session},
     stats::count,
@@ -24,15 +28,22 @@ use crate::{
 
 /// Serves one client until it has gone. Dropped in any state, it leaves nothing behind: that is also what contains
 /// a panic.
-pub(crate) struct SessionTask(Session);
+pub(crate) struct SessionTask {
+    session: Session,
+    /// Its client was told to go: until when it may take that in.
+    leaving: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a client that was told to go may take to hear it and to hang up.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 impl SessionTask {
     /// Takes a client in.
     pub(crate) fn spawn(worker: &Rc<Worker>, client: NewClient) {
-        let NewClient { id, mut stream, user, database, settings, secret, policy, key } = client;
+        let NewClient { id, mut stream, address, user, database, settings, secret, policy, purpose, key } =
+            client;
         let now = Instant::now();
-        let (address, tls) = (stream.peer_addr(), stream.is_tls());
-        let handle = Handle::new(id, key, address, tls, now);
+        let handle = Handle::new(id, key, address, stream.is_tls(), purpose, now);
         let pools = worker.pool_set(&database, user.user());
         let rebound = stream.rebind();
         let (Some(pools), Ok(())) = (pools, rebound) else {
@@ -62,7 +73,7 @@ impl SessionTask {
             startup,
             told: None,
             written: None,
-            pin: None,
+            listening: None,
             policy,
             primary_only: false,
             reruns: 0,
@@ -70,8 +81,8 @@ impl SessionTask {
             told_to_wait: false,
             pools,
         };
-        tracing::debug!(client = %id, database = %session.pools.database, user = %session.pools.user, "logged in");
-        tokio::task::spawn_local(Self(session));
+        tracing::debug!(client = %id, peer = ?address, database = %session.pools.database, user = %session.pools.user, "logged in");
+        tokio::task::spawn_local(Self { session, leaving: None });
     }
 }
 
@@ -79,39 +90,57 @@ impl Future for SessionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.0.poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(end) => {
-                self.0.say_goodbye(cx, end);
-                Poll::Ready(())
+        let Self { session, leaving } = &mut *self;
+        let deadline = match leaving {
+            Some(deadline) => deadline,
+            None => {
+                let end = ready!(session.poll(cx));
+                let Spoken::LastWords = session.say_goodbye(cx, end) else { return Poll::Ready(()) };
+                session.leave();
+                leaving.insert(Box::pin(sleep(GOODBYE_MAX)))
             }
+        };
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
         }
+        session.poll_goodbye(cx)
     }
+}
+
+/// What a client hears at the end of its session.
+enum Spoken {
+    /// It has gone already, or is in the middle of a message.
+    Nothing,
+    /// Why it has to go; not all of it may be on its way yet.
+    LastWords,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.leave();
+        if let Some(listening) = self.listening.take() {
+            listening.leave();
+        }
         self.worker.unregister(&self.handle);
     }
 }
 
 impl Session {
-    /// Last words, as far as the client takes them at once.
-    fn say_goodbye(&mut self, cx: &mut Context<'_>, end: End) {
+    /// Tells the client why it has to go.
+    fn say_goodbye(&mut self, cx: &mut Context<'_>, end: End) -> Spoken {
         let id = self.handle.id;
         let error = match end {
             End::ClientLeft => {
                 tracing::debug!(client = %id, "left");
-                return;
+                return Spoken::Nothing;
             }
             End::ClientIo(error) => {
                 tracing::debug!(client = %id, %error, "connection lost");
-                return;
+                return Spoken::Nothing;
             }
             End::CutOff => {
                 tracing::warn!(client = %id, "closed: its server was lost in the middle of a message to it");
-                return;
+                return Spoken::Nothing;
             }
             End::Farewell(Farewell::Shutdown) => ErrorMessage::fatal(
                 SqlState::ADMIN_SHUTDOWN,
@@ -128,7 +157,36 @@ impl Session {
         };
         let mut out = Vec::new();
         error.write(&mut out);
-        // the session ends whether or not the client still listens
-        let _ = send(cx, &mut self.stream, &mut self.output, &out);
+        match send(cx, &mut self.stream, &mut self.output, &out) {
+            Ok(()) => Spoken::LastWords,
+            Err(_) => Spoken::Nothing, // it does not listen any more
+        }
+    }
+
+    /// Waits until the client has taken the last words, and then until it hangs up. A socket that has only just
+    /// come to this worker takes nothing in its first turn; and closing one that holds unread input resets it, which
+    /// can cost the client what it has not read yet.
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        /// Reads before the others on the worker get their turn.
+        const READS_AT_ONCE: u32 = 16;
+        match drain(cx, &mut self.stream, &mut self.output) {
+            Ok(true) => {}
+            Ok(false) => return Poll::Pending,
+            Err(_) => return Poll::Ready(()), // it does not listen any more
+        }
+        // For everybody else the session is over; a proxy that shuts down does not wait for it.
+        self.worker.unregister(&self.handle);
+        if ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut ignored = [0; 1024];
+        for _ in 0..READS_AT_ONCE {
+            match ready!(poll_read(cx, &mut self.stream, &mut ignored)) {
+                Ok(n) if n > 0 => {}
+                Ok(_) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

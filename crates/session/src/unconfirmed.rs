@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use pool::{Evicted, Prepared, Server, Statement, StatementId};
+use pool::{Evicted, Prepared, Server, Statement, StatementId, Under};
 
 use crate::{exchange::Exchange, names::Names, session::Session};
 
@@ -23,7 +23,7 @@ pub(crate) enum Step {
     /// The unnamed statement was sent ahead, or closed ahead.
     UnnamedAhead,
     /// A statement was sent under its server name; by the client if there is a `name`, else ahead.
-    Parse { statement: Rc<Statement>, name: Option<Box<[u8]>> },
+    Parse { statement: Rc<Statement>, name: Option<Box<[u8]>>, under: Under },
     /// The client gave a name to a statement that the server has.
     Named(Box<[u8]>),
     /// The client gave a name that stands for another statement already: the server will say so of its own name.
@@ -110,10 +110,10 @@ impl Session {
 
     /// The oldest step is confirmed.
     pub(crate) fn confirm(&mut self) {
-        if let Some(Unconfirmed { step: Step::Parse { statement, .. }, .. }) =
+        if let Some(Unconfirmed { step: Step::Parse { statement, under: Under::Own, .. }, .. }) =
             self.exchange_mut().unconfirmed.pop_front()
         {
-            statement.accept(&self.wanted);
+            statement.accept();
         }
     }
 
@@ -153,7 +153,7 @@ impl Names {
     pub(crate) fn take_back(&mut self, step: Step, prepared: &mut Prepared) {
         match step {
             Step::Unnamed => drop(self.remove(b"")),
-            Step::Parse { statement, name } => {
+            Step::Parse { statement, name, .. } => {
                 prepared.remove(statement.id());
                 name.map(|name| self.remove(&name));
             }
@@ -172,12 +172,13 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use pool::Interner;
+    use pool::{Interner, SessionStates};
 
     use super::*;
 
     fn statement(interner: &Interner, text: &str) -> Rc<Statement> {
-        interner.intern(text.as_bytes(), &[0, 0], 1, |text| sql::classify(text, &sql::NoFunctions))
+        let empty = SessionStates::default().empty();
+        interner.intern(text.as_bytes(), &[0, 0], &empty, 1, |text| sql::classify(text, &sql::NoFunctions))
     }
 
     /// A statement that was closed to make room and sent again in the same unit is there if all of it was skipped.
@@ -187,20 +188,24 @@ mod tests {
         let (a, b) = (statement(&interner, "a"), statement(&interner, "b"));
         let (mut names, mut prepared) = (Names::default(), Prepared::default());
         names.insert(b"a", Rc::clone(&a));
-        prepared.insert(&a);
+        prepared.insert(&a, Under::Own);
         let mut steps = Vec::new();
         names.insert(b"b", Rc::clone(&b));
-        prepared.insert(&b);
-        steps.push(Step::Parse { statement: Rc::clone(&b), name: Some(b"b".as_slice().into()) });
+        prepared.insert(&b, Under::Own);
+        steps.push(Step::Parse {
+            statement: Rc::clone(&b),
+            name: Some(b"b".as_slice().into()),
+            under: Under::Own,
+        });
         steps.push(Step::Evicted(prepared.evict(1, |id| id == a.id()).unwrap()));
-        prepared.insert(&a);
-        steps.push(Step::Parse { statement: Rc::clone(&a), name: None });
+        prepared.insert(&a, Under::Own);
+        steps.push(Step::Parse { statement: Rc::clone(&a), name: None, under: Under::Own });
         let dropped = (names.take_named(), std::mem::take(&mut prepared));
         steps.push(Step::Forgotten(Box::new(dropped)));
         names.insert(b"a", Rc::clone(&b));
         steps.push(Step::Named(b"a".as_slice().into()));
         steps.into_iter().rev().for_each(|step| names.take_back(step, &mut prepared));
-        assert!(prepared.contains(&a) && !prepared.contains(&b));
+        assert!(prepared.contains(&a, Under::Own) && !prepared.contains(&b, Under::Own));
         assert!(names.find(b"a").is_some_and(|found| Rc::ptr_eq(found, &a)));
         assert_eq!(names.len(), 1);
     }

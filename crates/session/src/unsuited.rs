@@ -11,7 +11,11 @@ use wire::{
     },
 };
 
-use crate::{exchange::Side, session::Session};
+use crate::{
+    exchange::Side,
+    session::Session,
+    sql_prepared::{class_by_name, executed},
+};
 
 impl Session {
     /// Why the unit that `rest` begins with must not follow in the open transaction or pinned session. `None`: nothing
@@ -24,11 +28,11 @@ impl Session {
         let exchange = self.exchange();
         let in_block = exchange.block.is_open();
         match (exchange.side, self.policy) {
-            (Side::Replica, _) if in_block && self.pin.is_none() => self.find(rest, |class, text| {
+            (Side::Replica, _) if in_block && self.pins().is_empty() => self.find(rest, |class, text| {
                 let locks = class.kind == Kind::Write && mentions(text, b"advisory");
-                (locks || matches!(class.effect, Effect::Pin(_))).then(needs_primary)
+                (locks || matches!(class.effect, Effect::Pin(_) | Effect::Listen)).then(needs_primary)
             }),
-            (Side::Primary, Policy::ReadOnly) if in_block || self.pin.is_some() => {
+            (Side::Primary, Policy::ReadOnly) if in_block || !self.pins().is_empty() => {
                 self.find(rest, |class, text| {
                     let reopens = match class.kind {
                         Kind::Begin { replica } => !replica,
@@ -59,7 +63,12 @@ impl Session {
                 }
                 _ => None,
             };
-            let found = text.and_then(|text| judge(self.pools.classify(text), text));
+            let executed = text.filter(|_| header.tag == b'Q').and_then(|text| executed(text, &self.names));
+            let found = text.and_then(|text| {
+                let class = self.pools.classify(text);
+                judge(class_by_name(text, class, &self.names, &self.wanted, &self.pools), text)
+            });
+            let found = found.or_else(|| executed.and_then(|found| judge(found.class(), found.text())));
             if found.is_some() || protocol::unit_end(header.tag).is_some() {
                 return found;
             }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use pool::{Delivery, DialFailure, Server};
+use pool::{Delivery, DialFailure, Scope, Server, Usage};
 use topology::NodeId;
 use wire::{
     SqlState,
@@ -10,6 +10,7 @@ use wire::{
 };
 
 use crate::{
+    clock::Timed,
     handle::ClientState,
     io::{poll_read, send},
     route::LONG_UNIT,
@@ -21,6 +22,7 @@ use crate::{
 
 impl Session {
     pub(crate) fn begin_wait(&mut self) {
+        self.time(Timed::Nothing);
         if !self.waiting {
             self.waiting = true;
             self.waiter.begin(self.worker.now());
@@ -82,8 +84,11 @@ impl Session {
                 self.dial_failed(&failure, node)
             }
             Some(Delivery::TimedOut) => {
-                self.phase = Phase::Idle;
-                let error = self.timed_out();
+                let obstacle = match std::mem::replace(&mut self.phase, Phase::Idle) {
+                    Phase::Waiting(pool) => pool.obstacle(),
+                    _ => None,
+                };
+                let error = self.timed_out(obstacle.as_ref());
                 self.fail_or_refuse(error)
             }
             None => self.keep_waiting(cx, read),
@@ -104,7 +109,8 @@ impl Session {
             return Ok(Turn::Again);
         }
         let input = std::mem::take(&mut self.input);
-        let scanned = scan(&input, &self.names, &self.pools, &mut work.scanned).map_err(End::bad_frame)?;
+        let scanned = scan(&input, &self.names, &self.wanted, &self.pools, &mut work.scanned)
+            .map_err(End::bad_frame)?;
         let group = match scanned {
             Scan::Units(group) => group,
             Scan::Incomplete => LONG_UNIT,
@@ -170,15 +176,36 @@ impl Session {
         Ok(Turn::Again)
     }
 
-    fn timed_out(&self) -> ErrorMessage {
+    fn timed_out(&self, obstacle: Option<&Usage>) -> ErrorMessage {
         let settings = self.pools.settings.borrow().pool.clone();
-        ErrorMessage::error(SqlState::TOO_MANY_CONNECTIONS, "no server connection became free in time")
+        let error =
+            ErrorMessage::error(SqlState::TOO_MANY_CONNECTIONS, "no server connection became free in time");
+        let waited = settings.wait_timeout;
+        if let Some(usage) = obstacle {
+            return error.with_detail(format!("Waited {waited:?}. {}", all_taken(usage))).with_hint(
+                "Raise max_server_connections, or find out what keeps the connections busy: SHOW LIMITS, SHOW SERVERS.",
+            );
+        }
+        error
             .with_detail(format!(
-                "Waited {:?} for one of the {} connections of database \"{}\" and user \"{}\".",
-                settings.wait_timeout, settings.size, self.pools.database, self.pools.user
+                "Waited {waited:?} for one of the {} connections of database \"{}\" and user \"{}\".",
+                settings.size, self.pools.database, self.pools.user
             ))
             .with_hint("Raise [pool] size or wait_timeout, or find out what keeps the connections busy: SHOW SERVERS.")
     }
+}
+
+/// A bound that is wider than a pool and leaves no room, for an error's DETAIL.
+pub(crate) fn all_taken(usage: &Usage) -> String {
+    let whose = match &usage.scope {
+        Scope::Total => "in total".to_owned(),
+        Scope::Node(..) => "to this node".to_owned(),
+        Scope::Logins(..) => "being made to this node".to_owned(),
+        Scope::Database(name) => format!("of database \"{name}\""),
+        Scope::User(name) => format!("of user \"{name}\""),
+        Scope::DatabaseUser(database, user) => format!("of user \"{user}\" in database \"{database}\""),
+    };
+    format!("All {} server connections {whose} that there may be are in use.", usage.cap)
 }
 
 pub(crate) fn queue_full(waiting: usize) -> ErrorMessage {

@@ -2,15 +2,19 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use conn::{ServerTlsConfig, Target};
+use pool::{Bounds, Caps, Quota};
 use tokio::sync::{mpsc, watch};
 use topology::{NodeId, Report, Snapshot};
 
-use crate::{DatabaseSettings, FunctionsNow, Settings};
+use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings, UserSettings, pool_set::PoolSet};
 
 /// Where what is known about a database's functions comes from.
 pub trait FunctionSource: fmt::Debug + Send + Sync {
     /// What is known of the functions of `database`, as the servers call it, by now. Never waits.
     fn functions(&self, database: &str) -> FunctionsNow;
+
+    /// Some of them were made, changed or dropped: what is known is to be made up to date soon. Never waits.
+    fn refresh(&self, _database: &str) {}
 }
 
 /// A cluster as sessions see it.
@@ -28,6 +32,10 @@ pub struct ClusterHandle {
     pub tls: Arc<ServerTlsConfig>,
     /// What is known about functions.
     pub functions: Arc<dyn FunctionSource>,
+    /// Most server connections to each node; `None`, the default: as many as pools allow.
+    pub max_server_connections: Option<u32>,
+    /// Most server connections to each node that are being made at a time (default 16).
+    pub max_logins: u32,
 }
 
 impl ClusterHandle {
@@ -49,6 +57,14 @@ pub struct World {
     pub databases: Vec<DatabaseSettings>,
     /// The clusters that databases live in.
     pub clusters: Vec<ClusterHandle>,
+    /// Roles by name; the first that fits wins.
+    pub users: Vec<UserSettings>,
+    /// Most server connections in total; `None`, the default: as many as pools allow.
+    pub max_server_connections: Option<u32>,
+    /// Databases that take no new clients; the same over all reloads.
+    pub disabled: Arc<Disabled>,
+    /// What all pools share in; the same over all reloads.
+    pub quota: Arc<Quota>,
 }
 
 impl World {
@@ -56,5 +72,25 @@ impl World {
     #[must_use]
     pub fn database(&self, name: &str) -> Option<&DatabaseSettings> {
         self.databases.iter().find(|database| database.name == name || database.name == "*")
+    }
+
+    /// The entry for a role of this name.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&UserSettings> {
+        self.users.iter().find(|user| user.name == name || user.name == "*")
+    }
+
+    /// The bounds that the pool of this database and user on a node is under.
+    pub(crate) fn bounds(&self, settings: &DatabaseSettings, pools: &PoolSet, node: NodeId) -> Bounds {
+        let cluster = self.clusters.get(settings.cluster);
+        let caps = Caps {
+            total: self.max_server_connections,
+            node: cluster.and_then(|cluster| cluster.max_server_connections),
+            database: settings.max_server_connections,
+            user: self.user(&pools.user).and_then(|user| user.max_server_connections),
+            database_user: settings.user(&pools.user).and_then(|user| user.max_server_connections),
+            logins: cluster.map(|cluster| cluster.max_logins),
+        };
+        Bounds::new(settings.cluster, node, &pools.database, &pools.user, &caps)
     }
 }

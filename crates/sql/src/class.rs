@@ -56,8 +56,8 @@ pub enum Kind {
     },
     /// Means something only inside a transaction: savepoints, `SET TRANSACTION`, `SET LOCAL`, `SET CONSTRAINTS`.
     Control,
-    /// Changes the session and touches no table: `SET`, `RESET`, `DISCARD`, `DEALLOCATE`, `UNLISTEN`, and a
-    /// `SELECT` of nothing but `set_config` calls.
+    /// Changes the session and touches no table: `SET`, `RESET`, `DISCARD`, `DEALLOCATE`, `LISTEN`, `UNLISTEN`, and
+    /// a `SELECT` of nothing but `set_config` calls.
     Session,
 }
 
@@ -66,8 +66,15 @@ pub enum Kind {
 pub enum Effect {
     /// Nothing.
     None,
+    /// Nothing, but until its end settings have values that last no longer:
+    /// [`local_settings`](crate::local_settings) names them.
+    LocalSettings,
     /// Only settings that can be followed: [`setting_changes`](crate::setting_changes) names them.
     Settings,
+    /// It listens to channels; settings that can be followed may change too. The same function names both.
+    Listen,
+    /// It no longer listens to channels, and changes nothing else. The same function names them.
+    Unlisten,
     /// `DISCARD ALL`.
     DiscardAll,
     /// `DEALLOCATE ALL`.
@@ -75,31 +82,73 @@ pub enum Effect {
     /// `DEALLOCATE` of one statement: [`deallocated_name`](crate::deallocated_name) names it.
     Deallocate,
     /// Something that only this server connection has: the client must keep it.
-    Pin(PinCause),
+    Pin(PinCauses),
 }
 
 impl Effect {
+    /// Something that the client must keep its server connection for.
+    #[must_use]
+    pub const fn pin(cause: PinCause) -> Self {
+        Self::Pin(PinCauses::of(cause))
+    }
+
     /// The effect of running one after the other in one text.
     #[must_use]
     pub(crate) fn then(self, next: Self) -> Self {
         match (self, next) {
             (Self::None, effect) | (effect, Self::None) => effect,
-            (pin @ Self::Pin(_), _) | (_, pin @ Self::Pin(_)) => pin,
-            (Self::Settings, Self::Settings) => Self::Settings,
+            (Self::LocalSettings, effect) | (effect, Self::LocalSettings) => effect,
+            (Self::Pin(causes), Self::Pin(more)) => Self::Pin(causes.and(more)),
+            // a client that listens for longer misses nothing
+            (pin @ Self::Pin(_), Self::Unlisten) | (Self::Unlisten, pin @ Self::Pin(_)) => pin,
+            // that it is pinned will end before the settings do, and before it stops to listen
+            (Self::Pin(causes), Self::Listen) | (Self::Listen, Self::Pin(causes)) => {
+                Self::Pin(causes.and(PinCauses::of(PinCause::Listen)))
+            }
+            (Self::Pin(causes), _) | (_, Self::Pin(causes)) => {
+                Self::Pin(causes.and(PinCauses::of(PinCause::Mixed)))
+            }
+            (Self::Unlisten, Self::Unlisten) => Self::Unlisten,
+            (Self::Settings | Self::Unlisten, Self::Settings | Self::Unlisten) => Self::Settings,
             (
-                Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
-                Self::Settings | Self::DiscardAll | Self::DeallocateAll | Self::Deallocate,
-            ) => Self::Pin(PinCause::Mixed),
+                Self::Settings | Self::Listen | Self::Unlisten,
+                Self::Settings | Self::Listen | Self::Unlisten,
+            ) => Self::Listen,
+            (Self::DiscardAll | Self::DeallocateAll | Self::Deallocate, _)
+            | (_, Self::DiscardAll | Self::DeallocateAll | Self::Deallocate) => Self::pin(PinCause::Mixed),
         }
     }
 }
 
-/// Why a client must keep its server connection.
+/// Why a client must keep its server connection: one cause or several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PinCauses(u8);
+
+impl PinCauses {
+    /// One.
+    #[must_use]
+    pub const fn of(cause: PinCause) -> Self {
+        Self(1 << cause as u8)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = PinCause> {
+        PinCause::ALL.into_iter().filter(move |cause| self.0 & Self::of(*cause).0 != 0)
+    }
+}
+
+/// A cause for which a client must keep its server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PinCause {
-    /// A temporary table, view, sequence or function, or a `search_path` that makes the next table temporary.
+    /// A temporary table, view, sequence, function or anything else in the temporary schema.
     TemporaryTable,
-    /// `LISTEN`.
+    /// `LISTEN` whose channel the text does not show, or that stands beside transaction control.
     Listen,
     /// SQL `PREPARE`.
     SqlPrepare,
@@ -109,8 +158,22 @@ pub enum PinCause {
     HoldCursor,
     /// `LOAD`.
     Load,
-    /// A setting, or other session state, that cannot be followed from the text alone.
+    /// A setting, or other session state, that cannot be followed from the text alone, such as a `search_path` that
+    /// makes the next table temporary.
     Settings,
     /// Several effects whose order or outcome the text does not show, such as `BEGIN; SET …; COMMIT`.
     Mixed,
+}
+
+impl PinCause {
+    const ALL: [Self; 8] = [
+        Self::TemporaryTable,
+        Self::Listen,
+        Self::SqlPrepare,
+        Self::AdvisoryLock,
+        Self::HoldCursor,
+        Self::Load,
+        Self::Settings,
+        Self::Mixed,
+    ];
 }

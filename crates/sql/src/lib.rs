@@ -19,13 +19,20 @@ mod classify;
 mod functions;
 mod hint;
 mod name;
+mod parameter_types;
+mod prepared;
+mod release;
 mod settings;
 mod shape;
 mod token;
 
-pub use class::{Class, Effect, Kind, PinCause, Statements};
-pub use classify::classify;
+pub use class::{Class, Effect, Kind, PinCause, PinCauses, Statements};
+pub use classify::{classify, effect_of_code};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
-pub use settings::{SettingChange, deallocated_name, setting_changes};
+pub use prepared::{
+    NameUse, NameVerb, Preparation, kind_of_execute, may_name_statements, preparation, statement_names,
+};
+pub use release::may_release;
+pub use settings::{SettingChange, deallocated_name, local_settings, setting_changes};
 pub use shape::shape;

@@ -16,17 +16,20 @@ impl NameBuffer {
         Self([0; NAME_BYTES])
     }
 
+    /// A name without quotes in lower case. `None` if it is longer than the server keeps.
+    pub(crate) fn fold_word(&mut self, word: &[u8]) -> Option<&[u8]> {
+        let name = self.0.get_mut(..word.len())?;
+        name.copy_from_slice(word);
+        name.make_ascii_lowercase();
+        Some(name)
+    }
+
     /// The name that `token` writes, in lower case or as quoted. `None` if it is longer than the server keeps or
     /// written with escapes; no function of PostgreSQL itself has so long a name.
     pub(crate) fn fold(&mut self, token: Token<'_>) -> Option<&[u8]> {
         let mut len = 0_usize;
         let mut rest = match token.kind {
-            TokenKind::Word => {
-                let name = self.0.get_mut(..token.text().len())?;
-                name.copy_from_slice(token.text());
-                name.make_ascii_lowercase();
-                return Some(name);
-            }
+            TokenKind::Word => return self.fold_word(token.text()),
             TokenKind::QuotedName => inside_quotes(token.text()),
             _ => return None,
         };

@@ -112,7 +112,14 @@ impl Client {
     /// # Errors
     /// Those of the socket.
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = in_time("connect", TcpStream::connect(address)).await?;
+        Self::over(in_time("connect", TcpStream::connect(address)).await?)
+    }
+
+    /// The same over a connection that the test has made itself.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::new(), at: 0, key: (0, Vec::new()), parameters: Vec::new() })
     }

@@ -7,9 +7,11 @@
 pub mod frame;
 pub mod message;
 mod position;
+mod proxy_header;
 mod reader;
 mod sqlstate;
 
 pub use position::{Lsn, ParseLsnError, TimelineId};
+pub use proxy_header::{ProxyHeader, ProxyHeaderError};
 pub use reader::{Malformed, Reader};
 pub use sqlstate::SqlState;

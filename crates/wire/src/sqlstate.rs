@@ -31,6 +31,8 @@ codes! {
     READ_ONLY_SQL_TRANSACTION = b"25006";
     /// in_failed_sql_transaction
     IN_FAILED_SQL_TRANSACTION = b"25P02";
+    /// idle_in_transaction_session_timeout
+    IDLE_IN_TRANSACTION_SESSION_TIMEOUT = b"25P03";
     /// invalid_sql_statement_name
     INVALID_SQL_STATEMENT_NAME = b"26000";
     /// invalid_authorization_specification

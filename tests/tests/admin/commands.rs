@@ -133,6 +133,8 @@ async fn kill_ends_the_clients_of_a_database_and_kill_client_one() {
     assert_eq!(farewell.sqlstate().as_deref(), Some("57P01"), "{farewell:?}");
     assert_eq!(own[0].next().await, None);
     assert_eq!(other.value("select 1").await, "1");
+    // As with PgBouncer, newcomers wait until the administrator is done.
+    admin.execute(&format!("RESUME {}", herd.database())).await;
     let mut again = herd.connect().await;
     assert_eq!(again.value("select to_regclass('killed') is null").await, "t", "what it had begun is undone");
     assert_eq!(admin.failure("KILL nowhere, too").await.as_deref(), Some("42601"));

@@ -2,6 +2,8 @@
 
 mod commands;
 mod show;
+mod stop;
+mod takeover;
 
 use e2e::Proxy;
 use lab::Login;

@@ -21,17 +21,21 @@ const LAYOUTS: &[(&str, &str)] = &[
     ),
     ("EPOCHS", "cluster|epoch|primary|timeline|since"),
     ("EVENTS", "time|cluster|epoch|event|text"),
+    ("LIMITS", "what|database|user|node|used|limit|setting"),
+    ("LISTENERS", "database|user|channel|state|clients|node|server_pid|received|delivered|dropped|since"),
     ("LISTS", "list|items"),
     (
         "NODES",
         "name|cluster|host|port|region|zone|role|health|timeline|wal_lsn|replay_lsn|lag_bytes|lag_ms|rtt_ms|\
          sampled_ms_ago|server_version|active|idle|reads|writes",
     ),
+    ("PINNED", "database|user|client_id|addr|node|server_pid|reason|since|age_seconds"),
     (
         "POOLS",
         "database|user|cl_active|cl_waiting|cl_active_cancel_req|cl_waiting_cancel_req|sv_active|sv_active_cancel|\
          sv_being_canceled|sv_idle|sv_used|sv_tested|sv_login|maxwait|maxwait_us|pool_mode|load_balance_hosts",
     ),
+    ("PREPARED", "database|user|worker|server_name|hash|parameters|settings|names|idle_servers|text"),
     ("REGIONS", "region|nodes|primary|replicas_up|here"),
     (
         "SERVERS",
@@ -70,6 +74,9 @@ const LAYOUTS: &[(&str, &str)] = &[
 async fn every_noun_answers_psql_and_drivers_with_its_columns() {
     let herd = Herd::common();
     let mut busy = herd.connect().await;
+    busy.execute("prepare shown as select 1").await;
+    busy.execute("create temp table shown (a int)").await; // it is pinned
+    busy.execute("listen shown").await;
     busy.execute("begin").await;
     let proxy = herd.proxy(0);
     let client = driver(proxy, proxy.admin_login()).await;
@@ -93,6 +100,32 @@ async fn every_noun_answers_psql_and_drivers_with_its_columns() {
         assert!(simple.count() > 0 && rows_of_psql > 0, "{sql}");
     }
     busy.execute("rollback").await;
+}
+
+#[tokio::test]
+async fn prepared_statements_are_shown_with_who_has_them() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut clients = Vec::new();
+    for name in ["a", "b"] {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        client.execute("set timezone = 'Asia/Tokyo'").await;
+        client.execute(&format!("prepare {name} (int, text) as select $1, $2, 'shown'")).await;
+        clients.push(client);
+    }
+    let shown = async |names: &str, servers: &str| {
+        let rows = herd.proxy(0).admin().await.rows("SHOW PREPARED").await.unwrap();
+        let row = rows.iter().find(|row| row[9].as_deref() == Some("select $1, $2, 'shown'"));
+        let row: Vec<&str> =
+            row.unwrap_or_else(|| panic!("{rows:?}")).iter().flatten().map(|cell| &**cell).collect();
+        assert_eq!(row[..2], [herd.database(), "app"]);
+        assert!(row[3].starts_with("pgherd_"), "{row:?}");
+        assert_eq!(row[5..9], ["2", "timezone", names, servers]);
+    };
+    shown("2", "1").await;
+    clients[0].execute("deallocate a").await;
+    clients[1].execute("begin").await;
+    shown("1", "0").await;
+    clients[1].execute("rollback").await;
 }
 
 #[tokio::test]
@@ -120,6 +153,14 @@ async fn the_figures_are_those_of_what_goes_on() {
     let rows = admin.rows("SHOW SERVERS").await.unwrap();
     let of_herd = |row: &&Vec<Option<String>>| row[2].as_deref() == Some(herd.database());
     assert!(rows.iter().filter(of_herd).count() >= 2, "one on each node: {rows:?}");
+    let rows = admin.rows("SHOW LIMITS").await.unwrap();
+    let limits: Vec<_> = rows.iter().filter(|row| row[1].as_deref() == Some(herd.database())).collect();
+    let of_primary = |row: &&&Vec<Option<String>>| {
+        row[0].as_deref() == Some("server connections") && row[3].as_deref() == Some("eu")
+    };
+    let connections = limits.iter().find(of_primary).unwrap();
+    let number = |column: usize| connections[column].as_deref().unwrap().parse::<u32>().unwrap();
+    assert!(number(4) >= 1 && number(4) <= number(5), "{limits:?}");
     let rows = admin.rows("SHOW NODES").await.unwrap();
     let reads: u32 = rows[1][18].as_deref().unwrap().parse().unwrap();
     assert!(reads >= 5 && rows[1][6].as_deref() == Some("standby"), "{rows:?}");

@@ -5,34 +5,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
 
+#[path = "../in_process.rs"]
+mod in_process;
 mod server;
 
 use std::{
     alloc::System,
-    fmt,
     io::{Read, Write},
     net::TcpStream,
-    sync::Arc,
-    thread,
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use auth::Secret;
-use conn::{ClientTls, ClientTlsConfig, ServerTlsConfig, Socket};
-use routing::{Policy, ReadOnlyFallback, ReadYourWrites};
-use session::{
-    CancelKeys, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow, Greeter, Lookup, Users,
-    WorkerId, World, spawn_worker,
-};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use testkit::{Batch, ConnectionParameters};
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
-use topology::{Epoch, Health, NodeId, NodeView, PrimaryWal, Role, Snapshot, Writable};
-use wire::{Lsn, TimelineId, message::startup::PROTOCOL_3_0};
+use testkit::Batch;
+use tokio::time::Instant;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -47,7 +33,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 #[test]
 fn messages_cost_no_allocation_in_steady_state() {
-    let parameters = start();
+    let parameters =
+        in_process::start(server::start(), pool::Settings::default(), session::Timeouts::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = runtime.block_on(async {
         let mut client = parameters.connect().await.unwrap();
@@ -134,120 +121,5 @@ impl Requester {
             self.buffer.copy_within(at..filled, 0);
             filled -= at;
         }
-    }
-}
-
-/// Starts server, worker and login; gives how to connect.
-fn start() -> ConnectionParameters {
-    let world = Arc::new(world(server::start()));
-    let keys = Arc::new(CancelKeys::default());
-    let worker = spawn_worker(WorkerId(0), Arc::clone(&world), Arc::clone(&keys)).unwrap();
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    thread::spawn(move || {
-        let tls = Arc::new(ArcSwap::from_pointee(ClientTlsConfig::load(&ClientTls::Off).unwrap()));
-        let users = Arc::new(OnePassword(Arc::new(Secret::parse("password").unwrap())));
-        let greeter = Greeter::new(tls, Arc::new(ArcSwap::new(world)), users, vec![worker], keys);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            while let Ok((stream, _)) = listener.accept().await {
-                greeter.greet(Socket::tcp(stream).unwrap(), Policy::Smart).await;
-            }
-        });
-    });
-    ConnectionParameters {
-        address,
-        user: "app".into(),
-        password: "password".into(),
-        database: "shop".into(),
-        more: Vec::new(),
-        version: PROTOCOL_3_0,
-    }
-}
-
-/// A cluster of one node, which is the primary.
-fn world(port: u16) -> World {
-    let now = Instant::now().into_std();
-    let node = NodeView {
-        id: NodeId(0),
-        name: "only".into(),
-        host: "127.0.0.1".into(),
-        port,
-        region: "eu".into(),
-        zone: None,
-        role: Role::Primary,
-        health: Health::Up,
-        timeline: TimelineId(1),
-        wal_lsn: Lsn(1),
-        replay_lsn: Lsn(1),
-        lag_bytes: Some(0),
-        lag: Some(Duration::ZERO),
-        rtt: Some(Duration::from_millis(1)),
-        sampled_at: Some(now),
-        streaming: false,
-        server_version: 160_000,
-    };
-    let snapshot = Snapshot {
-        epoch: Epoch(1),
-        writable: Writable::Primary(NodeId(0)),
-        timeline: Some(TimelineId(1)),
-        nodes: [node].into(),
-        primary_wal: PrimaryWal::default(),
-        built_at: now,
-    };
-    let cluster = ClusterHandle {
-        name: "main".into(),
-        snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
-        changes: watch::channel(0).1,
-        reports: mpsc::channel(100).0,
-        tls: Arc::new(ServerTlsConfig::disabled()),
-        functions: Arc::new(NoCatalog(Arc::new(sql::NoFunctions))),
-    };
-    World {
-        session: session::Settings::default(),
-        routing: routing::Settings {
-            region: "eu".into(),
-            zone: None,
-            max_lag_bytes: 1 << 24,
-            max_lag: Duration::from_secs(10),
-            max_sample_age: Duration::from_secs(3),
-            read_your_writes: ReadYourWrites::Session,
-            read_only_fallback: ReadOnlyFallback::Primary,
-        },
-        databases: vec![DatabaseSettings {
-            name: "*".into(),
-            server_name: None,
-            cluster: 0,
-            policy: None,
-            pool: pool::Settings::default(),
-        }],
-        clusters: vec![cluster],
-    }
-}
-
-/// Everybody has the same password.
-struct OnePassword(Arc<Secret>);
-
-impl Users for OnePassword {
-    fn secret<'a>(&'a self, _: &'a str, _: bool) -> Lookup<'a> {
-        let secret = Arc::clone(&self.0);
-        Box::pin(async move { Ok(Some(secret)) })
-    }
-}
-
-/// Nothing is known about functions.
-struct NoCatalog(Arc<sql::NoFunctions>);
-
-impl fmt::Debug for NoCatalog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NoCatalog")
-    }
-}
-
-impl FunctionSource for NoCatalog {
-    fn functions(&self, _: &str) -> FunctionsNow {
-        (1, Arc::clone(&self.0) as _)
     }
 }

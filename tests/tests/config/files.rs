@@ -52,7 +52,7 @@ fn a_mistake_is_told_with_its_place_its_value_and_the_nearest_key() {
     assert_eq!((code, out.as_str()), (Some(1), ""));
     for expected in [
         ":2:1: unknown key \"siz\" in [pool]; did you mean \"size\"?",
-        ":3:8: pool.mode = \"sesion\": expected \"transaction\" or \"session\"",
+        ":3:8: pool.mode = \"sesion\": expected \"transaction\", \"session\" or \"statement\"",
         ":6:12: session.max_hold = \"soon\"",
     ] {
         assert!(err.contains(&format!("{path}{expected}")), "{expected} is not in {err}");

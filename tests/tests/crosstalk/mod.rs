@@ -12,6 +12,7 @@ use std::{
 };
 
 use client::{Actor, Figures};
+pub(crate) use dice::Dice;
 use e2e::{Setup, eventually};
 use tokio::{task::JoinSet, time::Instant};
 

@@ -1,7 +1,19 @@
 //! Many clients, few servers.
 
+mod again;
+mod caps;
+mod conditions;
+mod functions;
 mod leaks;
+mod listen;
+mod pins;
 mod pipelines;
 mod session_mode;
+mod session_state;
 mod sharing;
+mod sql_prepare;
+mod statement_mode;
 mod statements;
+mod storm;
+mod timeouts;
+mod users;

@@ -250,3 +250,19 @@ async fn a_batch_that_is_run_again_elsewhere_is_answered_once() {
     assert_eq!(run(&mut client, batch).await, "3 1 2 T D:7 C Z");
     assert_eq!(run(&mut client, Batch::new().call("s", &[]).sync()).await, "2 D:7 C Z");
 }
+
+#[tokio::test]
+async fn an_unnamed_statement_that_was_skipped_after_an_error_is_not_used_by_the_next_unit() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    for _ in 0..20 {
+        let batch = Batch::new().parse("", "select 'first'").bind("", "unknown", &[]).execute("", 0);
+        let batch = batch.parse("", "select 'second'").sync().bind("", "", &[]).execute("", 0).sync();
+        client.send(batch.bytes()).await.unwrap();
+        let mut answers = client.until_ready().await;
+        answers.extend(client.until_ready().await);
+        let rows: Vec<_> =
+            answers.iter().filter(|message| message.tag == b'D').map(|message| message.row()).collect();
+        assert!(!rows.contains(&vec![Some("second".to_owned())]), "it was never parsed: {answers:?}");
+    }
+}

@@ -63,6 +63,43 @@ async fn a_client_that_waits_too_long_gets_53300_and_keeps_its_session() {
 }
 
 #[tokio::test]
+async fn who_has_waited_for_the_reserve_gets_a_connection_beyond_the_size() {
+    let herd = Setup::shared()
+        .set("pool.size", 1)
+        .set("pool.reserve_size", 1)
+        .set("pool.reserve_timeout", "300ms")
+        .set("pool.wait_timeout", "2s")
+        .start();
+    let mut owner = herd.proxy(0).connect_to("read-write").await;
+    let mut second = herd.proxy(0).connect_to("read-write").await;
+    let mut third = herd.proxy(0).connect_to("read-write").await;
+    owner.execute("begin").await;
+    let began = Instant::now();
+    second.execute("begin").await;
+    assert!(began.elapsed() >= Duration::from_millis(300), "it waited first: {:?}", began.elapsed());
+    assert_eq!(third.failure("select 1").await.as_deref(), Some("53300"), "the reserve has an end, too");
+    second.execute("commit").await;
+    assert_eq!(third.value("select 1").await, "1");
+    owner.execute("commit").await;
+}
+
+#[tokio::test]
+async fn the_minimum_is_kept_and_made_up_again() {
+    let herd = Setup::shared().set("pool.size", 5).set("pool.min_size", 3).start();
+    herd.proxy(0).connect_to("read-write").await.execute("select 1").await;
+    let of_pool = format!("from pg_stat_activity where datname = '{}' and usename = 'app'", herd.database());
+    let full =
+        || (herd.cluster().psql(0, &format!("select count(*) {of_pool}")).unwrap() == "3").then_some(());
+    eventually("the pool is warm", Duration::from_secs(10), full);
+    let oldest = format!("select max(backend_start) {of_pool}");
+    let before = herd.cluster().psql(0, &oldest).unwrap();
+    herd.cluster().psql(0, &format!("select pg_terminate_backend(pid) {of_pool}")).unwrap();
+    eventually("it is warm again", Duration::from_secs(10), || {
+        full().filter(|()| herd.cluster().psql(0, &oldest).unwrap() > before)
+    });
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_the_next_client() {
     let herd = Setup::shared().set("pool.size", 1).set("pool.max_waiting", 1).start();
     let mut owner = herd.proxy(0).connect_to("read-write").await;
@@ -195,4 +232,39 @@ async fn a_request_is_run_again_though_part_of_the_next_was_sent() {
     let second = client.until_ready().await;
     let row = second.iter().find(|message| message.tag == b'D').unwrap_or_else(|| panic!("{second:?}"));
     assert_eq!(row.row()[0].as_deref(), Some("14000"));
+}
+
+#[tokio::test]
+async fn reset_all_leads_back_to_the_startup_parameters_of_a_pinned_client_too() {
+    let herd = Setup::shared().set("pool.size", 2).start();
+    let app = herd.app().with("work_mem", "9MB").with("application_name", "mine");
+    let mut client = app.connect().await.unwrap();
+    for statement in ["select 1", "create temp table pinned (a int)"] {
+        client.execute(statement).await;
+        for reset in ["reset all", "select 1; reset all", "reset work_mem"] {
+            client.execute("set work_mem = '7MB'").await;
+            assert_eq!(client.value("show work_mem").await, "7MB");
+            client.execute(reset).await;
+            assert_eq!(client.value("show work_mem").await, "9MB", "{statement}; {reset}");
+            assert_eq!(client.value("show application_name").await, "mine", "{statement}; {reset}");
+            assert_eq!(client.parameter("application_name"), Some("mine"), "{statement}; {reset}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_without_its_sync_is_undone_when_its_client_dies() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    herd.psql("create table unsynced (a int)").unwrap();
+    let mut next = herd.proxy(0).connect_to("read-write").await;
+    for _ in 0..3 {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        let insert = Batch::new().parse("", "insert into unsynced values (1)").bind("p", "", &[]);
+        client.send(insert.execute("p", 0).flush().bytes()).await.unwrap();
+        let answers = [client.next().await, client.next().await, client.next().await];
+        assert_eq!(answers.map(|message| message.unwrap().tag), *b"12C");
+        client.reset();
+        assert_eq!(next.value("select count(*) from pg_cursors").await, "0");
+        assert_eq!(next.value("select count(*) from unsynced").await, "0");
+    }
 }

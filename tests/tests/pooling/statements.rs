@@ -175,3 +175,55 @@ async fn the_same_text_under_another_search_path_is_another_statement() {
         assert_eq!(result(&mut b, "who", "1").await, "b");
     }
 }
+
+#[tokio::test]
+async fn what_is_prepared_after_a_table_was_altered_is_planned_for_the_new_table() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut first = herd.proxy(0).connect_to("read-write").await;
+    first.execute("create table altered (a int); insert into altered values (1)").await;
+    prepare(&mut first, "s", "select * from altered where a = $1").await;
+    assert_eq!(result(&mut first, "s", "1").await, "1");
+    first.execute("alter table altered add b text").await;
+    // In a transaction nothing could be run again.
+    let mut second = herd.proxy(0).connect_to("read-write").await;
+    second.execute("begin").await;
+    prepare(&mut second, "s", "select * from altered where a = $1").await;
+    assert_eq!(result(&mut second, "s", "1").await, "1");
+    second.execute("commit").await;
+}
+
+#[tokio::test]
+async fn a_client_has_no_more_statements_than_it_may() {
+    let setup = Setup::shared().set("pool.size", 1).set("session.max_statements", 3);
+    let herd = setup.set("session.max_statement_bytes", "16kB").start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    let refused = |messages: &[testkit::Message]| messages.iter().find_map(|message| message.sqlstate());
+    for n in 0..3 {
+        prepare(&mut client, &format!("s{n}"), "select 1 + $1::int").await;
+    }
+    // one that is known to be right, and one that is not
+    for sql in ["select 1 + $1::int", "select 2 + $1::int"] {
+        let messages = client.run(&Batch::new().parse("s3", sql).sync()).await;
+        assert_eq!(refused(&messages).as_deref(), Some("53400"), "{messages:?}");
+        assert_eq!(client.failure(&format!("prepare s3 (int) as {sql}")).await.as_deref(), Some("53400"));
+    }
+    assert_eq!(result(&mut client, "s0", "1").await, "2");
+    assert_eq!(client.failure("prepare s0 as select 1").await.as_deref(), Some("42P05"));
+    client.execute("deallocate s0").await;
+    prepare(&mut client, "s3", "select 3 + $1::int").await;
+    assert_eq!(result(&mut client, "s3", "1").await, "4");
+    client.execute("deallocate all").await;
+    let long = format!("select '{}'", "x".repeat(10_000));
+    prepare(&mut client, "long", &long).await;
+    client.execute("begin").await;
+    let messages = client.run(&Batch::new().parse("longer", &long).sync()).await;
+    assert_eq!(refused(&messages).as_deref(), Some("53400"), "{messages:?}");
+    let messages = client.run(&Batch::new().parse("longer", &long).sync()).await;
+    assert_eq!(refused(&messages).as_deref(), Some("25P02"), "{messages:?}");
+    client.execute("rollback").await;
+    // others have their own bounds, and the unnamed statement has none
+    let mut other = herd.proxy(0).connect_to("read-write").await;
+    prepare(&mut other, "long", &long).await;
+    prepare(&mut client, "", &long).await;
+    assert_eq!(client.value("select 'fine'").await, "fine");
+}

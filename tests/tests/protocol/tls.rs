@@ -17,10 +17,10 @@ fn psql(herd: &Herd, settings: &[(&str, &str)], sql: &str) -> anyhow::Result<Str
     Ok(text)
 }
 
-fn with_certificate(mode: &str) -> (Herd, Certificate) {
+/// Each test has a certificate of its own: they run side by side, and one of them replaces its files.
+fn with_certificate(test: &str, mode: &str) -> (Herd, Certificate) {
     let cluster = Herd::common();
-    let name = format!("client-side-{mode}");
-    let certificate = Certificate::make(cluster.cluster().directory(), &name);
+    let certificate = Certificate::make(cluster.cluster().directory(), &format!("client-side-{test}"));
     let herd = Setup::shared()
         .set("tls.mode", mode)
         .set("tls.certificate", &*certificate.certificate.to_string_lossy())
@@ -32,7 +32,7 @@ fn with_certificate(mode: &str) -> (Herd, Certificate) {
 
 #[test]
 fn clients_choose_when_tls_is_allowed() {
-    let (herd, certificate) = with_certificate("allow");
+    let (herd, certificate) = with_certificate("choice", "allow");
     let authority = certificate.authority.to_string_lossy();
     for mode in ["disable", "require", "verify-full"] {
         let settings = [("PGSSLMODE", mode), ("PGSSLROOTCERT", &*authority)];
@@ -44,7 +44,7 @@ fn clients_choose_when_tls_is_allowed() {
 
 #[test]
 fn clients_without_tls_are_refused_when_it_is_required() {
-    let (herd, _) = with_certificate("require");
+    let (herd, _) = with_certificate("required", "require");
     assert_eq!(psql(&herd, &[("PGSSLMODE", "require")], "select 1").unwrap(), "1");
     let refused = psql(&herd, &[("PGSSLMODE", "disable")], "select 1").unwrap_err();
     assert!(refused.to_string().contains("FATAL"), "{refused}");
@@ -59,7 +59,7 @@ fn clients_that_insist_on_tls_are_disappointed_when_it_is_off() {
 
 #[test]
 fn a_new_certificate_is_used_after_a_reload() {
-    let (herd, certificate) = with_certificate("allow");
+    let (herd, certificate) = with_certificate("reload", "allow");
     let folder = certificate.certificate.parent().unwrap();
     let newer = Certificate::make(folder, &format!("{}-newer", herd.database()));
     let authority = newer.authority.to_string_lossy().into_owned();

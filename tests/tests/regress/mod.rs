@@ -1,8 +1,12 @@
 //! PostgreSQL's own regression SQL: whatever is called a read runs on a real standby.
 
 mod corpus;
+mod differences;
 mod functions;
+mod installcheck;
+mod pipeline;
 mod script;
+mod suite;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +20,7 @@ use sql::Kind;
 use testkit::{Batch, Client, ConnectionParameters, Message};
 use wire::message::{backend::TxStatus, startup::PROTOCOL_3_0};
 
+use corpus::Corpus;
 use functions::Known;
 use script::Statement;
 
@@ -80,10 +85,10 @@ async fn no_read_of_all_regression_scripts_is_refused_by_a_standby() {
 }
 
 async fn classify_and_run(wanted: impl Fn(&str) -> bool) {
-    let Some(corpus) = corpus::get() else { return };
+    let Some(corpus) = Corpus::get() else { return };
     let herd = Setup::own(1).regions(["us"]).set("routing.read_your_writes", "off").start();
     // Where the servers can read it.
-    let corpus = copy(&corpus, &herd.cluster().directory().join("regress"));
+    let corpus = copy(&corpus.regress(), &herd.cluster().directory().join("regress"));
     let mut scripts: Vec<String> = fs::read_dir(corpus.join("sql"))
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".sql").map(str::to_owned))

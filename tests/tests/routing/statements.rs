@@ -172,3 +172,22 @@ async fn functions_listed_for_the_primary_go_there_under_whatever_name() {
     watched.check("set search_path to shop, public; select audit()", "eu").await;
     watched.check("select audit()", "eu").await;
 }
+
+#[tokio::test]
+async fn what_comes_after_a_flush_may_write() {
+    let mut watched =
+        Watched::new(Setup::shared(), "create table flushed (a int); grant all on flushed to app").await;
+    let batch = testkit::Batch::new().parse("s", "select a from flushed").describe_statement("s").flush();
+    watched.client.send(batch.bytes()).await.unwrap();
+    let tags = [watched.client.next().await, watched.client.next().await, watched.client.next().await];
+    assert_eq!(tags.map(|message| message.unwrap().tag), *b"1tT");
+    let written = watched.query("insert into flushed values (1)").await;
+    assert_eq!(written.error(), None, "{:?}", written.messages);
+    let copied =
+        testkit::Batch::new().query("copy flushed from stdin").message(b'd', b"2\n").message(b'c', b"");
+    let copied = watched.run(&copied).await;
+    assert_eq!(copied.error(), None, "{:?}", copied.messages);
+    let bound = testkit::Batch::new().bind("", "s", &[]).execute("", 0).sync();
+    let read = watched.run(&bound).await;
+    assert_eq!(read.messages.iter().filter(|message| message.tag == b'D').count(), 2);
+}

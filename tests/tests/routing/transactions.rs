@@ -68,7 +68,7 @@ async fn session_state_and_advisory_locks_are_refused_in_a_read_only_transaction
     for sql in [
         "select pg_advisory_xact_lock(42)",
         "declare c cursor with hold for select 1",
-        "prepare p as select 1",
+        "select 1; prepare p as select 1",
     ] {
         client.execute("begin read only").await;
         assert_eq!(client.value("select pg_is_in_recovery()").await, "t");

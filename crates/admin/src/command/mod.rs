@@ -32,8 +32,13 @@ pub(crate) enum Command {
     Select(Constant),
     /// Set-up noise that is accepted and does nothing; the tag to answer.
     Ignore(&'static str),
-    /// `SET name = …`
-    Set(String),
+    /// `SET name = value`
+    Set {
+        /// In lower case.
+        name: String,
+        /// `None` if it is not a single word, number or string.
+        value: Option<String>,
+    },
     /// `BEGIN`, `START TRANSACTION`
     Begin,
     /// `COMMIT`, `END`, `ROLLBACK`, `ABORT`; the tag to answer.
@@ -48,6 +53,14 @@ pub(crate) enum Command {
     Reconnect(PauseScope),
     /// `KILL [db]`
     Kill(PauseScope),
+    /// `DISABLE db`
+    Disable(String),
+    /// `ENABLE db`
+    Enable(String),
+    /// `SUSPEND`
+    Suspend,
+    /// `WAIT_CLOSE [db]`
+    WaitClose(PauseScope),
     /// `KILL_CLIENT id`
     KillClient(ClientId),
     /// `SHUTDOWN [WAIT_FOR_CLIENTS | WAIT_FOR_SERVERS]`
@@ -88,7 +101,7 @@ impl Command {
             | Self::ShowParameter(_)
             | Self::Select(_)
             | Self::Ignore(_)
-            | Self::Set(_)
+            | Self::Set { .. }
             | Self::Begin
             | Self::EndTransaction(_) => true,
             Self::Reload
@@ -97,6 +110,10 @@ impl Command {
             | Self::Reconnect(_)
             | Self::Kill(_)
             | Self::KillClient(_)
+            | Self::Disable(_)
+            | Self::Enable(_)
+            | Self::Suspend
+            | Self::WaitClose(_)
             | Self::Shutdown(_)
             | Self::ExplainRoute { .. } => false,
         }
@@ -108,7 +125,7 @@ impl Command {
             Self::Help | Self::Show(_) | Self::ShowExtended(_) | Self::ShowParameter(_) => "SHOW",
             Self::Select(_) => "SELECT 1",
             Self::Ignore(tag) | Self::EndTransaction(tag) => tag,
-            Self::Set(_) => "SET",
+            Self::Set { .. } => "SET",
             Self::Begin => "BEGIN",
             Self::Reload => "RELOAD",
             Self::Pause(_) => "PAUSE",
@@ -116,6 +133,10 @@ impl Command {
             Self::Reconnect(_) => "RECONNECT",
             Self::Kill(_) => "KILL",
             Self::KillClient(_) => "KILL_CLIENT",
+            Self::Disable(_) => "DISABLE",
+            Self::Enable(_) => "ENABLE",
+            Self::Suspend => "SUSPEND",
+            Self::WaitClose(_) => "WAIT_CLOSE",
             Self::Shutdown(_) => "SHUTDOWN",
             Self::ExplainRoute { .. } => "EXPLAIN",
         }

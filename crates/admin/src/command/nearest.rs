@@ -3,7 +3,7 @@
 use super::Noun;
 
 /// Commands as they are written, nouns of SHOW aside.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 16] = [
     "SHOW HELP",
     "RELOAD",
     "PAUSE",
@@ -11,6 +11,10 @@ const COMMANDS: [&str; 12] = [
     "RECONNECT",
     "KILL",
     "KILL_CLIENT",
+    "DISABLE",
+    "ENABLE",
+    "SUSPEND",
+    "WAIT_CLOSE",
     "SHUTDOWN",
     "SHUTDOWN WAIT_FOR_CLIENTS",
     "SHUTDOWN WAIT_FOR_SERVERS",

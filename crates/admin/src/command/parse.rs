@@ -49,6 +49,10 @@ pub(crate) fn parse(statement: &str) -> Result<Command, ErrorMessage> {
         "resume" => scope(arguments).map(Command::Resume),
         "reconnect" => scope(arguments).map(Command::Reconnect),
         "kill" => scope(arguments).map(Command::Kill),
+        "disable" => database(arguments).map(Command::Disable),
+        "enable" => database(arguments).map(Command::Enable),
+        "suspend" => arguments.is_empty().then_some(Command::Suspend),
+        "wait_close" => scope(arguments).map(Command::WaitClose),
         "kill_client" => client_id(arguments).map(Command::KillClient),
         "shutdown" => shutdown(arguments).map(Command::Shutdown),
         _ => None,
@@ -110,18 +114,26 @@ fn set(arguments: &[Token]) -> Option<Command> {
         arguments => arguments,
     };
     match arguments {
-        [first, second, ..] if is(first, "time") && is(second, "zone") => {
-            Some(Command::Set("timezone".to_owned()))
-        }
+        [first, second, ..] if is(first, "time") && is(second, "zone") => Some(noise("timezone")),
         [first, _, ..] if is(first, "characteristics") || is(first, "transaction") => {
             Some(Command::Ignore("SET"))
         }
-        [first, _, ..] if is(first, "names") => Some(Command::Set("client_encoding".to_owned())),
-        [name, assign, _, ..] if *assign == Token::Symbol('=') || is(assign, "to") => {
-            Some(Command::Set(name_of(name)?.to_ascii_lowercase()))
+        [first, _, ..] if is(first, "names") => Some(noise("client_encoding")),
+        [name, assign, value @ ..] if *assign == Token::Symbol('=') || is(assign, "to") => {
+            let name = name_of(name).filter(|_| !value.is_empty())?.to_ascii_lowercase();
+            let value = match value {
+                [Token::Word(value) | Token::Quoted(value) | Token::Text(value)] => Some(value.clone()),
+                _ => None,
+            };
+            Some(Command::Set { name, value })
         }
         _ => None,
     }
+}
+
+/// A parameter that means nothing here, whatever its value.
+fn noise(name: &str) -> Command {
+    Command::Set { name: name.to_owned(), value: None }
 }
 
 fn scope(arguments: &[Token]) -> Option<PauseScope> {
@@ -130,6 +142,11 @@ fn scope(arguments: &[Token]) -> Option<PauseScope> {
         [name] => Some(PauseScope::Database(name_of(name)?.into())),
         _ => None,
     }
+}
+
+fn database(arguments: &[Token]) -> Option<String> {
+    let [name] = arguments else { return None };
+    name_of(name).map(str::to_owned)
 }
 
 /// As a number, or as logs write it: `C-12`.

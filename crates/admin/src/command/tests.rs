@@ -43,6 +43,11 @@ fn administration_takes_its_arguments_bare_or_quoted() {
     check("pause my-shop;", Command::Pause(database("my-shop")));
     check(r#"RESUME "The ""Shop""; EU""#, Command::Resume(database(r#"The "Shop"; EU"#)));
     check("reconnect shop", Command::Reconnect(database("shop")));
+    check("disable shop", Command::Disable("shop".to_owned()));
+    check("ENABLE \"my shop\"", Command::Enable("my shop".to_owned()));
+    check("suspend", Command::Suspend);
+    check("WAIT_CLOSE", Command::WaitClose(PauseScope::All));
+    check("wait_close shop;", Command::WaitClose(database("shop")));
     check("KILL shop", Command::Kill(database("shop")));
     check("kill_client 12", Command::KillClient(ClientId(12)));
     check("KILL_CLIENT C-12", Command::KillClient(ClientId(12)));
@@ -53,9 +58,13 @@ fn administration_takes_its_arguments_bare_or_quoted() {
 
 #[test]
 fn what_drivers_send_while_they_set_up_is_accepted() {
-    let set = |name: &str| Command::Set(name.to_owned());
-    check("SET extra_float_digits = 3", set("extra_float_digits"));
-    check("set session application_name to 'a;b'", set("application_name"));
+    let set = |name: &str| Command::Set { name: name.to_owned(), value: None };
+    let set_to =
+        |name: &str, value: &str| Command::Set { name: name.to_owned(), value: Some(value.to_owned()) };
+    check("SET extra_float_digits = 3", set_to("extra_float_digits", "3"));
+    check("set session application_name to 'a;b'", set_to("application_name", "a;b"));
+    check("SET Pool.Size=30", set_to("pool.size", "30"));
+    check("SET database.0.pool.wait_timeout = '3 s';", set_to("database.0.pool.wait_timeout", "3 s"));
     check("SET datestyle TO 'ISO, DMY', x", set("datestyle"));
     check("SET TIME ZONE 'UTC'", set("timezone"));
     check("SET NAMES 'utf8'", set("client_encoding"));

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use session::{ClientReport, ClientState, ServerReport};
+use session::{ClientReport, ClientState, ServerReport, ServerRole};
 
 use super::View;
 use crate::{
@@ -19,6 +19,12 @@ pub(super) const COLUMNS: &[Column] = columns![
 pub(super) const MORE_OF_CLIENTS: &[Column] =
     columns![worker Int4, activity Text, node Text, server_pid Int4, pinned Text];
 
+/// Of SHOW PINNED.
+pub(super) const PINNED: &[Column] = columns![
+    database Text, user Text, client_id Int4, addr Text, node Text, server_pid Int4, reason Text, since Text,
+    age_seconds Int4,
+];
+
 /// Behind them in SHOW EXTENDED SERVERS.
 pub(super) const MORE_OF_SERVERS: &[Column] = columns![worker Int4, cluster Text, node Text, client_id Int4];
 
@@ -33,12 +39,35 @@ pub(super) fn clients(view: &View<'_>, extended: bool, table: &mut Table) {
                     client.state.as_str().into(),
                     client.node.map(|node| view.node_name(cluster, node)).into(),
                     client.node.map(|_| client.server_process).into(),
-                    client.pinned.into(),
+                    client.pinned.as_ref().map(|(reasons, _)| reasons.clone()).into(),
                 ]);
             }
             table.push(row);
         }
     }
+}
+
+/// A row for each client that keeps its server connection after the end of a transaction.
+pub(super) fn pinned(view: &View<'_>, table: &mut Table) {
+    for client in view.reports.iter().flat_map(|report| &report.clients) {
+        let Some((reasons, age)) = &client.pinned else { continue };
+        let cluster = view.cluster_of(&client.database);
+        table.push([
+            client.database.to_string().into(),
+            client.user.to_string().into(),
+            client.id.0.into(),
+            address(client).into(),
+            client.node.map(|node| view.node_name(cluster, node)).into(),
+            client.node.map(|_| client.server_process).into(),
+            reasons.clone().into(),
+            time(view, *age).into(),
+            age.as_secs().into(),
+        ]);
+    }
+}
+
+fn address(client: &ClientReport) -> String {
+    client.address.map_or_else(|| "unix".to_owned(), |address| address.ip().to_string())
 }
 
 fn client_row(view: &View<'_>, client: &ClientReport) -> Vec<Cell> {
@@ -49,13 +78,13 @@ fn client_row(view: &View<'_>, client: &ClientReport) -> Vec<Cell> {
         ClientState::Waiting | ClientState::Held => ("waiting", true),
     };
     let link = client.node.map(|_| server_pointer(client.server_process)).unwrap_or_default();
-    let address = client.address.map_or_else(|| "unix".to_owned(), |address| address.ip().to_string());
     row(Connection {
         kind: "C",
         user: &client.user,
         database: &client.database,
+        replication: client.purpose.as_str(),
         state,
-        address,
+        address: address(client),
         port: client.address.map_or(0, |address| address.port()),
         connect_time: time(view, client.connected_for),
         request_time: time(view, client.requested_ago),
@@ -93,7 +122,11 @@ fn server_row(view: &View<'_>, server: &ServerReport) -> Vec<Cell> {
         kind: "S",
         user: &server.user,
         database: &server.database,
-        state: if server.client.is_some() { "active" } else { "idle" },
+        replication: server.purpose.as_str(),
+        state: match (server.client, server.role) {
+            (Some(_), _) | (None, ServerRole::Listens) => "active",
+            (None, ServerRole::Pooled) => "idle",
+        },
         address: node.map(|node| node.host.to_string()).unwrap_or_default(),
         port: node.map_or(0, |node| node.port),
         connect_time: time(view, server.connected_for),
@@ -113,6 +146,7 @@ struct Connection<'a> {
     kind: &'static str,
     user: &'a str,
     database: &'a str,
+    replication: &'static str,
     state: &'static str,
     address: String,
     port: u16,
@@ -132,7 +166,7 @@ fn row(connection: Connection<'_>) -> Vec<Cell> {
         connection.kind.into(),
         connection.user.to_owned().into(),
         connection.database.to_owned().into(),
-        "none".into(),
+        connection.replication.into(),
         connection.state.into(),
         connection.address.into(),
         connection.port.into(),

@@ -65,28 +65,31 @@ fn database_row(view: &View<'_>, name: &str, settings: &DatabaseSettings, used: 
         Cell::Null,
         settings.pool.size.into(),
         settings.pool.min_size.into(),
-        Cell::Int(0),
+        settings.pool.reserve_size.into(),
         settings.pool.server_lifetime.as_secs().into(),
         settings.pool.mode.as_str().into(),
         Cell::Null,
-        Cell::Int(0),
+        settings.max_server_connections.unwrap_or(0).into(),
         used.servers.into(),
         Cell::Int(0),
         used.clients.into(),
         u32::from(view.paused.covers(name)).into(),
-        Cell::Int(0),
+        u32::from(view.world.disabled.contains(name)).into(),
     ]
 }
 
 /// The configured roles, and those that are logged in.
 pub(super) fn users(view: &View<'_>, table: &mut Table) {
     for (name, used) in used_by_user(view) {
+        let user = view.world.user(&name);
+        let cap = user.and_then(|user| user.max_server_connections);
+        let number = |value: Option<u32>| Cell::from(value.map(|value| value.to_string()));
         table.push([
             name.into(),
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            Cell::Int(0),
+            number(user.and_then(|user| user.size)),
+            number(user.and_then(|user| user.reserve_size)),
+            user.and_then(|user| user.mode).map(pool::PoolMode::as_str).into(),
+            cap.unwrap_or(0).into(),
             used.servers.into(),
             Cell::Int(0),
             used.clients.into(),

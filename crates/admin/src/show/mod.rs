@@ -3,8 +3,11 @@
 mod connections;
 mod databases;
 mod history;
+mod limits;
+mod listeners;
 mod nodes;
 mod pools;
+mod prepared;
 mod proxy;
 mod route;
 mod stats;
@@ -27,7 +30,7 @@ use crate::{
     Control,
     average::Averages,
     command::{Command, Constant, Noun},
-    console::Paused,
+    stop::Paused,
     table::{Column, Table},
 };
 
@@ -52,7 +55,7 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         Command::ExplainRoute { .. } => route::COLUMNS,
         Command::Help
         | Command::Ignore(_)
-        | Command::Set(_)
+        | Command::Set { .. }
         | Command::Begin
         | Command::EndTransaction(_)
         | Command::Reload
@@ -61,6 +64,10 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         | Command::Reconnect(_)
         | Command::Kill(_)
         | Command::KillClient(_)
+        | Command::Disable(_)
+        | Command::Enable(_)
+        | Command::Suspend
+        | Command::WaitClose(_)
         | Command::Shutdown(_) => return None,
     }))
 }
@@ -72,9 +79,13 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Databases => databases::DATABASES,
         Noun::Epochs => history::EPOCHS,
         Noun::Events => history::EVENTS,
+        Noun::Limits => limits::LIMITS,
+        Noun::Listeners => listeners::LISTENERS,
         Noun::Lists => databases::LISTS,
         Noun::Nodes => nodes::NODES,
+        Noun::Pinned => connections::PINNED,
         Noun::Pools => pools::COLUMNS,
+        Noun::Prepared => prepared::PREPARED,
         Noun::Regions => nodes::REGIONS,
         Noun::State => proxy::STATE,
         Noun::Stats => stats::STATS,
@@ -98,8 +109,12 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         | Noun::Databases
         | Noun::Epochs
         | Noun::Events
+        | Noun::Limits
+        | Noun::Listeners
         | Noun::Lists
         | Noun::Nodes
+        | Noun::Pinned
+        | Noun::Prepared
         | Noun::Regions
         | Noun::State
         | Noun::StatsAverages
@@ -148,10 +163,14 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Databases => databases::databases(view, table),
         Noun::Epochs => history::epochs(view, table),
         Noun::Events => history::events(view, table),
+        Noun::Limits => limits::limits(view, table),
+        Noun::Listeners => listeners::listeners(view, table),
         Noun::Lists => databases::lists(view, table),
         Noun::Nodes => nodes::nodes(view, table),
+        Noun::Pinned => connections::pinned(view, table),
         Noun::Pools if extended => pools::by_node(view, table),
         Noun::Pools => pools::pools(view, table),
+        Noun::Prepared => prepared::prepared(view, table),
         Noun::Regions => nodes::regions(view, table),
         Noun::Servers => connections::servers(view, extended, table),
         Noun::State => proxy::state(view, table),

@@ -16,7 +16,7 @@ pub(super) const COLUMNS: &[Column] = columns![
 ];
 
 /// `SHOW EXTENDED POOLS` has a row for each node.
-pub(super) const MORE: &[Column] = columns![cluster Text, node Text, paused Bool];
+pub(super) const MORE: &[Column] = columns![cluster Text, node Text, paused Bool, pinned Int4];
 
 /// What a row counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,6 +28,7 @@ struct Counted {
     servers_login: u32,
     longest_wait: Duration,
     paused: bool,
+    pinned: u32,
 }
 
 /// A row for each database and user, over all nodes and workers.
@@ -72,6 +73,7 @@ pub(super) fn by_node(view: &View<'_>, table: &mut Table) {
             view.world.clusters.get(cluster).map(|cluster| &cluster.name).into(),
             view.node_name(cluster, node).into(),
             counted.paused.into(),
+            counted.pinned.into(),
         ]);
         table.push(row);
     }
@@ -84,6 +86,7 @@ impl Counted {
         self.servers_login += counts.dialing;
         self.servers_active += counts.live.saturating_sub(counts.idle + counts.dialing);
         self.longest_wait = self.longest_wait.max(pool.longest_wait);
+        self.pinned += counts.pinned;
         self.paused |= pool.state == PoolState::Paused;
     }
 
@@ -101,7 +104,7 @@ impl Counted {
     }
 
     fn row(&self, view: &View<'_>, database: &str, user: &str) -> Vec<Cell> {
-        let mode = view.world.database(database).map(|database| database.pool.mode.as_str());
+        let mode = view.world.database(database).map(|database| database.for_user(user).pool.mode.as_str());
         vec![
             database.to_owned().into(),
             user.to_owned().into(),

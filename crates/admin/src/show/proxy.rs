@@ -41,8 +41,8 @@ fn push(setting: Setting, table: &mut Table) {
 }
 
 pub(super) fn state(view: &View<'_>, table: &mut Table) {
-    let paused = view.paused.all;
-    for (key, value) in [("active", !paused), ("paused", paused), ("suspended", false)] {
+    let (paused, suspended) = (view.paused.all, view.paused.suspended);
+    for (key, value) in [("active", !paused && !suspended), ("paused", paused), ("suspended", suspended)] {
         table.push([key.into(), yes(value).into()]);
     }
 }
@@ -68,6 +68,7 @@ pub(crate) fn help() -> ErrorMessage {
     ErrorMessage::notice("Console usage").with_detail(format!(
         "{lines}\n\tSHOW EXTENDED CLIENTS|POOLS|SERVERS|STATS\n\tEXPLAIN ROUTE [FOR <db>] <sql>\n\tRELOAD\
          \n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tRECONNECT [<db>]\n\tKILL [<db>]\n\tKILL_CLIENT <client_id>\
-         \n\tSHUTDOWN\n\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"
+         \n\tDISABLE <db>\n\tENABLE <db>\n\tSUSPEND\n\tWAIT_CLOSE [<db>]\
+         \n\tSET <key> = <value>\n\tSHUTDOWN\n\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"
     ))
 }

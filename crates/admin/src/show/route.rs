@@ -76,7 +76,7 @@ fn classify_for(named: Option<(&str, &DatabaseSettings)>, cluster: &ClusterHandl
 /// What a session would ask of routing, had it this text at hand and nothing else.
 fn request<'a>(settings: Option<&DatabaseSettings>, class: &Class, text: &'a str) -> Request<'a> {
     let read = matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { replica: true });
-    let per_transaction = settings.is_none_or(|settings| settings.pool.mode == PoolMode::Transaction);
+    let per_transaction = settings.is_none_or(|settings| settings.pool.mode != PoolMode::Session);
     let hint = if class.hinted { sql::hint(text.as_bytes()) } else { None };
     Request {
         wants: if read && per_transaction { Wants::Replica } else { Wants::Primary },
@@ -102,7 +102,7 @@ fn decision_row(
     let mode = settings.map_or(PoolMode::Transaction, |settings| settings.pool.mode);
     let policy = if request.policy == Policy::Smart { "" } else { request.policy.as_str() };
     let detail = match (policy, mode) {
-        ("", PoolMode::Transaction) => Cell::Null,
+        ("", PoolMode::Transaction | PoolMode::Statement) => Cell::Null,
         ("", PoolMode::Session) => "session pooling: everything goes to the primary".into(),
         (policy, _) => format!("policy of the database: {policy}").into(),
     };
@@ -156,20 +156,29 @@ fn kind(kind: Kind) -> &'static str {
 /// What stays behind on the server connection.
 fn effect(effect: Effect) -> Cell {
     match effect {
-        Effect::None => return Cell::Null,
+        Effect::None | Effect::LocalSettings => return Cell::Null,
+        Effect::Pin(causes) => {
+            let causes: Vec<_> = causes.iter().map(cause).collect();
+            return format!("keeps its server connection: {}", causes.join(", ")).into();
+        }
         Effect::Settings => "changes settings, which are followed",
+        Effect::Listen => "listens over a shared connection",
+        Effect::Unlisten => "listens no longer",
         Effect::DiscardAll => "resets the session",
         Effect::DeallocateAll | Effect::Deallocate => "forgets prepared statements",
-        Effect::Pin(cause) => match cause {
-            PinCause::TemporaryTable => "keeps its server connection: temporary object",
-            PinCause::Listen => "keeps its server connection: LISTEN",
-            PinCause::SqlPrepare => "keeps its server connection: PREPARE",
-            PinCause::AdvisoryLock => "keeps its server connection: advisory lock",
-            PinCause::HoldCursor => "keeps its server connection: WITH HOLD",
-            PinCause::Load => "keeps its server connection: LOAD",
-            PinCause::Settings => "keeps its server connection: settings that cannot be followed",
-            PinCause::Mixed => "keeps its server connection: several effects",
-        },
     }
     .into()
+}
+
+fn cause(cause: PinCause) -> &'static str {
+    match cause {
+        PinCause::TemporaryTable => "temporary object",
+        PinCause::Listen => "LISTEN",
+        PinCause::SqlPrepare => "PREPARE",
+        PinCause::AdvisoryLock => "advisory lock",
+        PinCause::HoldCursor => "WITH HOLD",
+        PinCause::Load => "LOAD",
+        PinCause::Settings => "settings that cannot be followed",
+        PinCause::Mixed => "several effects",
+    }
 }

@@ -138,8 +138,29 @@ fn pools_are_summed_over_nodes_and_workers() {
     check(
         "show extended pools",
         &[
-            "shop | app | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 0 | 0 | 2 | 2 | 1000 | transaction | - | main | eu-1 | f",
-            "shop | app | 2 | 2 | 0 | 0 | 2 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 1000 | transaction | - | main | us-1 | f",
+            "shop | app | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 0 | 0 | 2 | 2 | 1000 | transaction | - | main | eu-1 | f | 2",
+            "shop | app | 2 | 2 | 0 | 0 | 2 | 0 | 0 | 0 | 0 | 0 | 0 | 2 | 1000 | transaction | - | main | us-1 | f | 0",
+        ],
+    );
+}
+
+#[test]
+fn those_who_keep_a_connection_are_shown_with_why_and_since_when() {
+    let (columns, rows) = show("show pinned");
+    assert_eq!(columns.len(), 9);
+    assert!(
+        rows.iter().all(|row| row.contains(" | 4711 | temporary table | ") && row.ends_with(" | 90")),
+        "{rows:#?}"
+    );
+}
+
+#[test]
+fn prepared_statements_are_shown_with_what_they_are_prepared_under() {
+    check(
+        "show prepared",
+        &[
+            "shop | app | 0 | pgherd_7 | 000000000000002a | 1 | timezone | 2 | 1 | select $1",
+            "shop | app | 1 | pgherd_7 | 000000000000002a | 1 | timezone | 2 | 1 | select $1",
         ],
     );
 }
@@ -260,4 +281,18 @@ fn the_version_has_three_numbers() {
     let (_, rows) = show("show version");
     let numbers = rows[0].strip_prefix("pgherd ").unwrap();
     assert_eq!(numbers.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3);
+}
+
+#[test]
+fn channels_are_shown_with_the_connection_that_listens_to_them() {
+    check_layout(
+        "listeners",
+        "database user channel state clients:i node server_pid:i received:Int8 delivered:Int8 dropped:Int8 since",
+    );
+    let (_, rows) = show("show listeners");
+    assert_eq!(rows[0], "shop | app | alarms | waiting | 2 | - | - | 3 | 5 | 1 | -");
+    assert_eq!(
+        rows.last().map(String::as_str),
+        Some("shop | app | news | listening | 2 | eu-1 | 4712 | 3 | 5 | 1 | 2025-12-31 23:59:55 UTC")
+    );
 }

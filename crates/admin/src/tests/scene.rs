@@ -10,7 +10,8 @@ use pool::{Counts, PoolState};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 use session::{
     ClientId, ClientReport, ClientState, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow,
-    PoolReport, ServerReport, StatsReport, WorkerId, WorkerReport, World,
+    ListenerReport, PoolReport, Purpose, ServerReport, ServerRole, StatementReport, StatsReport, WorkerId,
+    WorkerReport, World,
 };
 use sql::NoFunctions;
 use tokio::{
@@ -86,6 +87,15 @@ impl Control for Fake {
         Box::pin(async { self.reload.clone() })
     }
 
+    fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>> {
+        Box::pin(async move {
+            match value {
+                "many" => Err(ReloadRefused { mistakes: vec!["expected a whole number".to_owned()] }),
+                value => Ok(vec![format!("{key} -> {value}")]),
+            }
+        })
+    }
+
     fn shutdown(&self, mode: ShutdownMode) {
         *self.shut_down.lock().unwrap() = Some(mode);
     }
@@ -146,6 +156,8 @@ fn world() -> World {
         reports: mpsc::channel(1).0,
         tls: Arc::new(conn::ServerTlsConfig::disabled()),
         functions: Arc::new(NoCatalog),
+        max_server_connections: None,
+        max_logins: 16,
     };
     let database = |name: &str, server_name: Option<&str>| DatabaseSettings {
         name: name.to_owned(),
@@ -153,6 +165,9 @@ fn world() -> World {
         cluster: 0,
         policy: None,
         pool: pool::Settings::default(),
+        timeouts: session::Timeouts::default(),
+        max_server_connections: None,
+        users: Arc::default(),
     };
     World {
         session: session::Settings::default(),
@@ -167,6 +182,10 @@ fn world() -> World {
         },
         databases: vec![database("shop", Some("shop_v2")), database("*", None)],
         clusters: vec![cluster],
+        users: Vec::new(),
+        max_server_connections: None,
+        disabled: Arc::default(),
+        quota: Arc::default(),
     }
 }
 
@@ -188,7 +207,8 @@ fn report(worker: usize) -> WorkerReport {
         requested_ago: Duration::from_micros(3_000_250),
         node: node.map(NodeId),
         server_process: 4711,
-        pinned: node.map(|_| "temporary table"),
+        purpose: Purpose::Session,
+        pinned: node.map(|_| ("temporary table".to_owned(), Duration::from_secs(90))),
         tls: true,
         statements: 2,
     };
@@ -208,6 +228,8 @@ fn report(worker: usize) -> WorkerReport {
         cluster: 0,
         process: 4711 + u32::from(node),
         client,
+        role: ServerRole::Pooled,
+        purpose: Purpose::Session,
         connected_for: Duration::from_secs(9),
         used_ago: Duration::from_secs(1),
         tls: false,
@@ -222,10 +244,37 @@ fn report(worker: usize) -> WorkerReport {
         ],
         servers: vec![server(1, Some(id(1))), server(0, None)],
         pools: vec![
-            pool(0, Counts { live: 2, idle: 1, dialing: 1, waiting: 0 }),
-            pool(1, Counts { live: 1, idle: 0, dialing: 0, waiting: 1 }),
+            pool(0, Counts { live: 2, idle: 1, dialing: 1, listening: 0, waiting: 0, stale: 0, pinned: 1 }),
+            pool(1, Counts { live: 1, idle: 0, dialing: 0, listening: 0, waiting: 1, stale: 0, pinned: 0 }),
         ],
+        listeners: vec![listener("news", Some(Duration::from_secs(5))), listener("alarms", None)],
         stats: vec![stats("shop", 2), stats("lab", 1)],
+        statements: vec![StatementReport {
+            database: "shop".into(),
+            user: "app".into(),
+            server_name: "pgherd_7".into(),
+            shape: 0x2a,
+            text: "select $1".into(),
+            settings: "timezone".into(),
+            parameters: 1,
+            names: 2,
+            servers: 1,
+        }],
+    }
+}
+
+fn listener(channel: &str, heard_for: Option<Duration>) -> ListenerReport {
+    ListenerReport {
+        database: "shop".into(),
+        user: "app".into(),
+        cluster: 0,
+        channel: channel.to_owned(),
+        clients: 2,
+        server: heard_for.map(|_| (NodeId(0), 4712)),
+        heard_for,
+        received: 3,
+        delivered: 5,
+        dropped: 1,
     }
 }
 
@@ -239,6 +288,9 @@ fn stats(database: &str, clients: u32) -> StatsReport {
             cluster: 0,
             policy: None,
             pool: pool::Settings::default(),
+            timeouts: session::Timeouts::default(),
+            max_server_connections: None,
+            users: Arc::default(),
         },
         clients,
         server_assignments: 10,

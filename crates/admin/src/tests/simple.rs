@@ -59,20 +59,30 @@ async fn set_up_noise_is_accepted_and_transactions_are_acted() {
     check(&client.query("COMMIT").await, &["C COMMIT", "Z I"]);
     check(&client.query("SHOW timezone").await, &["T 1", "D UTC", "C SHOW", "Z I"]);
     check(&client.query("show help").await, &["N 00000 Console usage", "C SHOW", "Z I"]);
-    check(
-        &client.query("set pool.size = 3").await,
-        &["E 0A000 pool.size cannot be set from the console", "Z I"],
-    );
+    check(&client.query("set pool.size = 3").await, &["N 00000 pool.size -> 3", "C SET", "Z I"]);
 }
 
 #[tokio::test]
 async fn those_who_may_look_may_not_touch() {
     let mut client = Client::welcomed(ConsoleRole::Stats, console()).await;
-    for command in ["RELOAD", "PAUSE", "RESUME", "RECONNECT", "KILL", "KILL_CLIENT 1", "SHUTDOWN"] {
+    for command in [
+        "RELOAD",
+        "PAUSE",
+        "RESUME",
+        "RECONNECT",
+        "KILL",
+        "KILL_CLIENT 1",
+        "SHUTDOWN",
+        "SUSPEND",
+        "WAIT_CLOSE",
+        "DISABLE shop",
+        "ENABLE shop",
+    ] {
         let answers = client.query(command).await;
         let name = command.split(' ').next().unwrap();
         check(&answers, &[&format!("E 42501 {name} needs an administrator"), "Z I"]);
     }
+    check(&client.query("SET pool.size = 3").await, &["E 42501 SET pool.size needs an administrator", "Z I"]);
     let answers = client.query("show databases; show lists").await;
     assert_eq!(answers.first().unwrap(), "T 17");
     assert_eq!(answers.last().unwrap(), "Z I");
@@ -128,8 +138,21 @@ async fn real_workers_report_and_obey() {
     let lists = client.query("show lists").await;
     assert!(lists.contains(&"D used_clients|0".to_owned()), "{lists:?}");
     check(
-        &client.query("show clients; pause shop; resume shop; reconnect; kill lab").await,
-        &["T 21", "C SHOW", "C PAUSE", "C RESUME", "C RECONNECT", "C KILL", "Z I"],
+        &client
+            .query("show clients; pause shop; suspend; resume; reconnect; wait_close; kill lab; resume lab")
+            .await,
+        &[
+            "T 21",
+            "C SHOW",
+            "C PAUSE",
+            "C SUSPEND",
+            "C RESUME",
+            "C RECONNECT",
+            "C WAIT_CLOSE",
+            "C KILL",
+            "C RESUME",
+            "Z I",
+        ],
     );
     check(&client.query("kill_client 5").await, &["E 42704 there is no client 5", "Z I"]);
     client.leave().await;

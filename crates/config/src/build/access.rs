@@ -8,7 +8,7 @@ use std::{
 use crate::{
     file::{self, Content},
     mistake::{Mistake, Origin},
-    raw::{Auth, Document},
+    raw::{Auth, Document, UserEntry},
     section::{Context, Field},
     settings::{AdminSettings, AuthQuery, AuthSettings},
     tree::{Kind, Node, Table},
@@ -43,9 +43,14 @@ pub(super) fn build(
             Err(problem) => context.mistakes.push(mistake(problem)),
         }
     }
-    for user in &document.users {
-        let secret = resolve(&user.secret.value, &user.secret, secrets, context);
+    for UserEntry { keys: user, .. } in &document.users {
         let name = &user.name.value.0;
+        let Some(source) = &user.secret.value else { continue };
+        if name == "*" {
+            context.mistakes.push(user.secret.mistake("\"*\" is every role, and has no secret of its own"));
+            continue;
+        }
+        let secret = resolve(source, &user.secret, secrets, context);
         if users.contains_key(name) {
             context
                 .mistakes
@@ -59,6 +64,14 @@ pub(super) fn build(
         let problem = "nobody can log in: there is no auth.file, no auth.query and no [[user]]".to_owned();
         let origin = context.source.clone();
         context.warnings.push(Mistake { origin, key: "auth".to_owned(), problem, suggestion: None });
+    }
+    let without_secret =
+        document.users.iter().map(|user| &user.keys).filter(|user| user.secret.value.is_none());
+    for user in without_secret {
+        let name = &user.name.value.0;
+        if !users.contains_key(name) && query.is_none() && name != "*" {
+            context.warnings.push(user.name.mistake(format!("{name:?} has no secret and cannot log in")));
+        }
     }
     let admin = &document.admin;
     for list in [&admin.users, &admin.stats_users] {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::access::{self, Secrets};
+use super::{
+    access::{self, Secrets},
+    cap,
+};
 use crate::{
     file::Content,
     mistake::Mistake,
@@ -43,6 +46,8 @@ pub(super) fn build(
                 crash_grace: cluster.keys.crash_grace.value.0,
             },
             health: health(cluster, state_dir, secrets, context),
+            max_server_connections: cap(&cluster.keys.max_server_connections),
+            max_logins: cluster.keys.max_logins.value.0,
         });
     }
     all

@@ -1,9 +1,11 @@
 //! Databases as clients name them.
 
-use super::{check_pool, pool_settings};
+use std::collections::BTreeSet;
+
+use super::{cap, check_pool, pool_settings, timeouts};
 use crate::{
     nearest::nearest,
-    raw::{Database, DatabaseEntry, Pool, WholeCluster},
+    raw::{Database, DatabaseEntry, DatabaseUser, Pool, UserPool, WholeCluster},
     section::Context,
 };
 
@@ -18,7 +20,7 @@ pub(super) fn build(
     context: &mut Context<'_>,
 ) -> Vec<session::DatabaseSettings> {
     let mut databases = Vec::new();
-    for (position, DatabaseEntry { keys, pool }) in entries.iter().enumerate() {
+    for (position, DatabaseEntry { keys, pool, users, user_pools }) in entries.iter().enumerate() {
         let name = &keys.name.value.0;
         let earlier = || entries[..position].iter().map(|entry| entry.keys.name.value.0.as_str());
         if CONSOLE.contains(&name.as_str()) {
@@ -40,9 +42,49 @@ pub(super) fn build(
             cluster: cluster(keys, clusters, context),
             policy: keys.policy.value.map(|policy| policy.0),
             pool: pool_settings(pool),
+            timeouts: timeouts(pool),
+            max_server_connections: cap(&keys.max_server_connections),
+            users: database_users(pool, users, user_pools, context).into(),
         });
     }
     databases
+}
+
+/// What holds for single roles in a database whose pools are as `pools` else; `*` comes last.
+fn database_users(
+    pools: &Pool,
+    entries: &[DatabaseUser],
+    user_pools: &[UserPool],
+    context: &mut Context<'_>,
+) -> Vec<session::DatabaseUserSettings> {
+    for (position, entry) in entries.iter().enumerate() {
+        let name = &entry.name.value.0;
+        if entries[..position].iter().any(|earlier| earlier.name.value.0 == *name) {
+            context.mistakes.push(entry.name.mistake(format!("{name:?} is listed twice")));
+        }
+    }
+    let sizes = |pool: &Pool| (pool.min_size.value, pool.size.value);
+    for user in user_pools.iter().filter(|user| sizes(&user.pool) != sizes(pools)) {
+        check_pool(&user.pool, context);
+    }
+    let named = entries.iter().map(|entry| entry.name.value.0.as_str());
+    let named: BTreeSet<&str> = named.chain(user_pools.iter().map(|user| user.name.as_str())).collect();
+    let mut users = Vec::new();
+    for name in named {
+        let pool = user_pools.iter().find(|user| user.name == name);
+        let pool = pool.or_else(|| user_pools.iter().find(|user| user.name == "*"));
+        let pool = pool.map_or(pools, |user| &user.pool);
+        let entry = entries.iter().find(|entry| entry.name.value.0 == name);
+        let entry = entry.or_else(|| entries.iter().find(|entry| entry.name.value.0 == "*"));
+        users.push(session::DatabaseUserSettings {
+            name: name.to_owned(),
+            pool: pool_settings(pool),
+            timeouts: timeouts(pool),
+            max_server_connections: entry.and_then(|entry| cap(&entry.max_server_connections)),
+        });
+    }
+    users.sort_by_key(|user| user.name == "*");
+    users
 }
 
 /// The index of the database's cluster; 0 together with a mistake.

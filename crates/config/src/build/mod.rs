@@ -3,8 +3,11 @@
 mod access;
 mod cluster;
 mod database;
+mod user;
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use conn::{ListenAddress, ProxyPeers};
 
 use crate::{
     file::{self, Content},
@@ -14,7 +17,7 @@ use crate::{
     section::{Context, Field},
     settings::{FunctionLists, ListenSettings, LogSettings, ProxySettings, Settings},
     tree::Table,
-    value::{FunctionName, Label, List, TlsMode},
+    value::{Count, FunctionName, Label, List, TlsMode},
 };
 
 impl Context<'_> {
@@ -55,10 +58,12 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
     let clusters = cluster::build(&document.clusters, state_dir.as_deref(), &mut secrets, context);
     let databases = database::build(&document.databases, &document.pool, &document.clusters, context);
     check_pool(&document.pool, context);
+    let users = user::build(&document.users, context);
     let listeners = listeners(&document.listen, context);
     let function_lists = function_lists(&document.routing, context);
     warn_of_lonely_region(document, context);
-    let Proxy { name, region, zone, workers, state_dir: _ } = &document.proxy;
+    let takeover_socket = document.proxy.takeover_socket.value.as_ref().map(|path| context.path(path));
+    let Proxy { name, region, zone, workers, max_server_connections, .. } = &document.proxy;
     Some(Settings {
         proxy: ProxySettings {
             name: name.value.0.clone(),
@@ -66,9 +71,12 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
             zone: zone.value.clone().map(|zone| zone.0),
             workers: workers.value,
             state_dir,
+            takeover_socket,
+            max_server_connections: cap(max_server_connections),
         },
         log: LogSettings { format: document.log.format.value.0, level: document.log.level.value.0.clone() },
         listeners,
+        health_listener: document.health.listen.value.clone(),
         client_tls: client_tls?,
         auth,
         admin,
@@ -77,8 +85,10 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
         function_lists,
         clusters,
         databases,
+        users,
         warnings: Vec::new(),
         rows: Vec::new(),
+        loaded: Arc::default(),
         secrets,
     })
 }
@@ -114,14 +124,24 @@ fn listeners(listen: &[Listen], context: &mut Context<'_>) -> Vec<ListenSettings
     }
     for (position, later) in listen.iter().enumerate() {
         let taken = listen[..position].iter().any(|earlier| earlier.address.value == later.address.value);
-        if taken && later.address.value.port() != 0 {
+        let any_free = matches!(later.address.value, ListenAddress::Tcp(address) if address.port() == 0);
+        if taken && !any_free {
             let problem = format!("{} is listed twice", later.address.value);
             context.mistakes.push(later.address.mistake(problem));
+        }
+        if matches!(later.address.value, ListenAddress::Unix(_)) && !later.proxy_protocol.value.0.is_empty() {
+            let problem = "the peers of a Unix socket have no addresses";
+            context.mistakes.push(later.proxy_protocol.mistake(problem));
         }
     }
     listen
         .iter()
-        .map(|one| ListenSettings { address: one.address.value, policy: one.policy.value.0 })
+        .map(|one| ListenSettings {
+            address: one.address.value.clone(),
+            policy: one.policy.value.0,
+            socket_mode: one.socket_mode.value.0,
+            proxy_protocol: ProxyPeers(one.proxy_protocol.value.0.clone()),
+        })
         .collect()
 }
 
@@ -158,9 +178,14 @@ fn session_settings(session: &Session) -> session::Settings {
         login_timeout: session.login_timeout.value.0,
         max_hold: session.max_hold.value.0,
         max_held: session.max_held.value.0,
-        // its type bounds it to a gibibyte
+        // their type bounds them to a gibibyte
         input_limit: u32::try_from(session.input_limit.value.0).unwrap_or(u32::MAX),
+        notification_limit: u32::try_from(session.notification_limit.value.0).unwrap_or(u32::MAX),
+        max_statements: session.max_statements.value.0,
+        max_statement_bytes: u32::try_from(session.max_statement_bytes.value.0).unwrap_or(u32::MAX),
         drain_timeout: session.drain_timeout.value.0,
+        shutdown_delay: session.shutdown_delay.value.0,
+        takeover_timeout: limit(session.takeover_timeout.value.0),
         shutdown_timeout: session.shutdown_timeout.value.0,
     }
 }
@@ -177,6 +202,11 @@ fn routing_settings(routing: &Routing, proxy: &Proxy) -> routing::Settings {
     }
 }
 
+/// A bound that is off at zero.
+fn cap<const MAX: u32>(field: &Field<Count<0, MAX>>) -> Option<u32> {
+    (field.value.0 > 0).then_some(field.value.0)
+}
+
 fn check_pool(pool: &Pool, context: &mut Context<'_>) {
     let Pool { size, min_size, .. } = pool;
     if min_size.value.0 > size.value.0 {
@@ -189,16 +219,33 @@ fn check_pool(pool: &Pool, context: &mut Context<'_>) {
     }
 }
 
+/// A time that is off at zero.
+fn limit(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
+fn timeouts(pool: &Pool) -> session::Timeouts {
+    session::Timeouts {
+        query: limit(pool.query_timeout.value.0),
+        idle_transaction: limit(pool.idle_transaction_timeout.value.0),
+        client_idle: limit(pool.client_idle_timeout.value.0),
+    }
+}
+
 fn pool_settings(pool: &Pool) -> pool::Settings {
     pool::Settings {
         mode: pool.mode.value.0,
         size: pool.size.value.0,
         min_size: pool.min_size.value.0,
+        reserve_size: pool.reserve_size.value.0,
+        reserve_timeout: pool.reserve_timeout.value.0,
         wait_timeout: pool.wait_timeout.value.0,
         max_waiting: pool.max_waiting.value.0,
         server_lifetime: pool.server_lifetime.value.0,
         server_idle_timeout: pool.server_idle_timeout.value.0,
         connect_timeout: pool.connect_timeout.value.0,
+        session_state: pool.session_state.value.0,
+        max_pinned: pool.max_pinned.value.map(|count| count.0),
         max_prepared_statements: pool.max_prepared_statements.value.0,
     }
 }

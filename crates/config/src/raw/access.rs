@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     section::{Preset::Required, Preset::Text as Default, Preset::Unset, section},
-    value::{List, Name, SecretSource, Text, Time},
+    value::{Count, List, Name, SecretSource, Text, Time},
 };
 
 /// What suits most who want every role to log in.
@@ -30,13 +30,16 @@ section! {
 }
 
 section! {
-    /// A user who may log in.
+    /// A user who may log in, or something about one whose secret comes from `[auth]`.
     User, "user", repeated: true {
-        /// The role's name.
+        /// The role's name; "*" is every role that has no entry of its own.
         name: Name = Required("\"app\""), Reload;
         /// A SCRAM-SHA-256 verifier or a password; or where it is: { file = "…" } or { env = "…" }. The file must not
-        /// be readable by everybody.
-        secret: SecretSource = Required("{ file = \"/run/secrets/app\" }"), Reload;
+        /// be readable by everybody. Unset: it comes from `[auth]`.
+        secret: Option<SecretSource> = Unset("{ file = \"/run/secrets/app\" }"), Reload;
+        /// Most server connections of it, over all databases and nodes; with the name "*", of each such role. 0: as
+        /// many as the pools allow.
+        max_server_connections: Count<0, 1_000_000> = Default("0"), Reload;
     }
 }
 

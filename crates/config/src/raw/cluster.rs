@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use conn::ServerTlsMode;
 use routing::Policy;
 
-use super::Pool;
+use super::{
+    DatabaseUser, Pool, UserPool,
+    user::{self, Role},
+};
 use crate::{
     section::{Preset::Required, Preset::Text, Preset::Unset, Reader, Section, section},
     tree::Table,
@@ -21,6 +24,10 @@ section! {
         down_after_probes: Count<1, 100> = Text("3"), Reload;
         /// How long a crashed primary that answers 57P03 counts as recovering instead of down.
         crash_grace: Time<0, 3_600_000> = Text("5s"), Reload;
+        /// Most server connections to each of its nodes, besides those of the monitor. 0: as many as the pools allow.
+        max_server_connections: Count<0, 1_000_000> = Text("0"), Reload;
+        /// Most server connections to each of its nodes that are being made at a time; further ones wait their turn.
+        max_logins: Count<1, 100_000> = Text("16"), Reload;
     }
 }
 
@@ -78,6 +85,9 @@ section! {
         /// What it may be used for, whatever the listener says: "smart", "read-write" or "read-only". Unset: what
         /// the listener says.
         policy: Option<OneOf<Policy>> = Unset("\"read-only\""), Reload;
+        /// Most server connections of it, over all users and nodes; with the name "*", of each database that the entry
+        /// is for. 0: as many as the pools allow.
+        max_server_connections: Count<0, 1_000_000> = Text("0"), Reload;
     }
 }
 
@@ -115,13 +125,18 @@ impl WholeCluster {
 pub(crate) struct DatabaseEntry {
     pub(crate) keys: Database,
     pub(crate) pool: Pool,
+    pub(crate) users: Vec<DatabaseUser>,
+    /// What holds for the pools of single roles; empty if none is special.
+    pub(crate) user_pools: Vec<UserPool>,
 }
 
 impl DatabaseEntry {
-    /// `pools` is `[pool]`, whose values hold where `[database.pool]` has none.
-    pub(super) fn read(reader: &mut Reader<'_, '_>, pools: &Table) -> Option<Self> {
+    /// `pools` is `[pool]`, whose values hold where `[database.pool]` has none; `roles` are those of `[[user]]`.
+    pub(super) fn read(reader: &mut Reader<'_, '_>, pools: &Table, roles: &[Role<'_>]) -> Option<Self> {
         let keys = Database::read(reader);
-        let pool = Pool::read(&mut Reader { inherited: Some(pools), ..reader.child("pool") });
-        Some(Self { keys: keys?, pool: pool? })
+        let pool = Pool::read(&mut Reader { inherited: vec![pools], ..reader.child("pool") });
+        let users = user::database_users(reader);
+        let user_pools = user::effective(reader, roles, pools);
+        Some(Self { keys: keys?, pool: pool?, users, user_pools })
     }
 }

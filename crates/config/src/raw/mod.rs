@@ -5,27 +5,31 @@ mod access;
 mod cluster;
 mod process;
 mod traffic;
+mod user;
 
 pub(crate) use access::{Admin, Auth, User};
 pub(crate) use cluster::{Cluster, ClusterTls, Database, DatabaseEntry, Monitor, WholeCluster};
-pub(crate) use process::{Listen, Log, Proxy, Tls};
+pub(crate) use process::{Health, Listen, Log, Proxy, Tls};
 pub(crate) use traffic::{Pool, Routing, Session};
+pub(crate) use user::{DatabaseUser, UserEntry, UserPool};
 
 use cluster::ClusterNode;
 
 use crate::{
-    section::{EMPTY, Reader, Section},
-    tree::{Node, Table},
+    section::{EMPTY, Reader, Section, Shown},
+    tree::Table,
 };
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [Section; 16] = [
+pub(crate) static SECTIONS: [Section; 20] = [
     Proxy::SECTION,
     Log::SECTION,
     Listen::SECTION,
+    Health::SECTION,
     Tls::SECTION,
     Auth::SECTION,
     User::SECTION,
+    user::USER_POOL,
     Admin::SECTION,
     Cluster::SECTION,
     ClusterNode::SECTION,
@@ -33,6 +37,8 @@ pub(crate) static SECTIONS: [Section; 16] = [
     ClusterTls::SECTION,
     Database::SECTION,
     cluster::DATABASE_POOL,
+    DatabaseUser::SECTION,
+    user::DATABASE_USER_POOL,
     Pool::SECTION,
     Session::SECTION,
     Routing::SECTION,
@@ -47,9 +53,10 @@ pub(crate) struct Document {
     pub(crate) proxy: Proxy,
     pub(crate) log: Log,
     pub(crate) listen: Vec<Listen>,
+    pub(crate) health: Health,
     pub(crate) tls: Tls,
     pub(crate) auth: Auth,
-    pub(crate) users: Vec<User>,
+    pub(crate) users: Vec<UserEntry>,
     pub(crate) admin: Admin,
     pub(crate) clusters: Vec<WholeCluster>,
     pub(crate) databases: Vec<DatabaseEntry>,
@@ -65,16 +72,14 @@ impl Document {
         let proxy = Proxy::read(&mut root.child("proxy"));
         let log = Log::read(&mut root.child("log"));
         let listen = at_least_one(root, "listen", Listen::read);
+        let health = Health::read(&mut root.child("health"));
         let tls = Tls::read(&mut root.child("tls"));
         let auth = Auth::read(&mut root.child("auth"));
-        let users = root.children("user", User::read);
+        let users = root.children("user", UserEntry::read);
         let admin = Admin::read(&mut root.child("admin"));
         let clusters = root.children("cluster", WholeCluster::read);
-        let pools = match root.table.get("pool") {
-            Some(Node { kind: crate::tree::Kind::Table(table), .. }) => table,
-            _ => &*EMPTY,
-        };
-        let databases = at_least_one(root, "database", |reader| DatabaseEntry::read(reader, pools));
+        let (pools, roles) = (user::subtable(root.table, "pool"), user::roles(root.table));
+        let databases = at_least_one(root, "database", |reader| DatabaseEntry::read(reader, pools, &roles));
         let pool = Pool::read(&mut root.child("pool"));
         let session = Session::read(&mut root.child("session"));
         let routing = Routing::read(&mut root.child("routing"));
@@ -82,6 +87,7 @@ impl Document {
             proxy: proxy?,
             log: log?,
             listen,
+            health: health?,
             tls: tls?,
             auth: auth?,
             users,
@@ -107,7 +113,8 @@ fn at_least_one<T>(
     let table: &Table = &EMPTY;
     let path = format!("{name}.0");
     let origin = root.origin.clone();
-    read(&mut Reader { context: &mut *root.context, path, table, origin, inherited: None })
+    let (inherited, shown) = (Vec::new(), Shown::All);
+    read(&mut Reader { context: &mut *root.context, path, table, origin, inherited, shown })
         .into_iter()
         .collect()
 }

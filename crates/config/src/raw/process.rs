@@ -1,13 +1,15 @@
 //! The process itself: who it is, what it logs, where it listens.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
+use conn::ListenAddress;
+use ipnet::IpNet;
 use routing::Policy;
 
 use crate::{
     section::{Preset::Text, Preset::Unset, section},
     settings::{LogFormat, Workers},
-    value::{Label, LogFilter, OneOf, TlsMode},
+    value::{Count, FileMode, Label, List, LogFilter, OneOf, TlsMode},
 };
 
 section! {
@@ -24,6 +26,13 @@ section! {
         /// The folder where each cluster's highest timeline is remembered over restarts, so that an old primary is
         /// not believed after one. Unset: it is not remembered.
         state_dir: Option<PathBuf> = Unset("\"/var/lib/pgherd\""), Restart;
+        /// A Unix socket over which a new process, started with --takeover, gets the listening sockets of this one, so
+        /// that a new version refuses nobody; the folder must be there and is best one of pgherd's own. Clients stay
+        /// with the old process until they leave. Unset: nothing is handed over.
+        takeover_socket: Option<PathBuf> = Unset("\"/run/pgherd/takeover\""), Restart;
+        /// Most server connections in total. When there are as many, the one that has been idle for longest is closed
+        /// for whoever has waited for longest, whatever the pool. 0: as many as the pools allow.
+        max_server_connections: Count<0, 1_000_000> = Text("0"), Reload;
     }
 }
 
@@ -38,13 +47,29 @@ section! {
 }
 
 section! {
-    /// An address that clients connect to. Without any there is one with the defaults.
+    /// An address that clients connect to. Without any there is one with the defaults. A socket that listens there
+    /// already and was passed by systemd (LISTEN_FDS) is used as it is.
     Listen, "listen", repeated: true {
-        /// IP address and port.
-        address: SocketAddr = Text("127.0.0.1:6432"), Restart;
+        /// IP address and port; or a folder and port, as libpq's `host` and `port` name the Unix socket in it
+        /// ("/run/pgherd:5432"), or that socket's path ("/run/pgherd/.s.PGSQL.5432"). The folder must be there.
+        address: ListenAddress = Text("127.0.0.1:6432"), Restart;
         /// What clients of this address may do: "smart" (reads to replicas, the rest to the primary), "read-write"
         /// (everything to the primary) or "read-only" (everything to replicas).
         policy: OneOf<Policy> = Text("smart"), Restart;
+        /// Who may connect to a Unix socket: its permissions, in octal digits.
+        socket_mode: FileMode = Text("0777"), Restart;
+        /// Addresses of load balancers that begin each connection with a PROXY header (version 1 or 2), which says
+        /// whose it is: networks such as "10.0.0.0/8". They must send one, and from nobody else is one taken.
+        proxy_protocol: List<IpNet> = Text(""), Restart;
+    }
+}
+
+section! {
+    /// HTTP for load balancers and orchestrators: /livez (the process runs), /startupz (it has started) and /readyz (new
+    /// clients should come here) answer 200 or 503.
+    Health, "health", repeated: false {
+        /// IP address and port. Unset: nobody is answered.
+        listen: Option<ListenAddress> = Unset("\"127.0.0.1:9127\""), Restart;
     }
 }
 

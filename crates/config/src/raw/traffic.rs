@@ -1,10 +1,10 @@
 //! Bounds and preferences for what passes through.
 
-use pool::PoolMode;
+use pool::{PoolMode, StatePolicy};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 
 use crate::{
-    section::{Preset::Text, section},
+    section::{Preset::Text, Preset::Unset, section},
     value::{Count, FunctionName, List, OneOf, Size, Time},
 };
 
@@ -17,24 +17,43 @@ const GIB: u64 = 1 << 30;
 section! {
     /// Server connections. One pool is those of one database and user on one node.
     Pool, "pool", repeated: false {
-        /// When a server connection goes back: "transaction" (at its end) or "session" (when the client leaves).
+        /// When a server connection goes back: "transaction" (at its end), "session" (when the client leaves) or
+        /// "statement" (at its end; transactions of several statements are refused with 0A000).
         mode: OneOf<PoolMode> = Text("transaction"), Reload;
         /// Most server connections of one pool.
         size: Count<1, 100_000> = Text("20"), Reload;
         /// Server connections of one pool that are kept even when idle.
         min_size: Count<0, 100_000> = Text("0"), Reload;
+        /// Server connections of one pool beyond size, for when a client has waited for reserve_timeout.
+        reserve_size: Count<0, 100_000> = Text("0"), Reload;
+        /// How long the first client in the queue waits before the reserve is used.
+        reserve_timeout: Time<0, DAY> = Text("5s"), Reload;
         /// How long a client waits for a server connection.
         wait_timeout: Time<1, DAY> = Text("30s"), Reload;
         /// Most clients that wait for one pool.
         max_waiting: Count<0, 1_000_000> = Text("10000"), Reload;
-        /// A server connection is retired at this age.
+        /// A server connection is retired at this age, less up to a tenth by chance.
         server_lifetime: Time<1000, { 30 * DAY }> = Text("1h"), Reload;
         /// An idle server connection beyond min_size is closed after this time.
         server_idle_timeout: Time<1000, { 30 * DAY }> = Text("10min"), Reload;
         /// How long dialing a server and logging in may take.
         connect_timeout: Time<1, 600_000> = Text("5s"), Reload;
+        /// With mode = "transaction", what becomes of statements that leave something behind which only their server
+        /// connection has, such as a temporary table or an advisory lock: "pin" (the client keeps the connection
+        /// until that is gone), "refuse" (0A000) or "allow" (it stays behind for whoever comes next).
+        session_state: OneOf<StatePolicy> = Text("pin"), Reload;
+        /// Most connections of one pool that clients keep in this way; one more statement that would is refused with
+        /// 53400. Three quarters of size if it is not set.
+        max_pinned: Option<Count<0, 100_000>> = Unset("15"), Reload;
         /// Most prepared statements that are kept on one server connection.
         max_prepared_statements: Count<1, 100_000> = Text("200"), Reload;
+        /// A statement that runs for longer is cancelled, and fails with 57014. 0s: no limit.
+        query_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
+        /// A client that is idle in a transaction for longer is disconnected with 25P03; the transaction is rolled
+        /// back. 0s: no limit.
+        idle_transaction_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
+        /// A client that is idle outside a transaction for longer is disconnected with 57P05. 0s: no limit.
+        client_idle_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
     }
 }
 
@@ -51,8 +70,22 @@ section! {
         max_held: Count<0, 1_000_000> = Text("10000"), Reload;
         /// Most bytes that are kept of one client's unforwarded input.
         input_limit: Size<16_384, GIB> = Text("1MB"), Reload;
+        /// Most bytes that are kept of notifications (LISTEN) which one client has not read yet. Further ones are
+        /// dropped, and the client is told how many by a WARNING.
+        notification_limit: Size<16_384, GIB> = Text("1MB"), Reload;
+        /// Most named prepared statements of one client; one more is refused with 53400.
+        max_statements: Count<1, 1_000_000> = Text("100000"), Reload;
+        /// Most bytes of one client's named prepared statements, as if it shared them with nobody; beyond that they are
+        /// refused with 53400.
+        max_statement_bytes: Size<16_384, GIB> = Text("64MB"), Reload;
         /// How long in-flight statements may finish on a primary that was replaced.
         drain_timeout: Time<0, DAY> = Text("3s"), Reload;
+        /// How long a shutdown goes on to take clients in after /readyz says that it should get no more: as long as load
+        /// balancers take to notice.
+        shutdown_delay: Time<0, 3_600_000> = Text("0s"), Reload;
+        /// How long clients may stay with a process whose sockets another one has taken over; then it shuts down. 0s:
+        /// until they leave.
+        takeover_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
         /// How long a shutdown waits for open transactions.
         shutdown_timeout: Time<0, DAY> = Text("30s"), Reload;
     }

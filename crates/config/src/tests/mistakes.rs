@@ -39,7 +39,7 @@ fn a_wrong_value_is_named_with_what_is_expected() {
     check(
         "[pool]\nmode = \"transction\"",
         &[
-            "p.toml:4:8: pool.mode = \"transction\": expected \"transaction\" or \"session\"; did you mean \"transaction\"?",
+            "p.toml:4:8: pool.mode = \"transction\": expected \"transaction\", \"session\" or \"statement\"; did you mean \"transaction\"?",
         ],
     );
     check(
@@ -57,7 +57,12 @@ fn a_wrong_value_is_named_with_what_is_expected() {
     check(
         "[[listen]]\naddress = \"localhost:5432\"",
         &["p.toml:4:11: listen.0.address = \"localhost:5432\": expected an IP address and a port such as \
-         \"0.0.0.0:5432\" or \"[::]:5432\" (host names are not resolved here)"],
+         \"0.0.0.0:5432\" or \"[::]:5432\", or the folder of a Unix socket and a port such as \"/run/pgherd:5432\" \
+         (host names are not resolved here)"],
+    );
+    check(
+        "[[listen]]\naddress = \"/run/pgherd:5432\"\nproxy_protocol = [\"10.0.0.0/8\"]",
+        &["p.toml:5:18: listen.0.proxy_protocol: the peers of a Unix socket have no addresses"],
     );
 }
 
@@ -67,7 +72,7 @@ fn all_mistakes_are_reported_together_in_the_order_of_the_file() {
     assert_eq!(
         mistakes(text),
         "p.toml:2:8: pool.size = 0: expected a whole number from 1 to 100000\n\
-         p.toml:3:8: pool.mode = 1: expected \"transaction\" or \"session\"\n\
+         p.toml:3:8: pool.mode = 1: expected \"transaction\", \"session\" or \"statement\"\n\
          p.toml:5:1: unknown key \"regoin\" in [proxy]; did you mean \"region\"?\n\
          p.toml:7:10: cluster.0.nodes.0 lacks \"address\": expected \"host:port\", \"host\" or \"[IPv6]:port\"\n\
          p.toml:7:29: cluster.0.nodes.1 = 7: expected a table"
@@ -89,8 +94,8 @@ fn what_is_missing_is_named() {
         "p.toml:2:8: cluster.0.name: the cluster has no nodes"
     );
     check(
-        "[[user]]\nname = \"x\"",
-        &["p.toml:3:1: user.0 lacks \"secret\": expected a string, { file = \"…\" } or { env = \"…\" }"],
+        "[[user]]\nsecret = \"x\"",
+        &["p.toml:3:1: user.0 lacks \"name\": expected a name of 1 to 63 bytes"],
     );
 }
 
@@ -157,4 +162,21 @@ fn a_file_that_cannot_be_read_is_named() {
     let path = std::path::Path::new("/nonexistent/pgherd.toml");
     let text = crate::load(path, std::iter::empty()).expect_err("accepted").to_string();
     assert!(text.starts_with("/nonexistent/pgherd.toml: cannot read it: No such file"), "{text}");
+}
+
+#[test]
+fn mistakes_in_a_users_pools_are_named() {
+    check(
+        "[[user]]\nname = \"u\"\npool.siz = 3\n[[user]]\nname = \"u\"",
+        &[
+            "p.toml:5:6: unknown key \"siz\" in [user.pool]; did you mean \"size\"?",
+            "p.toml:7:8: user.1.name: \"u\" is listed twice",
+        ],
+    );
+    check(
+        "[[user]]\nname = \"u\"\npool.min_size = 30",
+        &[
+            "p.toml:5:17: database.0.user.\"u\".pool.min_size: 30 is more than database.0.user.\"u\".pool.size = 20",
+        ],
+    );
 }

@@ -1,3 +1,4 @@
+mod change;
 mod environment;
 mod hostile;
 mod mistakes;

@@ -28,7 +28,11 @@ fn a_difference_has_both_values_and_says_whether_a_restart_is_needed() {
     check(
         "",
         "[[listen]]\n[[listen]]\naddress = \"0.0.0.0:1\"",
-        &[("listen.1.address", "", "0.0.0.0:1", true), ("listen.1.policy", "", "smart", true)],
+        &[
+            ("listen.1.address", "", "0.0.0.0:1", true),
+            ("listen.1.policy", "", "smart", true),
+            ("listen.1.socket_mode", "", "0777", true),
+        ],
     );
     check(
         "",
@@ -42,7 +46,15 @@ fn a_changed_secret_is_reported_without_its_content() {
     let user = |secret: &str| format!("[[user]]\nname = \"u\"\nsecret = \"{secret}\"");
     check(&user("a"), &user("a"), &[]);
     check(&user("a"), &user("b"), &[("user.0.secret", "***", "***", false)]);
-    check("", &user("a"), &[("user.0.name", "", "u", false), ("user.0.secret", "", "***", false)]);
+    check(
+        "",
+        &user("a"),
+        &[
+            ("user.0.max_server_connections", "", "0", false),
+            ("user.0.name", "", "u", false),
+            ("user.0.secret", "", "***", false),
+        ],
+    );
 }
 
 #[test]

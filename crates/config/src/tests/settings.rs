@@ -33,7 +33,10 @@ fn everything_written_arrives() {
         r#"
         proxy = { name = "px", region = "eu", zone = "eu-1", workers = 3, state_dir = "state" }
         log = { format = "json", level = "info,session=debug" }
-        listen = [{ address = "[::]:5432", policy = "read-only" }]
+        listen = [
+            { address = "[::]:5432", policy = "read-only", proxy_protocol = ["10.0.0.0/8", "192.0.2.7"] },
+            { address = "/run/pgherd:5432", socket_mode = "0770" },
+        ]
         auth = { query = "SELECT a, b FROM c WHERE d = $1", cache = "5m" }
         admin = { users = ["root"], stats_users = ["watch"] }
         pool = { size = 7, mode = "session" }
@@ -58,6 +61,11 @@ fn everything_written_arrives() {
     assert_eq!(settings.proxy.workers.count(1), 3);
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.listeners[0].policy, Policy::ReadOnly);
+    let is_balancer = |ip: &str| settings.listeners[0].proxy_protocol.contains(ip.parse().unwrap());
+    assert!(is_balancer("10.1.2.3") && is_balancer("::ffff:10.1.2.3") && is_balancer("192.0.2.7"));
+    assert!(!is_balancer("192.0.2.8") && !is_balancer("::1"));
+    assert_eq!(settings.listeners[1].address.to_string(), "/run/pgherd/.s.PGSQL.5432");
+    assert_eq!(settings.listeners[1].socket_mode, 0o770);
     assert_eq!(settings.auth.query.as_ref().unwrap().cache, Duration::from_secs(300));
     assert_eq!(settings.function_lists.primary, ["audit.log"]);
     assert_eq!(settings.routing.region, "eu");
@@ -110,4 +118,58 @@ fn a_region_without_a_node_is_a_warning() {
             "p.toml:2:10: proxy.region: no node stands in \"eu1\"; did you mean \"eu\"?",
         ]
     );
+}
+
+/// The mode, size and wait timeout in seconds that hold for a user in a database.
+#[track_caller]
+fn check_user(settings: &crate::Settings, database: usize, user: &str, expected: (pool::PoolMode, u32, u64)) {
+    let pool = settings.databases[database].for_user(user).pool;
+    assert_eq!((pool.mode, pool.size, pool.wait_timeout.as_secs()), expected, "{user} in {database}");
+}
+
+#[test]
+fn a_users_pools_are_as_its_entries_say_then_its_databases_then_all() {
+    use pool::PoolMode::{Session, Statement, Transaction};
+    let settings = valid(&format!(
+        r#"{LEAST}
+        [pool]
+        wait_timeout = "1s"
+        [[user]]
+        name = "*"
+        pool.size = 7
+        [[user]]
+        name = "batch"
+        max_server_connections = 9
+        pool = {{ mode = "session", size = 3 }}
+        [[database]]
+        name = "shop"
+        pool = {{ size = 11, wait_timeout = "2s" }}
+        [[database.user]]
+        name = "batch"
+        max_server_connections = 4
+        pool.size = 2
+        [[database.user]]
+        name = "web"
+        pool.mode = "statement"
+        [[database]]
+        "#
+    ));
+    check_user(&settings, 0, "batch", (Session, 2, 2));
+    check_user(&settings, 0, "web", (Statement, 7, 2));
+    check_user(&settings, 0, "anybody", (Transaction, 7, 2));
+    check_user(&settings, 1, "batch", (Session, 3, 1));
+    check_user(&settings, 1, "web", (Transaction, 7, 1));
+    assert_eq!(settings.databases[0].pool.size, 11, "which nobody is left for");
+    let cap = |user| settings.databases[0].user(user).and_then(|user| user.max_server_connections);
+    assert_eq!((cap("batch"), cap("web"), cap("anybody")), (Some(4), None, None));
+    let users: Vec<_> = settings.users.iter().map(|user| (user.name.as_str(), user.size)).collect();
+    assert_eq!(users, [("batch", Some(3)), ("*", Some(7))]);
+    assert_eq!(row(&settings, "user.1.pool.mode"), "session");
+    assert_eq!(row(&settings, "user.1.pool.wait_timeout"), "absent", "it says nothing about that");
+}
+
+#[test]
+fn without_special_users_a_database_keeps_none() {
+    let settings = valid(&format!("{LEAST}[[user]]\nname = \"u\"\nsecret = \"s\""));
+    assert!(settings.databases[0].users.is_empty());
 }

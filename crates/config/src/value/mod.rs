@@ -3,6 +3,7 @@
 mod address;
 mod amount;
 mod filter;
+mod listen;
 mod name;
 mod secret;
 mod word;
@@ -10,11 +11,12 @@ mod word;
 pub(crate) use address::HostPort;
 pub(crate) use amount::{Count, Size, Time};
 pub(crate) use filter::LogFilter;
+pub(crate) use listen::FileMode;
 pub(crate) use name::{FunctionName, Label, List, Name, Text};
 pub(crate) use secret::SecretSource;
 pub(crate) use word::{OneOf, TlsMode};
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use crate::tree::{Kind, Node};
 
@@ -83,26 +85,6 @@ impl Value for PathBuf {
 
     fn show(&self) -> String {
         self.display().to_string()
-    }
-}
-
-impl Value for SocketAddr {
-    fn expected() -> String {
-        "an IP address and a port such as \"0.0.0.0:5432\" or \"[::]:5432\"".to_owned()
-    }
-
-    fn read(node: &Node) -> Result<Self, Wrong> {
-        let text = node.text().ok_or_else(Wrong::default)?;
-        text.parse().map_err(|_| match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Wrong::because("host names are not resolved here")
-            }
-            _ => Wrong::default(),
-        })
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
     }
 }
 

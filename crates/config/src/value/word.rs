@@ -1,7 +1,7 @@
 //! Keys whose value is one of a few words, and keys that are a word or something else.
 
 use conn::ServerTlsMode;
-use pool::PoolMode;
+use pool::{PoolMode, StatePolicy};
 use routing::{Policy, ReadOnlyFallback, ReadYourWrites};
 
 use super::{Count, Value, Wrong};
@@ -66,7 +66,12 @@ impl Words for LogFormat {
 
 impl Words for PoolMode {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("transaction", Self::Transaction), ("session", Self::Session)];
+        &[("transaction", Self::Transaction), ("session", Self::Session), ("statement", Self::Statement)];
+}
+
+impl Words for StatePolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("pin", Self::Pin), ("refuse", Self::Refuse), ("allow", Self::Allow)];
 }
 
 impl Words for Policy {

@@ -7,6 +7,7 @@
 
 mod dialing;
 mod greeting;
+mod listening;
 mod queries;
 mod tls;
 

@@ -1,6 +1,6 @@
 use std::{fs, thread};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
     Accounts, Cluster,
@@ -147,6 +147,16 @@ impl Cluster {
         let (node, primary_node) = (self.node(index), self.node(primary));
         self.make_data_directory(node)?;
         self.ensure_slot(index, primary)?;
+        if self.binaries.program("pg_basebackup").is_file() {
+            self.base_backup(node, primary_node)?;
+        } else {
+            self.copy_files(index, primary)?;
+        }
+        self.write_lab_conf(node, Some(primary_node))?;
+        self.write_standby_signal(node)
+    }
+
+    fn base_backup(&self, node: &Node, primary_node: &Node) -> Result<()> {
         let mut command = program(&self.binaries, "pg_basebackup", &self.account, &self.directory);
         connect_to(&mut command, primary_node.port(), self.monitor(), "postgres");
         command.arg("-D").arg(node.data()).args(["--slot", &node.slot()]);
@@ -154,9 +164,31 @@ impl Cluster {
         if !self.options.fsync {
             command.arg("--no-sync");
         }
-        run(&mut command)?;
-        self.write_lab_conf(node, Some(primary_node))?;
-        self.write_standby_signal(node)
+        run(&mut command).map(drop)
+    }
+
+    /// Copies a running primary's data directory as the manual's "Making a Base Backup Using the Low Level API" does.
+    /// The WAL is left out: the slot keeps it, and the standby streams it.
+    fn copy_files(&self, index: usize, primary: usize) -> Result<()> {
+        let [from, to] = [primary, index].map(|index| self.node(index).data().to_string_lossy().into_owned());
+        if from.contains(['\'', '\\', '\n']) {
+            bail!(
+                "without pg_basebackup a cluster in {from} cannot get standbys: its path would need quoting"
+            );
+        }
+        let (start, stop) = if self.binaries.major() < 15 {
+            ("pg_start_backup('lab', true, false)", "pg_stop_backup(false, false)")
+        } else {
+            ("pg_backup_start('lab', true)", "pg_backup_stop(false)")
+        };
+        // Both calls in one session. Files may vanish under cp; recovery makes up for that.
+        let script = format!(
+            "set client_min_messages = warning;\nselect {start};\n\
+             \\! cp -a '{from}/.' '{to}/' 2>/dev/null\n\
+             \\! cd '{to}' && rm -rf postmaster.pid postmaster.opts pg_wal/* pg_replslot/* pg_dynshmem/*\n\
+             select labelfile from {stop} \\g '{to}/backup_label'\n"
+        );
+        self.psql(primary, &script).map(drop)
     }
 
     /// Roles and the database. Passwords are hexadecimal and names checked, so nothing needs quoting.

@@ -49,6 +49,8 @@ pub enum Local {
     CloseComplete,
     /// CommandComplete of a DEALLOCATE of such a statement.
     Deallocated,
+    /// CommandComplete of a PREPARE that was carried out by a Parse.
+    Prepared,
     /// ReadyForQuery with the server's present status, for a query that was answered locally.
     Ready,
 }

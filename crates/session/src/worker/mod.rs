@@ -1,7 +1,11 @@
 //! A worker: one thread that serves its share of the clients, and everything they share on it.
 
+mod cancel;
+mod quota;
 mod report;
 mod run;
+mod statements;
+mod suspend;
 mod view;
 
 use std::{
@@ -9,14 +13,16 @@ use std::{
     collections::{HashMap, VecDeque},
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
-pub use report::{ClientReport, PoolReport, ServerReport, StatsReport, WorkerReport};
+pub use report::{
+    ClientReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
+};
 pub use run::{Command, PauseScope, WorkerHandle, spawn_worker};
+pub use statements::StatementReport;
 pub(crate) use view::ClusterView;
 
-use pool::{Delivery, DialPlan, Gate, Pool, Server, Waiter};
+use pool::{Delivery, DialPlan, Gate, Pool, Quota, Waiter};
 use tokio::time::Instant;
 use topology::{Health, NoPrimary, NodeId, Report, Snapshot, Stamp, Writable};
 
@@ -51,6 +57,10 @@ pub(crate) struct Worker {
     held: RefCell<VecDeque<Rc<Waiter>>>,
     /// What PAUSE covers until RESUME; pools made meanwhile are born paused.
     paused: RefCell<Vec<PauseScope>>,
+    suspended: Cell<bool>,
+    /// Pools of an earlier configuration, while connections of theirs are in use.
+    retired: RefCell<Vec<(Box<str>, Rc<Pool>)>>,
+    quota: Arc<Quota>,
     keys: Arc<CancelKeys>,
     read: RefCell<Box<[u8]>>,
     work: RefCell<Work>,
@@ -62,6 +72,8 @@ pub(crate) struct Worker {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     now: Cell<Instant>,
     random: Cell<u64>,
+    /// How many ticks there were; it may wrap around.
+    ticks: Cell<u32>,
     servers_report_their_role: Cell<bool>,
 }
 
@@ -74,6 +86,7 @@ const SPARE_BYTES_MAX: usize = 16 * 1024;
 impl Worker {
     pub(crate) fn new(id: WorkerId, world: Arc<World>, keys: Arc<CancelKeys>) -> Rc<Self> {
         let views = world.clusters.iter().cloned().map(ClusterView::new).collect();
+        let quota = Arc::clone(&world.quota);
         Rc::new(Self {
             id,
             world: RefCell::new(world),
@@ -82,6 +95,9 @@ impl Worker {
             handles: RefCell::default(),
             held: RefCell::default(),
             paused: RefCell::default(),
+            suspended: Cell::default(),
+            retired: RefCell::default(),
+            quota,
             keys,
             read: RefCell::new(vec![0; READ_BUFFER].into()),
             work: RefCell::default(),
@@ -89,6 +105,7 @@ impl Worker {
             exchanges: RefCell::default(),
             now: Cell::new(Instant::now()),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (id.0 as u64 + 1)),
+            ticks: Cell::default(),
             servers_report_their_role: Cell::new(true),
         })
     }
@@ -104,6 +121,12 @@ impl Worker {
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// Counts the worker's ticks, which are at least [`crate::clock::TICK`] apart.
+    #[inline]
+    pub(crate) fn ticks(&self) -> u32 {
+        self.ticks.get()
     }
 
     /// A number to choose by; fast, and good for nothing secret (xorshift).
@@ -202,6 +225,11 @@ impl Worker {
         self.view(pools).report(node, report);
     }
 
+    /// Functions of the database are not what they were.
+    pub(crate) fn refresh_functions(&self, pools: &PoolSet) {
+        self.view(pools).cluster.functions.refresh(&pools.server_database());
+    }
+
     /// Connections in use of this database and user on `node`.
     pub(crate) fn active_on(&self, pools: &PoolSet, node: NodeId) -> u32 {
         let mut active = 0;
@@ -219,9 +247,11 @@ impl Worker {
         pools.pool(node, || {
             let view = self.view(pools);
             let plan = dial_plan(&view, pools, node);
-            let settings = pools.settings.borrow().pool.clone();
-            let pool =
-                Pool::new(settings, plan, view, Rc::clone(&pools.states), Rc::clone(&pools.parameters));
+            let settings = pools.settings.borrow();
+            let bounds = self.world.borrow().bounds(&settings, pools, node);
+            let account = self.quota.open(self.id.0, bounds);
+            let (states, parameters) = (Rc::clone(&pools.states), Rc::clone(&pools.parameters));
+            let pool = Pool::new(settings.pool.clone(), plan, account, view, states, parameters);
             if self.paused.borrow().iter().any(|scope| scope.covers(&pools.database)) {
                 pool.pause();
             }
@@ -236,7 +266,7 @@ impl Worker {
             return Some(Rc::clone(set));
         }
         let world = self.settings();
-        let settings = world.database(database)?.clone();
+        let settings = world.database(database)?.for_user(user);
         let cluster = world.clusters.get(settings.cluster)?;
         let functions = cluster.functions.functions(settings.server_name.as_deref().unwrap_or(database));
         let set = PoolSet::new(database, user, settings, None, functions);
@@ -274,42 +304,6 @@ impl Worker {
         self.held.borrow_mut().retain(|w| !Rc::ptr_eq(w, waiter));
     }
 
-    /// Cancels what runs on `server` for the client of `handle`, and keeps the server from anybody else until the
-    /// cancel has arrived.
-    pub(crate) fn cancel_on_server(
-        &self,
-        pools: &PoolSet,
-        node: NodeId,
-        server: &Server,
-        handle: &Rc<Handle>,
-    ) {
-        /// More cancels of one statement than this at a time do nothing more.
-        const AT_ONCE: u32 = 2;
-        let cancels = Rc::clone(server.cancels());
-        if cancels.get() >= AT_ONCE {
-            return;
-        }
-        cancels.set(cancels.get() + 1);
-        let (plan, pid, key) = (self.pool(pools, node).plan(), server.process_id(), server.cancel_key());
-        let (handle, doomed) = (Rc::clone(handle), Rc::clone(server.doomed()));
-        tokio::task::spawn_local(async move {
-            if send_cancel(&plan, pid, &key).await == Cancelled::Perhaps {
-                doomed.set(true);
-            }
-            cancels.set(cancels.get() - 1);
-            handle.wake();
-        });
-    }
-
-    /// Ends what runs on `server` and closes it.
-    pub(crate) fn cancel_and_close(&self, pools: &PoolSet, node: NodeId, server: Box<Server>) {
-        let plan = self.pool(pools, node).plan();
-        tokio::task::spawn_local(async move {
-            send_cancel(&plan, server.process_id(), &server.cancel_key()).await;
-            drop(server);
-        });
-    }
-
     pub(crate) fn note_role_report(&self, reports: bool) {
         self.servers_report_their_role.set(reports);
     }
@@ -330,28 +324,6 @@ impl Worker {
             pools.clients.set(pools.clients.get() - 1);
         }
     }
-}
-
-/// How long a cancel may take on its way; then whatever it was for goes on.
-const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
-
-/// What is known of a cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cancelled {
-    /// The server has dealt with it.
-    Done,
-    /// It may have been lost, or be carried out at any time.
-    Perhaps,
-}
-
-async fn send_cancel(plan: &DialPlan, pid: u32, key: &[u8]) -> Cancelled {
-    let cancelling = conn::cancel(&plan.target, &plan.tls, pid, key);
-    match tokio::time::timeout(CANCEL_DEADLINE, cancelling).await {
-        Ok(Ok(())) => return Cancelled::Done,
-        Ok(Err(error)) => tracing::debug!(?plan, %error, "a cancel did not arrive"),
-        Err(_) => tracing::debug!(?plan, "a cancel did not arrive in time"),
-    }
-    Cancelled::Perhaps
 }
 
 fn dial_plan(view: &ClusterView, pools: &PoolSet, node: NodeId) -> DialPlan {

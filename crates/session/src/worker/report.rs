@@ -6,8 +6,8 @@ use pool::{Counts, PoolState};
 use tokio::time::Instant;
 use topology::NodeId;
 
-use super::Worker;
-use crate::{ClientId, ClientState, DatabaseSettings, WorkerId, pool_set::PoolSet};
+use super::{StatementReport, Worker};
+use crate::{ClientId, ClientState, DatabaseSettings, Purpose, WorkerId, pool_set::PoolSet};
 
 /// All of it.
 #[derive(Debug, Clone)]
@@ -20,8 +20,12 @@ pub struct WorkerReport {
     pub servers: Vec<ServerReport>,
     /// Its pools.
     pub pools: Vec<PoolReport>,
+    /// Channels that clients listen to over a shared connection.
+    pub listeners: Vec<ListenerReport>,
     /// Counters by database and user.
     pub stats: Vec<StatsReport>,
+    /// Prepared statements, if they were asked for.
+    pub statements: Vec<StatementReport>,
 }
 
 /// A client.
@@ -45,12 +49,23 @@ pub struct ClientReport {
     pub node: Option<NodeId>,
     /// The server process of that connection.
     pub server_process: u32,
-    /// Why it keeps that connection after a transaction.
-    pub pinned: Option<&'static str>,
+    /// What it came for.
+    pub purpose: Purpose,
+    /// Why it keeps that connection after a transaction, and for how long it has done so.
+    pub pinned: Option<(String, Duration)>,
     /// It speaks TLS.
     pub tls: bool,
     /// Its named prepared statements.
     pub statements: u32,
+}
+
+/// Whom a server connection serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerRole {
+    /// One client at a time, or none.
+    Pooled,
+    /// All clients that listen.
+    Listens,
 }
 
 /// A server connection.
@@ -66,8 +81,12 @@ pub struct ServerReport {
     pub cluster: usize,
     /// The server process.
     pub process: u32,
-    /// The client that uses it; `None`: it is idle.
+    /// The client that uses it; `None`: it is idle, or listens for several.
     pub client: Option<ClientId>,
+    /// Whom it serves.
+    pub role: ServerRole,
+    /// What its client came for.
+    pub purpose: Purpose,
     /// How long it has existed.
     pub connected_for: Duration,
     /// How long ago it was last checked out.
@@ -95,6 +114,31 @@ pub struct PoolReport {
     pub longest_wait: Duration,
     /// Whether it is paused.
     pub state: PoolState,
+}
+
+/// A channel that clients of one database and user listen to over a connection that they share.
+#[derive(Debug, Clone)]
+pub struct ListenerReport {
+    /// The database as clients call it.
+    pub database: Box<str>,
+    /// The role.
+    pub user: Box<str>,
+    /// The cluster: an index into the configured ones.
+    pub cluster: usize,
+    /// The channel's name; bytes that are no UTF-8 are replaced.
+    pub channel: String,
+    /// Clients that listen.
+    pub clients: usize,
+    /// Node and server process of the shared connection, if there is one.
+    pub server: Option<(NodeId, u32)>,
+    /// How long the shared connection has listened; `None`: it does not at present.
+    pub heard_for: Option<Duration>,
+    /// Notifications that came.
+    pub received: u64,
+    /// Notifications sent to clients.
+    pub delivered: u64,
+    /// Notifications that clients did not get because they did not read.
+    pub dropped: u64,
 }
 
 /// Counters of one database and user, in PgBouncer's terms.
@@ -150,7 +194,9 @@ impl Worker {
             clients: self.clients(now),
             servers: Vec::new(),
             pools: Vec::new(),
+            listeners: Vec::new(),
             stats: Vec::new(),
+            statements: Vec::new(),
         };
         for set in self.sets.borrow().values() {
             report.stats.push(stats(set));
@@ -173,6 +219,8 @@ impl Worker {
                         cluster,
                         process: server.process_id(),
                         client: None,
+                        role: ServerRole::Pooled,
+                        purpose: Purpose::Session,
                         connected_for: now.duration_since(server.activity.connected_at),
                         used_ago: now.duration_since(server.activity.last_checkout),
                         tls: server.stream.is_tls(),
@@ -182,7 +230,46 @@ impl Worker {
             });
         }
         self.add_active_servers(&mut report);
+        self.add_listeners(&mut report, now);
         report
+    }
+
+    fn add_listeners(&self, report: &mut WorkerReport, now: Instant) {
+        for set in self.sets.borrow().values() {
+            let cluster = set.settings.borrow().cluster;
+            let (database, user) = (&set.database, &set.user);
+            set.for_each_hub(|hub| {
+                let line = hub.line();
+                hub.for_each_channel(|channel| {
+                    report.listeners.push(ListenerReport {
+                        database: database.clone(),
+                        user: user.clone(),
+                        cluster,
+                        channel: String::from_utf8_lossy(&channel.name).into_owned(),
+                        clients: channel.clients(),
+                        server: line.map(|line| (line.node, line.process)),
+                        heard_for: channel.heard_since.get().map(|since| now.duration_since(since)),
+                        received: channel.received.get(),
+                        delivered: channel.delivered.get(),
+                        dropped: channel.dropped.get(),
+                    });
+                });
+                report.servers.extend(line.map(|line| ServerReport {
+                    database: database.clone(),
+                    user: user.clone(),
+                    node: line.node,
+                    cluster,
+                    process: line.process,
+                    client: None,
+                    role: ServerRole::Listens,
+                    purpose: Purpose::Session,
+                    connected_for: now.duration_since(line.connected_at),
+                    used_ago: now.duration_since(line.connected_at),
+                    tls: line.tls,
+                    statements: 0,
+                }));
+            });
+        }
     }
 
     fn clients(&self, now: Instant) -> Vec<ClientReport> {
@@ -199,7 +286,10 @@ impl Worker {
                 requested_ago: now.duration_since(handle.request_at.get()),
                 node: handle.node.get(),
                 server_process: handle.server_process.get(),
-                pinned: handle.pinned.get(),
+                pinned: Some(handle.pinned.get())
+                    .filter(|pins| !pins.is_empty())
+                    .map(|pins| (pins.to_string(), now.duration_since(handle.pinned_since.get()))),
+                purpose: handle.purpose,
                 tls: handle.tls,
                 statements: handle.statements.get(),
             })
@@ -219,6 +309,8 @@ impl Worker {
                 cluster,
                 process: client.server_process,
                 client: Some(client.id),
+                role: ServerRole::Pooled,
+                purpose: client.purpose,
                 connected_for: client.requested_ago,
                 used_ago: client.requested_ago,
                 tls: false,

@@ -1,6 +1,6 @@
 //! The thread of a worker: takes in clients, obeys commands, follows the topology, keeps time.
 
-use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{io, rc::Rc, sync::Arc, thread};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -9,10 +9,10 @@ use tokio::{
 };
 
 use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
-use crate::{CancelKeys, ClientId, NewClient, World, handle::Farewell, task::SessionTask};
-
-/// Time between two looks at everything that is timed: waits, holds, idle and old connections.
-const TICK: Duration = Duration::from_millis(100);
+use crate::{
+    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, pool_set::PoolSet,
+    replication, task::SessionTask,
+};
 
 /// Which databases a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +41,18 @@ pub enum Command {
     Cancel(ClientId),
     /// Tell how things are.
     Report(oneshot::Sender<WorkerReport>),
+    /// Tell how things are, and which prepared statements there are.
+    ReportStatements(oneshot::Sender<WorkerReport>),
     /// Go on under this configuration.
     Reconfigure(Arc<World>),
     /// Hand out no more server connections; answers when none is in use.
     Pause(PauseScope, oneshot::Sender<()>),
-    /// Hand them out again.
+    /// Hand them out again; for all databases this ends a suspension too.
     Resume(PauseScope),
+    /// Leave all clients' and their servers' sockets alone; answers when nothing is left in any buffer.
+    Suspend(oneshot::Sender<()>),
+    /// Answers when every connection that RECONNECT or a reload replaces is closed.
+    WaitClose(PauseScope, oneshot::Sender<()>),
     /// Replace all server connections as they become idle.
     Reconnect(PauseScope),
     /// End all clients of these databases.
@@ -98,20 +104,25 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Command>) {
     let mut watchers = follow_topology(&worker);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pausing: Vec<(PauseScope, oneshot::Sender<()>)> = Vec::new();
-    let mut draining: Vec<oneshot::Sender<()>> = Vec::new();
+    let mut waiting = Waiting::default();
+    let mut places = worker.quota.enroll();
     loop {
         tokio::select! {
             command = inbox.recv() => match command {
                 None => break,
                 Some(Command::Pause(scope, done)) => {
                     worker.pause(&scope);
-                    pausing.push((scope, done));
+                    waiting.pausing.push((scope, done));
                 }
                 Some(Command::Drain(done)) => {
                     worker.send_away(&PauseScope::All, Farewell::Shutdown, true);
-                    draining.push(done);
+                    waiting.draining.push(done);
                 }
+                Some(Command::Suspend(done)) => {
+                    worker.suspend();
+                    waiting.suspending.push(done);
+                }
+                Some(Command::WaitClose(scope, done)) => waiting.closing.push((scope, done)),
                 Some(Command::Reconfigure(world)) => {
                     watchers.abort_all();
                     worker.reconfigure(world);
@@ -120,19 +131,37 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                 Some(command) => worker.obey(command),
             },
             _ = ticks.tick() => worker.tick(Instant::now()),
+            Ok(()) = places.changed() => worker.attend_to_quota(Instant::now()),
         }
-        for at in (0..pausing.len()).rev() {
-            if worker.is_quiet(&pausing[at].0) {
-                let _ = pausing.swap_remove(at).1.send(()); // the console may have gone
-            }
-        }
-        if worker.handles.borrow().is_empty() {
-            for done in draining.drain(..) {
-                let _ = done.send(()); // whoever asked may have gone
-            }
-        }
+        waiting.answer(&worker);
     }
     watchers.abort_all();
+}
+
+/// Those who asked to be told when something has come about. They may have gone meanwhile.
+#[derive(Default)]
+struct Waiting {
+    pausing: Vec<(PauseScope, oneshot::Sender<()>)>,
+    closing: Vec<(PauseScope, oneshot::Sender<()>)>,
+    suspending: Vec<oneshot::Sender<()>>,
+    draining: Vec<oneshot::Sender<()>>,
+}
+
+impl Waiting {
+    fn answer(&mut self, worker: &Worker) {
+        for (_, done) in self.pausing.extract_if(.., |(scope, _)| worker.is_quiet(scope)) {
+            let _ = done.send(());
+        }
+        for (_, done) in self.closing.extract_if(.., |(scope, _)| worker.has_closed(scope)) {
+            let _ = done.send(());
+        }
+        for done in self.suspending.extract_if(.., |_| worker.is_still()) {
+            let _ = done.send(());
+        }
+        for done in self.draining.extract_if(.., |_| worker.handles.borrow().is_empty()) {
+            let _ = done.send(());
+        }
+    }
 }
 
 /// One task for each cluster takes over its snapshots as they are published.
@@ -153,13 +182,21 @@ fn follow_topology(worker: &Rc<Worker>) -> tokio::task::JoinSet<()> {
 impl Worker {
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
-            Command::Adopt(client) => SessionTask::spawn(self, *client),
+            Command::Adopt(client) => match client.purpose {
+                Purpose::Session => SessionTask::spawn(self, *client),
+                Purpose::PhysicalReplication | Purpose::LogicalReplication => {
+                    replication::spawn(self, *client)
+                }
+            },
             Command::Cancel(id) => {
                 if let Some((handle, _)) = self.handles.borrow().get(&id) {
                     handle.cancel();
                 }
             }
             Command::Report(reply) => drop(reply.send(self.tell_all())),
+            Command::ReportStatements(reply) => {
+                drop(reply.send(WorkerReport { statements: self.statements(), ..self.tell_all() }));
+            }
             Command::Resume(scope) => self.resume(&scope),
             Command::Reconnect(scope) => self.for_each_pool(&scope, |pool| pool.reconnect()),
             Command::Kill(scope) => self.send_away(&scope, Farewell::Killed, false),
@@ -170,7 +207,11 @@ impl Worker {
                 }
                 let _ = reply.send(handle.is_some()); // the console may have gone
             }
-            Command::Pause(..) | Command::Drain(_) | Command::Reconfigure(_) => {}
+            Command::Pause(..)
+            | Command::Drain(_)
+            | Command::Reconfigure(_)
+            | Command::Suspend(_)
+            | Command::WaitClose(..) => {}
         }
     }
 
@@ -182,19 +223,31 @@ impl Worker {
     fn resume(&self, scope: &PauseScope) {
         self.paused.borrow_mut().retain(|paused| *scope != PauseScope::All && paused != scope);
         self.for_each_pool(scope, |pool| pool.resume());
+        if *scope == PauseScope::All {
+            self.end_suspension();
+        }
     }
 
-    fn for_each_pool(&self, scope: &PauseScope, mut visit: impl FnMut(&pool::Pool)) {
+    pub(super) fn for_each_pool(&self, scope: &PauseScope, mut visit: impl FnMut(&pool::Pool)) {
         for set in self.sets.borrow().values().filter(|set| scope.covers(&set.database)) {
             set.for_each_pool(|_, pool| visit(pool));
         }
+        for (_, pool) in self.retired.borrow().iter().filter(|(name, _)| scope.covers(name)) {
+            visit(pool);
+        }
+    }
+
+    fn has_closed(&self, scope: &PauseScope) -> bool {
+        let mut stale = 0;
+        self.for_each_pool(scope, |pool| stale += pool.counts().stale);
+        stale == 0
     }
 
     fn is_quiet(&self, scope: &PauseScope) -> bool {
         let mut busy = 0;
         self.for_each_pool(scope, |pool| {
             let counts = pool.counts();
-            busy += counts.live.saturating_sub(counts.idle + counts.dialing);
+            busy += counts.live.saturating_sub(counts.idle + counts.dialing + counts.listening);
         });
         busy == 0
     }
@@ -213,6 +266,7 @@ impl Worker {
         }
         for set in self.sets.borrow().values().filter(|set| set.settings.borrow().cluster == cluster) {
             set.for_each_pool(|_, pool| pool.reroute_waiters());
+            self.look_at_hubs(set);
         }
         release_held(&self.held);
         self.wake_linked();
@@ -234,13 +288,17 @@ impl Worker {
             self.topology_changed(cluster, view);
         }
         self.sets.borrow_mut().retain(|_, set| !set.is_forgettable(now));
+        self.retired.borrow_mut().retain(|(_, pool)| pool.counts().live > 0);
         for set in self.sets.borrow().values() {
             let settings = set.settings.borrow().clone();
             if let Some(view) = self.views.borrow().get(settings.cluster) {
                 set.set_functions(view.cluster.functions.functions(&set.server_database()));
             }
             set.for_each_pool(|_, pool| pool.maintain(now));
+            self.look_at_hubs(set);
         }
+        self.attend_to_quota(now);
+        self.look_at_clocks();
         let max_hold = self.settings().session.max_hold;
         for waiter in self.held.borrow().iter() {
             let waited = now.duration_since(waiter.since());
@@ -255,7 +313,27 @@ impl Worker {
         }
     }
 
-    fn holds_a_deposed(&self, handle: &crate::handle::Handle, set: &crate::pool_set::PoolSet) -> bool {
+    /// The connections that listen follow the topology and RECONNECT.
+    fn look_at_hubs(&self, set: &PoolSet) {
+        let limit = self.world.borrow().session.notification_limit as usize;
+        set.for_each_hub(|hub| hub.look_around(limit));
+    }
+
+    /// Wakes the sessions that take longer than they may.
+    fn look_at_clocks(&self) {
+        if self.is_suspended() {
+            return;
+        }
+        let tick = self.ticks.get().wrapping_add(1);
+        self.ticks.set(tick);
+        for (handle, set) in self.handles.borrow().values() {
+            if handle.clock.is_over(tick, &set.settings.borrow().timeouts) {
+                handle.wake();
+            }
+        }
+    }
+
+    fn holds_a_deposed(&self, handle: &crate::handle::Handle, set: &PoolSet) -> bool {
         handle.node.get().is_some_and(|node| !self.is_primary(set, node))
     }
 
@@ -268,7 +346,8 @@ impl Worker {
         let unchanged = same_nodes(&previous, &world);
         *self.views.borrow_mut() = world.clusters.iter().cloned().map(ClusterView::new).collect();
         for set in self.sets.borrow().values() {
-            let Some(settings) = world.database(&set.database) else {
+            let Some(settings) = world.database(&set.database).map(|settings| settings.for_user(&set.user))
+            else {
                 self.send_away(&PauseScope::Database(set.database.clone()), Farewell::Killed, true);
                 continue;
             };
@@ -276,7 +355,10 @@ impl Worker {
                 || settings.server_name != set.settings.borrow().server_name;
             *set.settings.borrow_mut() = settings.clone();
             if moved || !unchanged {
-                set.forget_pools().iter().for_each(|pool| pool.retire());
+                for pool in set.forget_pools() {
+                    pool.retire();
+                    self.retired.borrow_mut().push((set.database.clone(), pool));
+                }
                 continue;
             }
             let view = self.view(set);
@@ -284,6 +366,7 @@ impl Worker {
                 let plan = dial_plan(&view, set, node);
                 let redial = !Arc::ptr_eq(&pool.plan().tls, &plan.tls);
                 pool.reconfigure(settings.pool.clone(), plan, redial);
+                pool.rebound(world.bounds(&settings, set, node));
             });
         }
         release_held(&self.held);

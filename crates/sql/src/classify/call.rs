@@ -49,12 +49,12 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
         match standing(folded) {
             Standing::Harmless => {
                 if self.functions.shadows(schema, folded) {
-                    self.raise(Access::Unvouched);
+                    self.unvouched(schema, folded);
                 }
             }
             Standing::Unknown => {
                 if !self.functions.is_harmless(schema, folded) {
-                    self.raise(Access::Unvouched);
+                    self.unvouched(schema, folded);
                 }
             }
             Standing::Node => self.raise(Access::Unvouched),
@@ -74,10 +74,25 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
     fn call_in_schema(&mut self, schema: Token<'_>, name: Token<'_>) {
         let (mut schema_buffer, mut name_buffer) = (NameBuffer::new(), NameBuffer::new());
         match (schema_buffer.fold(schema), name_buffer.fold(name)) {
-            (Some(schema), Some(name)) if self.functions.is_harmless(Some(schema), name) => {}
+            (Some(schema), Some(name)) => {
+                if !self.functions.is_harmless(Some(schema), name) {
+                    self.unvouched(Some(schema), name);
+                }
+            }
             (None, _) if schema.kind == TokenKind::EscapedName => self.call_by_escaped_name(),
             (_, None) if name.kind == TokenKind::EscapedName => self.call_by_escaped_name(),
             _ => self.raise(Access::Unvouched),
+        }
+    }
+
+    /// A function that may write, and may leave something behind in the session.
+    fn unvouched(&mut self, schema: Option<&[u8]>, name: &[u8]) {
+        match self.functions.leaves_behind(schema, name) {
+            Some(causes) => {
+                self.raise(Access::Write);
+                self.effect = self.effect.then(Effect::Pin(causes));
+            }
+            None => self.raise(Access::Unvouched),
         }
     }
 
@@ -114,7 +129,7 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
 
     fn pin(&mut self, cause: PinCause) {
         self.raise(Access::Write);
-        self.effect = self.effect.then(Effect::Pin(cause));
+        self.effect = self.effect.then(Effect::pin(cause));
     }
 
     /// `set_config` among other things: harmless to the session only if its third argument is the word `true`.
@@ -134,7 +149,9 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
         let argument = match token.kind {
             TokenKind::Close if self.depth == call.depth => {
                 self.config = None;
-                if call.argument != Argument::True {
+                if call.argument == Argument::True {
+                    self.effect = self.effect.then(Effect::LocalSettings);
+                } else {
                     self.pin(PinCause::Settings);
                 }
                 return;

@@ -5,10 +5,12 @@ mod copy;
 mod explain;
 mod procedural;
 mod scan;
-mod statement;
+pub(crate) mod statement;
 #[cfg(test)]
 mod tests;
 mod transaction;
+
+pub use procedural::effect_of_code;
 
 use crate::class::{Class, Effect, Kind, PinCause, Statements};
 use crate::functions::Functions;
@@ -31,6 +33,17 @@ pub fn classify<F: Functions + ?Sized>(text: &[u8], functions: &F) -> Class {
     let hint = tokens.hint();
     let vouched = hint.and_then(|hint| hint.target) == Some(HintTarget::Replica);
     total.class(vouched, hint.is_some())
+}
+
+/// Whether what follows the name of a prepared statement in EXECUTE, its arguments if there are any, is harmless.
+pub(crate) fn arguments_are_read<F: Functions + ?Sized>(tokens: &mut Tokenizer<'_>, functions: &F) -> bool {
+    let mut verdict = Verdict::Read;
+    if let Some(open) = tokens.peek().filter(|token| token.kind == TokenKind::Open) {
+        tokens.next();
+        verdict = scan::Scan::new(scan::Form::Query, functions).parenthesised(open, tokens).verdict;
+    }
+    let ends = tokens.peek().is_none_or(|token| token.kind == TokenKind::Semicolon);
+    ends && verdict == Verdict::Read
 }
 
 /// What one statement is found to be.
@@ -117,16 +130,23 @@ impl Total {
         let (verdict, effect, statements, replayable) = match self {
             Self::Empty => (Verdict::Fixed(Kind::Empty), Effect::None, Statements::None, false),
             Self::One(one) => {
-                // what leaves something behind is not sent again
-                let replayable = one.replayable && one.effect == Effect::None;
+                // what leaves something behind is not sent again; what is listened to goes with the connection
+                let gone = matches!(
+                    one.effect,
+                    Effect::None | Effect::LocalSettings | Effect::Listen | Effect::Unlisten
+                );
+                let replayable = one.replayable && gone;
                 (one.verdict, one.effect, Statements::One, replayable)
             }
             Self::Many { verdict, effect, control } => {
                 let effect = match effect {
-                    Effect::None | Effect::Pin(_) => effect,
+                    Effect::None | Effect::LocalSettings | Effect::Pin(_) => effect,
                     // answered for the server only where nothing else has to be run: see `Effect::Deallocate`
                     Effect::Deallocate => Effect::None,
-                    _ if control == Control::Present => Effect::Pin(PinCause::Mixed),
+                    Effect::Listen if control == Control::Present => Effect::pin(PinCause::Listen),
+                    // whether it was rolled back is not known; a client that listens for longer misses nothing
+                    Effect::Unlisten if control == Control::Present => Effect::None,
+                    _ if control == Control::Present => Effect::pin(PinCause::Mixed),
                     _ => effect,
                 };
                 (verdict, effect, Statements::Many, false)

@@ -1,25 +1,44 @@
-//! DO: what its code may leave behind in the session.
+//! Code of DO and of functions: what it may leave behind in the session.
 
-use crate::class::{Effect, PinCause};
-use crate::name::is_temporary_schema;
+use crate::class::{Effect, PinCause, PinCauses};
+use crate::functions::Functions;
+use crate::name::{NameBuffer, is_temporary_schema};
 use crate::token::{TokenKind, Tokenizer, is_word_byte};
 
 /// The effect of the DO statement behind whose first word `tokens` stands.
 ///
 /// The code is in a string and may build statements in further strings, so its words are looked at, whatever quotes
 /// they stand in. That pins too often and misses only what is put together from pieces.
-pub(super) fn effect_of(tokens: &mut Tokenizer<'_>) -> Effect {
+pub(super) fn effect_of<F: Functions + ?Sized>(tokens: &mut Tokenizer<'_>, functions: &F) -> Effect {
     let mut effect = Effect::None;
     while let Some(token) = tokens.next().filter(|token| token.kind != TokenKind::Semicolon) {
         if token.kind == TokenKind::String {
-            effect = effect.then(effect_of_code(token.text()));
+            let causes = [effect_of_code(token.text()), left_by_calls(token.text(), functions)];
+            effect = causes.into_iter().flatten().fold(effect, |effect, more| effect.then(Effect::Pin(more)));
         }
     }
     effect
 }
 
-fn effect_of_code(mut rest: &[u8]) -> Effect {
-    let mut effect = Effect::None;
+/// What functions leave behind that the code may call.
+fn left_by_calls<F: Functions + ?Sized>(code: &[u8], functions: &F) -> Option<PinCauses> {
+    let mut buffer = NameBuffer::new();
+    let mut causes: Option<PinCauses> = None;
+    for word in code.split(|&b| !is_word_byte(b)).filter(|word| !word.is_empty()) {
+        let Some(name) = buffer.fold_word(word) else { continue };
+        for name in [name, word] {
+            if let Some(more) = functions.leaves_behind(None, name) {
+                causes = Some(causes.map_or(more, |others| others.and(more)));
+            }
+        }
+    }
+    causes
+}
+
+/// What code in any language may leave behind in the session that runs it; `None`: nothing, as far as its words show.
+#[must_use]
+pub fn effect_of_code(mut rest: &[u8]) -> Option<PinCauses> {
+    let mut effect: Option<PinCauses> = None;
     let mut before = Before::Start;
     while let [first, after @ ..] = rest {
         // `$` ends a quote here rather than being part of a name
@@ -27,7 +46,10 @@ fn effect_of_code(mut rest: &[u8]) -> Effect {
         if is_word(*first) {
             let len = rest.iter().position(|&b| !is_word(b)).unwrap_or(rest.len());
             let (word, behind) = rest.split_at_checked(len).unwrap_or((rest, b""));
-            effect = effect.then(effect_of_word(before, word));
+            if let Some(cause) = effect_of_word(before, word, behind) {
+                let causes = PinCauses::of(cause);
+                effect = Some(effect.map_or(causes, |others| others.and(causes)));
+            }
             before = Before::of(word);
             rest = behind;
         } else {
@@ -70,7 +92,7 @@ impl Before {
     }
 }
 
-fn effect_of_word(before: Before, word: &[u8]) -> Effect {
+fn effect_of_word(before: Before, word: &[u8], behind: &[u8]) -> Option<PinCause> {
     let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
     let starts = |prefix: &str| {
         word.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
@@ -81,11 +103,87 @@ fn effect_of_word(before: Before, word: &[u8]) -> Effect {
         Before::Start if is(&["listen"]) => PinCause::Listen,
         Before::Start if is(&["load"]) => PinCause::Load,
         Before::Start if is(&["prepare"]) => PinCause::SqlPrepare,
+        Before::Start if is(&["set"]) && is_for_transaction(behind) => return None,
         Before::Start if is(&["set", "reset", "discard", "deallocate"]) => PinCause::Settings,
         _ if is_temporary_schema(word) => PinCause::TemporaryTable,
+        _ if is(&["set_config"]) && is_local_config(behind) => return None,
         _ if is(&["set_config", "setseed", "dblink_connect"]) => PinCause::Settings,
         _ if starts("pg_advisory_lock") || starts("pg_try_advisory_lock") => PinCause::AdvisoryLock,
-        _ => return Effect::None,
+        _ => return None,
     };
-    Effect::Pin(cause)
+    Some(cause)
+}
+
+/// Whether `behind` goes on a SET that ends with the transaction.
+fn is_for_transaction(behind: &[u8]) -> bool {
+    let behind = behind.trim_ascii_start();
+    let len = behind.iter().position(|&b| !is_word_byte(b)).unwrap_or(behind.len());
+    let word = behind.get(..len).unwrap_or_default();
+    [&b"local"[..], b"transaction", b"constraints"].iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Whether `behind` holds the arguments of a `set_config` whose third one is the word `true`.
+fn is_local_config(behind: &[u8]) -> bool {
+    let Some(arguments) = behind.trim_ascii_start().strip_prefix(b"(") else { return false };
+    let (mut depth, mut in_quotes, mut commas) = (0_usize, false, 0_usize);
+    let mut third = None;
+    for (at, byte) in arguments.iter().enumerate() {
+        match byte {
+            b'\'' => in_quotes = !in_quotes,
+            _ if in_quotes => {}
+            b'(' | b'[' => depth = depth.saturating_add(1),
+            b')' if depth == 0 => {
+                let third = third.and_then(|begin| arguments.get(begin..at)).unwrap_or_default();
+                return commas == 2 && third.trim_ascii().eq_ignore_ascii_case(b"true");
+            }
+            b')' | b']' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                commas = commas.saturating_add(1);
+                third = Some(at.saturating_add(1));
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(code: &str, expected: Option<PinCause>) {
+        assert_eq!(effect_of_code(code.as_bytes()), expected.map(PinCauses::of), "{code}");
+    }
+
+    #[test]
+    fn what_ends_with_the_transaction_leaves_nothing() {
+        for code in [
+            "begin perform set_config('app.tenant', who, true); end",
+            "begin perform set_config('a' , format('%s,(', f(x, y)) , TRUE ) ; end",
+            "begin set local work_mem = '1MB'; SET\n TRANSACTION READ ONLY; set constraints all deferred; end",
+            "begin update t set a = 1; insert into t values (1) on conflict do update set a = 2; end",
+            "select 'it''s set', reset from settings",
+        ] {
+            check(code, None);
+        }
+    }
+
+    #[test]
+    fn what_lasts_longer_is_told() {
+        for code in [
+            "begin perform set_config('app.tenant', who, false); end",
+            "begin perform set_config('app.tenant', who, lasting); end",
+            "begin perform set_config('a', 'true, true', f(true)); end",
+            "begin perform set_config('a', 'true', is_local => true, more); end",
+            "begin perform set_config",
+            "begin if x then set work_mem = '1MB'; end if; end",
+            "begin execute 'set ' || name || ' = 1'; end",
+            "plpy.execute(\"set work_mem = '1MB'\")",
+        ] {
+            check(code, Some(PinCause::Settings));
+        }
+        check("begin perform pg_advisory_lock(1); end", Some(PinCause::AdvisoryLock));
+        check("create temp table if not exists a (x int)", Some(PinCause::TemporaryTable));
+    }
 }

@@ -154,7 +154,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
     }
 
     fn outcome(&self) -> Outcome {
-        let cut_short = if self.config.is_some() { Effect::Pin(PinCause::Settings) } else { Effect::None };
+        let cut_short = if self.config.is_some() { Effect::pin(PinCause::Settings) } else { Effect::None };
         Outcome {
             verdict: match self.access {
                 Access::Read => Verdict::Read,
@@ -236,7 +236,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
         if matches!(self.before.keyword, Keyword::Update | Keyword::Only)
             && (token.kind == TokenKind::EscapedName || is_named(token, b"pg_settings"))
         {
-            self.effect = self.effect.then(Effect::Pin(PinCause::Settings));
+            self.effect = self.effect.then(Effect::pin(PinCause::Settings));
         }
     }
 
@@ -250,7 +250,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
         let temporary =
             |name: Token<'_>| name.kind == TokenKind::EscapedName || is_temporary_schema(name.text());
         if creates && self.previous.is_some_and(temporary) {
-            self.effect = self.effect.then(Effect::Pin(PinCause::TemporaryTable));
+            self.effect = self.effect.then(Effect::pin(PinCause::TemporaryTable));
         }
     }
 
@@ -282,7 +282,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             Keyword::Temp | Keyword::Temporary | Keyword::Local | Keyword::Global
                 if previous == Keyword::Into =>
             {
-                self.effect = self.effect.then(Effect::Pin(PinCause::TemporaryTable));
+                self.effect = self.effect.then(Effect::pin(PinCause::TemporaryTable));
             }
             Keyword::On if previous == Keyword::Distinct => self.after_close = AfterClose::Expression,
             Keyword::With => {

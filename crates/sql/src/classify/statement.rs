@@ -5,7 +5,9 @@ use super::transaction::{self, End};
 use super::{Outcome, Verdict, copy, explain, procedural};
 use crate::class::{Effect, Kind, PinCause};
 use crate::functions::Functions;
-use crate::settings::{ConfigList, SetStatement, config_list, deallocated, read_reset, read_set};
+use crate::settings::{
+    Channel, ConfigList, SetStatement, config_list, deallocated, read_channel, read_reset, read_set,
+};
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
 
 /// Reads the statement that starts with `first`, its `;` included.
@@ -27,10 +29,8 @@ where
         Keyword::Reset => setting(&read_reset(tokens)),
         Keyword::Discard => discard(tokens),
         Keyword::Deallocate => deallocate(tokens),
-        Keyword::Unlisten => {
-            tokens.skip_statement();
-            Outcome::new(Kind::Session, Effect::None)
-        }
+        Keyword::Listen => listen(&read_channel(tokens)),
+        Keyword::Unlisten => unlisten(&read_channel(tokens)),
         Keyword::Explain => explain::read(tokens, functions),
         Keyword::Copy => copy::read(tokens, functions),
         Keyword::Show => {
@@ -42,7 +42,7 @@ where
             Outcome::new(Kind::Commit { chain: false }, Effect::None)
         }
         Keyword::Do => {
-            let effect = procedural::effect_of(tokens);
+            let effect = procedural::effect_of(tokens, functions);
             Outcome::new(Kind::Write, effect)
         }
         _ => plain(first, tokens, functions),
@@ -58,12 +58,11 @@ where
         Keyword::Select | Keyword::With | Keyword::Values | Keyword::Table => (Form::Query, Effect::None),
         _ if first.kind == TokenKind::Open => (Form::Query, Effect::None),
         Keyword::Insert | Keyword::Update | Keyword::Delete | Keyword::Merge => (Form::Change, Effect::None),
-        Keyword::Create if creates_temporary(tokens) => (Form::Create, Effect::Pin(PinCause::TemporaryTable)),
+        Keyword::Create if creates_temporary(tokens) => (Form::Create, Effect::pin(PinCause::TemporaryTable)),
         Keyword::Create => (Form::Create, Effect::None),
-        Keyword::Listen => (Form::Unknown, Effect::Pin(PinCause::Listen)),
-        Keyword::Load => (Form::Unknown, Effect::Pin(PinCause::Load)),
-        Keyword::Prepare => (Form::Unknown, Effect::Pin(PinCause::SqlPrepare)),
-        Keyword::Declare if holds(tokens) => (Form::Unknown, Effect::Pin(PinCause::HoldCursor)),
+        Keyword::Load => (Form::Unknown, Effect::pin(PinCause::Load)),
+        Keyword::Prepare => (Form::Unknown, Effect::pin(PinCause::SqlPrepare)),
+        Keyword::Declare if holds(tokens) => (Form::Unknown, Effect::pin(PinCause::HoldCursor)),
         _ => (Form::Unknown, Effect::None),
     };
     let mut outcome = Scan::new(form, functions).statement(first, tokens);
@@ -83,7 +82,8 @@ where
         Some(ConfigList::Session) => Outcome::new(Kind::Session, Effect::Settings),
         Some(ConfigList::Both) => Outcome::new(Kind::Write, Effect::Settings),
         Some(ConfigList::Transaction) => {
-            Outcome { verdict: Verdict::Fixed(Kind::Write), effect: Effect::None, replayable: true }
+            let effect = Effect::LocalSettings;
+            Outcome { verdict: Verdict::Fixed(Kind::Write), effect, replayable: true }
         }
     }
 }
@@ -93,9 +93,30 @@ fn setting(statement: &SetStatement<'_>) -> Outcome {
         SetStatement::Set(_) | SetStatement::Reset(_) | SetStatement::ResetAll => {
             Outcome::new(Kind::Session, Effect::Settings)
         }
+        SetStatement::Local => Outcome::new(Kind::Control, Effect::LocalSettings),
         SetStatement::Transaction => Outcome::new(Kind::Control, Effect::None),
-        SetStatement::Pin(cause) => Outcome::new(Kind::Session, Effect::Pin(*cause)),
+        SetStatement::Pin(cause) => Outcome::new(Kind::Session, Effect::pin(*cause)),
     }
+}
+
+fn listen(channel: &Channel<'_>) -> Outcome {
+    match channel {
+        Channel::Named(_) => following(Effect::Listen),
+        Channel::Escaped => Outcome::new(Kind::Session, Effect::pin(PinCause::Listen)),
+        Channel::All | Channel::Invalid => Outcome::new(Kind::Session, Effect::None),
+    }
+}
+
+fn unlisten(channel: &Channel<'_>) -> Outcome {
+    match channel {
+        Channel::Named(_) | Channel::All => following(Effect::Unlisten),
+        Channel::Escaped | Channel::Invalid => Outcome::new(Kind::Session, Effect::None),
+    }
+}
+
+/// Of a change of the channels that are listened to: it leaves nothing unless it commits.
+fn following(effect: Effect) -> Outcome {
+    Outcome { verdict: Verdict::Fixed(Kind::Session), effect, replayable: true }
 }
 
 /// Behind DISCARD.
@@ -139,7 +160,7 @@ fn holds(tokens: &Tokenizer<'_>) -> bool {
 }
 
 /// Whether it is PREPARE TRANSACTION and not PREPARE of a statement that is called `transaction`.
-fn prepares_transaction(tokens: &Tokenizer<'_>) -> bool {
+pub(crate) fn prepares_transaction(tokens: &Tokenizer<'_>) -> bool {
     let mut ahead = tokens.clone();
     ahead.next().is_some_and(|token| token.keyword == Keyword::Transaction)
         && ahead.next().is_some_and(|token| token.kind == TokenKind::String)

@@ -9,6 +9,8 @@ mod views;
 pub(crate) use standing::{Standing, standing};
 pub(crate) use views::is_node_view;
 
+use crate::class::PinCauses;
+
 /// What is known of the functions of a database, from its catalog or from the configuration.
 ///
 /// The built-in lists, which hold for unqualified names and for `pg_catalog`, come first: it is asked about names that
@@ -27,6 +29,12 @@ pub trait Functions {
     /// `schema` is `None` or `pg_catalog`.
     fn shadows(&self, _schema: Option<&[u8]>, _name: &[u8]) -> bool {
         false
+    }
+
+    /// What calling a function that is not harmless may leave behind in the session, as its code shows (see
+    /// [`effect_of_code`](crate::effect_of_code)); `None`: nothing that is known.
+    fn leaves_behind(&self, _schema: Option<&[u8]>, _name: &[u8]) -> Option<PinCauses> {
+        None
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::config::{another_follows, config_call};
+use super::channel::{Channel, read_channel};
+use super::config::{another_follows, config_call, plain_string};
 use super::statement::{Lifetime, SetStatement, SettingName, between, read_reset, read_set};
-use crate::name::folded;
+use crate::name::{folded, is_named};
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
 
-/// A change of a setting that outlives the transaction.
+/// A change of a setting, or of the channels that are listened to, that outlives the transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingChange<'a> {
     /// The setting has a value of the client's.
@@ -26,12 +27,51 @@ pub enum SettingChange<'a> {
     },
     /// All settings are, but for the role and the session's user.
     ResetAll,
+    /// The session listens to a channel.
+    Listen {
+        /// Its name as the server knows it: in lower case or as quoted, and cut to 63 bytes; never empty.
+        channel: Cow<'a, [u8]>,
+    },
+    /// It does no longer.
+    Unlisten {
+        /// The channel's name, as above.
+        channel: Cow<'a, [u8]>,
+    },
+    /// It listens to no channel.
+    UnlistenAll,
 }
 
-/// The changes that `text` asks for, in order, if its effect is [`Effect::Settings`](crate::Effect::Settings). They
-/// hold only once the transaction has committed.
+/// The changes that `text` asks for, in order, if its effect is [`Effect::Settings`](crate::Effect::Settings),
+/// [`Effect::Listen`](crate::Effect::Listen) or [`Effect::Unlisten`](crate::Effect::Unlisten). They hold only once the
+/// transaction has committed.
 pub fn setting_changes(text: &[u8]) -> impl Iterator<Item = SettingChange<'_>> {
     SettingChanges { tokens: Tokenizer::new(text), place: Place::Statement }
+}
+
+/// The settings that `text` gives values for the transaction, if its effect is
+/// [`Effect::LocalSettings`](crate::Effect::LocalSettings); `None` for one whose name is not in the text. Others may be
+/// among them.
+pub fn local_settings(text: &[u8]) -> impl Iterator<Item = Option<Cow<'_, [u8]>>> {
+    let mut tokens = Tokenizer::new(text);
+    let mut previous = Keyword::Other;
+    std::iter::from_fn(move || {
+        while let Some(token) = tokens.next() {
+            let before = std::mem::replace(&mut previous, token.keyword);
+            if before == Keyword::Set && token.keyword == Keyword::Local {
+                return Some(match read_set(&mut tokens) {
+                    SetStatement::Set(name) | SetStatement::Reset(name) => Some(name.canonical()),
+                    SetStatement::Transaction => Some(Cow::Borrowed(&b"transaction_isolation"[..])),
+                    SetStatement::ResetAll | SetStatement::Local | SetStatement::Pin(_) => None,
+                });
+            }
+            if is_named(token, b"set_config") {
+                let open = tokens.next();
+                let name = open.and_then(|_| plain_string(&mut tokens));
+                return Some(name.map(|name| SettingName::Quoted(name).canonical()));
+            }
+        }
+        None
+    })
 }
 
 /// The statement that `DEALLOCATE name` forgets, as the server knows it: in lower case or as quoted, and cut to 63
@@ -87,6 +127,15 @@ impl<'a> Iterator for SettingChanges<'a> {
             let change = match first.keyword {
                 Keyword::Set => read_set(&mut self.tokens),
                 Keyword::Reset => read_reset(&mut self.tokens),
+                Keyword::Listen => match read_channel(&mut self.tokens) {
+                    Channel::Named(name) => return Some(SettingChange::Listen { channel: folded(name) }),
+                    Channel::All | Channel::Escaped | Channel::Invalid => continue,
+                },
+                Keyword::Unlisten => match read_channel(&mut self.tokens) {
+                    Channel::Named(name) => return Some(SettingChange::Unlisten { channel: folded(name) }),
+                    Channel::All => return Some(SettingChange::UnlistenAll),
+                    Channel::Escaped | Channel::Invalid => continue,
+                },
                 Keyword::Select => {
                     self.place = Place::Call;
                     continue;
@@ -104,7 +153,7 @@ impl<'a> Iterator for SettingChanges<'a> {
                 }
                 SetStatement::Reset(name) => return Some(SettingChange::Reset { name: name.canonical() }),
                 SetStatement::ResetAll => return Some(SettingChange::ResetAll),
-                SetStatement::Transaction | SetStatement::Pin(_) => {}
+                SetStatement::Local | SetStatement::Transaction | SetStatement::Pin(_) => {}
             }
         }
     }

@@ -99,7 +99,7 @@ fn expect<'a>(tokens: &mut Tokenizer<'a>, kind: TokenKind) -> Option<Token<'a>> 
 }
 
 /// The inside of `'…'` without a prefix.
-fn plain_string<'a>(tokens: &mut Tokenizer<'a>) -> Option<&'a [u8]> {
+pub(crate) fn plain_string<'a>(tokens: &mut Tokenizer<'a>) -> Option<&'a [u8]> {
     let token = expect(tokens, TokenKind::String)?;
     token.text().starts_with(b"'").then(|| inside_quotes(token.text()))
 }

@@ -1,12 +1,14 @@
-//! SET, RESET, `set_config` and DEALLOCATE: what they change.
+//! SET, RESET, `set_config`, LISTEN and DEALLOCATE: what they change.
 
 mod changes;
+mod channel;
 mod config;
 mod statement;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use changes::deallocated;
-pub use changes::{SettingChange, deallocated_name, setting_changes};
+pub use changes::{SettingChange, deallocated_name, local_settings, setting_changes};
+pub(crate) use channel::{Channel, read_channel};
 pub(crate) use config::{ConfigList, config_list};
-pub(crate) use statement::{SetStatement, read_reset, read_set};
+pub(crate) use statement::{SetStatement, between, read_reset, read_set};

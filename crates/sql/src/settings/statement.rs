@@ -15,7 +15,9 @@ pub(crate) enum SetStatement<'a> {
     Reset(SettingName<'a>),
     /// `RESET ALL`.
     ResetAll,
-    /// Lasts no longer than the transaction.
+    /// `SET LOCAL`.
+    Local,
+    /// Is about the transaction itself.
     Transaction,
     /// Changes the session in a way that the client must keep its connection for.
     Pin(PinCause),
@@ -126,7 +128,11 @@ pub(crate) fn read_set<'a>(tokens: &mut Tokenizer<'a>) -> SetStatement<'a> {
         }
     }
     match first.keyword {
-        Keyword::Local | Keyword::Transaction | Keyword::Constraints => {
+        Keyword::Local => {
+            tokens.skip_statement();
+            SetStatement::Local
+        }
+        Keyword::Transaction | Keyword::Constraints => {
             tokens.skip_statement();
             SetStatement::Transaction
         }
@@ -207,7 +213,7 @@ fn value<'a>(name: SettingName<'a>, tokens: &mut Tokenizer<'a>) -> SetStatement<
         Lifetime::Session => match first {
             None => SetStatement::Pin(PinCause::Settings),
             Some(first) if name.is("search_path") && is_temporary_schema(first.text()) => {
-                SetStatement::Pin(PinCause::TemporaryTable)
+                SetStatement::Pin(PinCause::Settings)
             }
             Some(_) => SetStatement::Set(name),
         },

@@ -79,6 +79,25 @@ fn statements_come_in_order_and_others_are_passed() {
 }
 
 #[test]
+fn settings_for_the_transaction_are_named_where_they_can_be() {
+    let names = |sql: &str| -> Vec<Option<String>> {
+        let text = |name: Cow<'_, [u8]>| String::from_utf8(name.into_owned()).unwrap();
+        local_settings(sql.as_bytes()).map(|name| name.map(text)).collect()
+    };
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(names("begin; set local \"TimeZone\" to 'x'; select 1"), [named("timezone")]);
+    assert_eq!(names("set local time zone 'x'; set local role a"), [named("timezone"), named("role")]);
+    assert_eq!(
+        names("select set_config('A.b', $1, true), set_config('c', 'd', true)"),
+        [named("a.b"), named("c")]
+    );
+    assert_eq!(names("select pg_catalog.set_config($1, $2, true)"), [None]);
+    assert_eq!(names("set local session characteristics as transaction read only"), [None]);
+    assert_eq!(names("set local"), [None]);
+    assert_eq!(names("select 1"), []);
+}
+
+#[test]
 fn the_deallocated_statement_is_named_as_the_server_knows_it() {
     let name = |sql: &str| {
         deallocated_name(sql.as_bytes()).map(|name| String::from_utf8(name.into_owned()).unwrap())
@@ -92,4 +111,29 @@ fn the_deallocated_statement_is_named_as_the_server_knows_it() {
     assert_eq!(name("select 1"), None);
     assert_eq!(name(&format!("deallocate {}", "a".repeat(70))), Some("a".repeat(63)));
     assert_eq!(name(&format!("deallocate {}ü", "A".repeat(62))), Some("a".repeat(62)));
+}
+
+#[track_caller]
+fn check_channels(sql: &str, expected: &[&str]) {
+    let found: Vec<_> = setting_changes(sql.as_bytes())
+        .map(|change| match change {
+            SettingChange::Listen { channel } => format!("+{}", String::from_utf8_lossy(&channel)),
+            SettingChange::Unlisten { channel } => format!("-{}", String::from_utf8_lossy(&channel)),
+            SettingChange::UnlistenAll => "-*".to_owned(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(found, expected, "{sql}");
+}
+
+#[test]
+fn channels_are_named_as_the_server_names_them() {
+    check_channels("listen News", &["+news"]);
+    check_channels("listen \"News\"\"s\"", &["+News\"s"]);
+    check_channels(&format!("listen {}", "x".repeat(80)), &[&format!("+{}", "x".repeat(63))]);
+    check_channels(&format!("listen \"{}ö\"", "x".repeat(62)), &[&format!("+{}", "x".repeat(62))]);
+    check_channels(
+        "listen a; select 1; unlisten A; unlisten *; listen b c; listen d",
+        &["+a", "-a", "-*", "+d"],
+    );
 }

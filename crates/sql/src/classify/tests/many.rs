@@ -4,7 +4,11 @@ const READS: Class = Class { statements: Statements::Many, ..of(Kind::Read) };
 const WRITES: Class = Class { statements: Statements::Many, ..of(Kind::Write) };
 
 const fn pins(cause: PinCause) -> Class {
-    Class { effect: Effect::Pin(cause), ..WRITES }
+    Class { effect: Effect::pin(cause), ..WRITES }
+}
+
+const fn pins_twice(one: PinCause, other: PinCause) -> Class {
+    Class { effect: Effect::Pin(PinCauses::of(one).and(PinCauses::of(other))), ..WRITES }
 }
 
 #[test]
@@ -44,8 +48,16 @@ fn transaction_control_among_several_is_a_write() {
 fn effects_of_several_statements_come_together() {
     check("set a = 1; set b = 2; reset c", Class { effect: Effect::Settings, ..WRITES });
     check("set a = 1; insert into t values (1)", Class { effect: Effect::Settings, ..WRITES });
-    check("create temp table t (); set a = 1", pins(PinCause::TemporaryTable));
-    check("set a = 1; listen c", pins(PinCause::Listen));
+    check("create temp table t (); set a = 1", pins_twice(PinCause::TemporaryTable, PinCause::Mixed));
+    check("listen c; create temp table t ()", pins_twice(PinCause::TemporaryTable, PinCause::Listen));
+    check("create temp table t (); unlisten c", pins(PinCause::TemporaryTable));
+    check("set a = 1; listen c", Class { effect: Effect::Listen, ..WRITES });
+    let asyncpg = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;";
+    check(asyncpg, Class { effect: Effect::Settings, ..WRITES });
+    check("unlisten *; reset all", Class { effect: Effect::Settings, ..WRITES });
+    check("unlisten a; select 1", Class { effect: Effect::Unlisten, ..WRITES });
+    check("rollback; unlisten *", WRITES);
+    check("listen c; discard all", pins(PinCause::Mixed));
     check("begin; listen c; commit", pins(PinCause::Listen));
 }
 

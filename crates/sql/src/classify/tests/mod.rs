@@ -9,7 +9,7 @@ mod sessions;
 mod transactions;
 mod writes;
 
-use crate::{Class, Effect, Kind, NoFunctions, PinCause, Statements, classify};
+use crate::{Class, Effect, Kind, NoFunctions, PinCause, PinCauses, Statements, classify};
 
 #[track_caller]
 fn check(sql: &str, expected: Class) {
@@ -32,10 +32,10 @@ const fn of(kind: Kind) -> Class {
 
 /// A statement for the primary that pins.
 const fn pin(cause: PinCause) -> Class {
-    Class { effect: Effect::Pin(cause), ..OTHER }
+    Class { effect: Effect::pin(cause), ..OTHER }
 }
 
 /// A change of the session that pins.
 const fn session_pin(cause: PinCause) -> Class {
-    Class { effect: Effect::Pin(cause), ..of(Kind::Session) }
+    Class { effect: Effect::pin(cause), ..of(Kind::Session) }
 }

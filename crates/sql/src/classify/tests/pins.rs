@@ -44,7 +44,7 @@ fn session_level_advisory_locks_pin() {
 
 #[test]
 fn other_things_that_live_on_one_connection_pin() {
-    check("listen c", pin(PinCause::Listen));
+    check("listen U&\"c\"", session_pin(PinCause::Listen));
     check("prepare p as select 1", pin(PinCause::SqlPrepare));
     check("prepare p (int) as insert into t values ($1)", pin(PinCause::SqlPrepare));
     check("declare c cursor with hold for select 1", pin(PinCause::HoldCursor));

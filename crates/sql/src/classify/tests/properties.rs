@@ -11,7 +11,7 @@ const PIECES: &[&str] = &[
     "analyze", "copy", "to", "stdout", "create", "temp", "table", "distinct", "on", "recursive", "do",
     "declare", "hold", "atomic", "case", "end", "set_config", "lower", "nextval", "pg_advisory_lock",
     "pg_catalog", "pg_temp", "local", "session", "transaction", "read", "only", "deallocate", "prepare",
-    "all", "true", "false", "null", "(", ")", ",", ".", "::", "=", "+", "[", "]", "*", "$1", "42", "1.5e3",
+    "all", "true", "false", "null", "listen", "unlisten", "(", ")", ",", ".", "::", "=", "+", "[", "]", "*", "$1", "42", "1.5e3",
     "'a'", "''", "E'\\''", "$$x$$", "$t$ ; $t$", "\"a b\"", "U&\"\\0061\"", "uescape", "search",
     "/* c */",
     "/* pgherd: replica */", "-- c\n", "\n", "@>", "a", "B", "größe",

@@ -56,14 +56,14 @@ fn settings_that_cannot() {
 
 #[test]
 fn a_search_path_that_makes_the_next_table_temporary_pins() {
-    check("set search_path = pg_temp, public", session_pin(PinCause::TemporaryTable));
-    check("set search_path to \"pg_temp\"", session_pin(PinCause::TemporaryTable));
-    check("set schema 'pg_temp'", session_pin(PinCause::TemporaryTable));
+    check("set search_path = pg_temp, public", session_pin(PinCause::Settings));
+    check("set search_path to \"pg_temp\"", session_pin(PinCause::Settings));
+    check("set schema 'pg_temp'", session_pin(PinCause::Settings));
     check("select set_config('search_path', 'pg_temp,a', false)", pin(PinCause::Settings));
 }
 
 #[test]
-fn discard_deallocate_and_unlisten() {
+fn discard_and_deallocate() {
     check("discard all", Class { effect: Effect::DiscardAll, ..of(Kind::Session) });
     check("discard plans", of(Kind::Session));
     check("discard sequences", of(Kind::Session));
@@ -74,15 +74,35 @@ fn discard_deallocate_and_unlisten() {
     check("deallocate prepare \"A\"", Class { effect: Effect::Deallocate, ..of(Kind::Session) });
     check("deallocate prepare", Class { effect: Effect::Deallocate, ..of(Kind::Session) });
     check("deallocate \"all\"", Class { effect: Effect::Deallocate, ..of(Kind::Session) });
-    check("unlisten *", of(Kind::Session));
 }
+
+#[test]
+fn channels_can_be_followed() {
+    let listen = Class { effect: Effect::Listen, replayable: true, ..of(Kind::Session) };
+    let unlisten = Class { effect: Effect::Unlisten, ..listen };
+    for sql in ["listen c", "LISTEN \"C\";", "listen select", "/* x */ listen \"a;b\" ;; -- y"] {
+        check(sql, listen);
+    }
+    for sql in ["unlisten c", "UNLISTEN *", "unlisten \"C\";"] {
+        check(sql, unlisten);
+    }
+    // the server refuses them
+    for sql in
+        ["listen", "listen;", "listen 'c'", "listen *", "listen a.b", "listen a b", "listen \"\"", "unlisten"]
+    {
+        check(sql, of(Kind::Session));
+    }
+}
+
+/// A write that may be sent again, with settings for its transaction.
+const LOCAL: Class = Class { effect: Effect::LocalSettings, ..WRITE };
 
 #[test]
 fn set_config_with_literals_can_be_followed() {
     check("select set_config('app.user', 'x', false)", SETTINGS);
     check("SELECT pg_catalog.set_config('search_path', '', false);", SETTINGS);
     check("select set_config('a.b', 'x', false) as a, set_config('a.c', 'y', false)", SETTINGS);
-    check("select set_config('a.b', 'x', true)", WRITE);
+    check("select set_config('a.b', 'x', true)", LOCAL);
     check(
         "select set_config('a.b', 'x', true), set_config('a.c', 'y', false)",
         Class { effect: Effect::Settings, ..OTHER },
@@ -91,9 +111,9 @@ fn set_config_with_literals_can_be_followed() {
 
 #[test]
 fn set_config_for_the_transaction_leaves_nothing_whatever_its_arguments() {
-    check("select set_config('a.b', $1, true)", WRITE);
-    check("select set_config($1, current_setting('x') || lower('y', (1, 2)), true), count(*) from t", WRITE);
-    check("insert into t select set_config('a.b', $1::text, TRUE)", WRITE);
+    check("select set_config('a.b', $1, true)", LOCAL);
+    check("select set_config($1, current_setting('x') || lower('y', (1, 2)), true), count(*) from t", LOCAL);
+    check("insert into t select set_config('a.b', $1::text, TRUE)", LOCAL);
 }
 
 #[test]
@@ -131,5 +151,10 @@ fn a_setting_whose_name_is_written_with_escapes_pins() {
     check("set session app.U&\"\\0061\" = 1", settings);
     check("reset U&\"work\\005fmem\"", settings);
     check("update U&\"pg\\005fsettings\" set setting = 'off'", pin(PinCause::Settings));
-    check("create table U&\"pg\\005ftemp\".t ()", pin(PinCause::TemporaryTable));
+    // what stands before a parenthesis may also be a call
+    let both = PinCauses::of(PinCause::TemporaryTable).and(PinCauses::of(PinCause::Settings));
+    check(
+        "create table U&\"pg\\005ftemp\".t ()",
+        Class { effect: Effect::Pin(both), ..pin(PinCause::Settings) },
+    );
 }

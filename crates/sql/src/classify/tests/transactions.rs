@@ -63,8 +63,6 @@ fn what_means_something_only_inside_a_transaction() {
         "set transaction read only",
         "set transaction snapshot 'x'",
         "set session transaction read only",
-        "set local work_mem = '1MB'",
-        "set local time zone 'UTC'",
         "set constraints all deferred",
         "set transaction_read_only = off",
         "set transaction_isolation to 'serializable'",
@@ -74,6 +72,9 @@ fn what_means_something_only_inside_a_transaction() {
         "reset transaction isolation level",
     ] {
         check(sql, of(Kind::Control));
+    }
+    for sql in ["set local work_mem = '1MB'", "set local time zone 'UTC'"] {
+        check(sql, Class { effect: Effect::LocalSettings, ..of(Kind::Control) });
     }
 }
 

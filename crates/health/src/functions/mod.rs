@@ -1,5 +1,7 @@
 //! What is known of the functions of each database, for the classification of statements.
 
+mod code;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -8,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use conn::Row;
+use sql::{Functions as _, PinCauses};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -49,7 +52,12 @@ pub struct FunctionCatalog {
     bare: HashMap<Box<[u8]>, Standing>,
     /// The harmless ones by schema.
     harmless: HashMap<Box<[u8]>, HashSet<Box<[u8]>>>,
+    /// What those leave behind in the session that leave something, by name, with their schemas.
+    left: HashMap<Box<[u8]>, Vec<Leaving>>,
 }
+
+/// A function's schema, and what it leaves behind.
+type Leaving = (Box<[u8]>, PinCauses);
 
 /// What an unqualified name may mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,12 +71,18 @@ enum Standing {
 }
 
 impl FunctionCatalog {
-    /// From rows of schema, name, and `t` if one of the functions is volatile. Rows of another shape are passed over.
-    fn of_rows(rows: &[Row]) -> Self {
+    /// From rows of schema, name, and `t` if one of the functions is volatile, which it is as well if it leaves something
+    /// behind. Rows of another shape are passed over.
+    fn of_rows(rows: &[Row], left: HashMap<code::Name, PinCauses>) -> Self {
         let mut catalog = Self::default();
+        for ((schema, name), causes) in left {
+            catalog.left.entry(name).or_default().push((schema, causes));
+        }
+        catalog.left.values_mut().for_each(|functions| functions.sort_unstable_by(|a, b| a.0.cmp(&b.0)));
         for row in rows {
             let [Some(schema), Some(name), Some(volatile)] = row.as_slice() else { continue };
-            let standing = match (volatile == "t", schema == "pg_catalog") {
+            let leaves = catalog.leaves_behind(Some(schema.as_bytes()), name.as_bytes()).is_some();
+            let standing = match (volatile == "t" || leaves, schema == "pg_catalog") {
                 (false, _) => Standing::Harmless,
                 (true, true) => Standing::VolatileBuiltIn,
                 (true, false) => Standing::Volatile,
@@ -93,6 +107,12 @@ impl sql::Functions for FunctionCatalog {
 
     fn shadows(&self, schema: Option<&[u8]>, name: &[u8]) -> bool {
         schema.is_none() && self.bare.get(name) == Some(&Standing::Volatile)
+    }
+
+    fn leaves_behind(&self, schema: Option<&[u8]>, name: &[u8]) -> Option<PinCauses> {
+        let of_name = self.left.get(name)?.iter();
+        let meant = of_name.filter(|(of, _)| schema.is_none_or(|schema| **of == *schema));
+        meant.map(|(_, causes)| *causes).reduce(PinCauses::and)
     }
 }
 
@@ -195,12 +215,13 @@ async fn turn(due: Option<(Box<str>, Instant)>) -> Box<str> {
 }
 
 async fn load(lookups: &Lookups, database: &str) -> Result<FunctionCatalog, LookupError> {
-    Ok(FunctionCatalog::of_rows(&lookups.query(database, SQL, &[]).await?))
+    let left = code::load(lookups, database).await?;
+    Ok(FunctionCatalog::of_rows(&lookups.query(database, SQL, &[]).await?, left))
 }
 
 #[cfg(test)]
 mod tests {
-    use sql::Functions;
+    use sql::PinCause;
 
     use super::*;
 
@@ -208,7 +229,11 @@ mod tests {
         let row = |(schema, name, volatile): &(&str, &str, &str)| -> Row {
             [schema, name, volatile].map(|value| Some((*value).to_owned())).to_vec()
         };
-        FunctionCatalog::of_rows(&rows.iter().map(row).collect::<Vec<_>>())
+        let left = rows.iter().filter(|(_, name, _)| name.starts_with("leave")).map(|(schema, name, _)| {
+            let key = (schema.as_bytes().into(), name.as_bytes().into());
+            (key, PinCauses::of(PinCause::Settings))
+        });
+        FunctionCatalog::of_rows(&rows.iter().map(row).collect::<Vec<_>>(), left.collect())
     }
 
     #[test]
@@ -243,6 +268,17 @@ mod tests {
         let shadows = |name: &[u8]| catalog.shadows(None, name);
         assert!(shadows(b"format") && !catalog.shadows(Some(b"pg_catalog"), b"format"));
         assert!(!shadows(b"lower") && !shadows(b"random") && !shadows(b"x"));
+    }
+
+    #[test]
+    fn a_function_that_leaves_something_behind_is_not_harmless_whatever_it_is_declared() {
+        let catalog = catalog(&[("public", "leave", "f"), ("shop", "leave", "f"), ("public", "x", "f")]);
+        assert!(!catalog.is_harmless(None, b"leave") && catalog.shadows(None, b"leave"));
+        let settings = Some(PinCauses::of(PinCause::Settings));
+        assert_eq!(catalog.leaves_behind(None, b"leave"), settings);
+        assert_eq!(catalog.leaves_behind(Some(b"shop"), b"leave"), settings);
+        assert_eq!(catalog.leaves_behind(Some(b"other"), b"leave"), None);
+        assert_eq!(catalog.leaves_behind(None, b"x"), None);
     }
 
     #[test]

@@ -1,15 +1,19 @@
+mod dialing;
+mod orders;
+mod share;
+
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
 use tokio::time::Instant;
-use topology::Stamp;
 
 use crate::{
-    CleanServer, Counts, Delivery, DialFailure, DialPlan, Gate, ParameterSets, PoolState, Reset, Server,
-    SessionState, SessionStates, Settings, Waiter, has_news, permit::Permit, reset,
+    Account, CleanServer, Counts, Delivery, DialPlan, Gate, ParameterSets, PoolState, Reset, Server,
+    SessionState, SessionStates, Settings, Waiter, has_news, reset,
 };
 
 /// The server connections of one database and user on one node.
@@ -30,22 +34,39 @@ pub struct Pool {
     /// Connections that exist or are being made, wherever they are.
     live: Cell<u32>,
     dialing: Cell<u32>,
+    /// Connections that their clients keep after a transaction.
+    pinned: Cell<u32>,
+    /// How many of `live` listen for clients.
+    listening: Cell<u32>,
     generation: Cell<u64>,
+    /// How many of `live` are of an earlier generation.
+    stale: Cell<u32>,
     /// No dialing before this instant, after a failure.
     dial_not_before: Cell<Option<Instant>>,
+    /// Connections made before this instant may have reached their lifetime.
+    aged_before: Cell<Option<Instant>>,
+    /// Its share in the bounds that are wider than one pool.
+    account: Arc<Account>,
+    /// A place was asked for there, which will be granted in its turn.
+    asked: Cell<bool>,
+    /// When a place was last asked for there that is for no waiter.
+    guest: Cell<Option<Instant>>,
+    /// Somebody waits for a place there, perhaps one of this pool's.
+    is_short: Cell<bool>,
     gate: Rc<dyn Gate>,
     states: Rc<SessionStates>,
     parameters: Rc<ParameterSets>,
 }
 
-/// After a failed dial the next one waits this long, so that a dead node is not hammered.
-const DIAL_BACKOFF: std::time::Duration = std::time::Duration::from_millis(50);
+/// The part of a connection's lifetime that chance decides on.
+const JITTER: f64 = 0.1;
 
 impl Pool {
     /// An empty pool.
     pub fn new(
         settings: Settings,
         plan: DialPlan,
+        account: Arc<Account>,
         gate: Rc<dyn Gate>,
         states: Rc<SessionStates>,
         parameters: Rc<ParameterSets>,
@@ -59,8 +80,16 @@ impl Pool {
             waiters: RefCell::default(),
             live: Cell::default(),
             dialing: Cell::default(),
+            pinned: Cell::default(),
+            listening: Cell::default(),
             generation: Cell::default(),
+            stale: Cell::default(),
             dial_not_before: Cell::default(),
+            aged_before: Cell::default(),
+            account,
+            asked: Cell::default(),
+            guest: Cell::default(),
+            is_short: Cell::default(),
             gate,
             states,
             parameters,
@@ -113,6 +142,7 @@ impl Pool {
     /// Leaves the queue; what was delivered meanwhile goes to the next in line.
     pub fn leave(&self, waiter: &Rc<Waiter>) {
         self.waiters.borrow_mut().retain(|w| !Rc::ptr_eq(w, waiter));
+        self.ask_no_more();
         if let Some(server) = waiter.leave()
             && let Ok(clean) = server.prove_clean()
         {
@@ -126,8 +156,12 @@ impl Pool {
         // what has arrived behind the last answer would be the next client's; one that becomes idle is asked when it is
         // checked out
         let lost_place = !self.waiters.borrow().is_empty() && server.has_spoken();
-        if lost_place || !self.is_usable(&server) {
+        if lost_place || !self.is_usable(&server) || self.is_over_limit() {
             drop(server);
+            return;
+        }
+        if self.is_over_age(&server) || self.is_short.get() && self.yields(&server) {
+            share::part_with(server);
             return;
         }
         if self.state.get() == PoolState::Open
@@ -136,6 +170,7 @@ impl Pool {
             let mut server = server.into_inner();
             server.activity.last_checkout = Instant::now();
             waiter.deliver(Delivery::Server(server));
+            self.ask_no_more();
             return;
         }
         self.idle.borrow_mut().push(server);
@@ -151,6 +186,12 @@ impl Pool {
         });
     }
 
+    /// Closes an idle connection, if there is one, so that another can take its place.
+    pub(crate) fn close_idle(&self) {
+        let server = self.idle.borrow_mut().pop();
+        drop(server);
+    }
+
     fn pop_waiter(&self) -> Option<Rc<Waiter>> {
         let mut waiters = self.waiters.borrow_mut();
         loop {
@@ -161,69 +202,13 @@ impl Pool {
         }
     }
 
-    /// Makes connections while clients wait, there is room, and the node did not fail a moment ago.
-    fn dial_if_needed(&self, now: Instant) {
-        let size = self.settings.borrow().size;
-        let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
-        let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
-        while self.state.get() == PoolState::Open
-            && self.live.get() < size
-            && self.dialing.get() < waiting.max(min_missing)
-            && self.dial_not_before.get().is_none_or(|at| at <= now)
-        {
-            if !self.dial() {
-                self.tell_all_again();
-                return;
-            }
-        }
-    }
-
     fn tell_all_again(&self) {
         for waiter in self.waiters.take() {
             if waiter.is_queued() {
                 waiter.deliver(Delivery::Again);
             }
         }
-    }
-
-    fn dial(&self) -> bool {
-        let (Some(pool), Some(stamp)) = (self.me.upgrade(), self.gate.stamp(self.plan.borrow().node)) else {
-            return false;
-        };
-        let permit = Permit::take(&pool);
-        self.dialing.set(self.dialing.get() + 1);
-        let plan = self.plan.borrow().clone();
-        tokio::task::spawn_local(async move {
-            let result = plan.connect().await;
-            pool.dialing.set(pool.dialing.get() - 1);
-            pool.dialed(result, stamp, permit);
-        });
-        true
-    }
-
-    fn dialed(&self, result: Result<conn::ServerConnection, DialFailure>, stamp: Stamp, permit: Permit) {
-        let now = Instant::now();
-        match result {
-            Ok(connection) => {
-                self.dial_not_before.set(None);
-                let parameters = self.parameters.intern(connection.parameters.iter().cloned());
-                let server = Server::new(connection, stamp, self.states.empty(), parameters, permit, now);
-                server.state.prove(&server.parameters);
-                if let Ok(clean) = server.prove_clean() {
-                    self.give_back(clean);
-                }
-                self.dial_if_needed(now);
-            }
-            Err(failure) => {
-                tracing::debug!(plan = ?self.plan.borrow(), error = %failure, "server connection failed");
-                if let Some(report) = failure.report() {
-                    self.gate.report(self.plan.borrow().node, report);
-                }
-                self.dial_not_before.set(Some(now + DIAL_BACKOFF));
-                drop(permit);
-                self.fail_waiters(failure);
-            }
-        }
+        self.ask_no_more();
     }
 
     /// Counts a place as taken; the generation that it belongs to.
@@ -233,25 +218,25 @@ impl Pool {
     }
 
     /// A connection is gone. Whoever dropped it has let go of the pool's lists before.
-    pub(crate) fn place_given_back(&self) {
+    pub(crate) fn place_given_back(&self, generation: u64) {
         self.live.set(self.live.get() - 1);
+        if generation != self.generation.get() {
+            self.stale.set(self.stale.get() - 1);
+        }
         if !self.waiters.borrow().is_empty() {
             self.dial_if_needed(Instant::now());
         }
     }
 
-    /// A failure that may pass sends everybody back to decide again; any other is the answer to all who wait for a
-    /// first connection, since it would be the same for each.
-    fn fail_waiters(&self, failure: DialFailure) {
-        if failure.is_transient() && self.live.get() > 0 {
-            return;
-        }
-        let failure = Rc::new(failure);
-        for waiter in self.waiters.take() {
-            if waiter.is_queued() {
-                waiter.deliver(Delivery::Failed(Rc::clone(&failure)));
-            }
-        }
+    /// One connection more is pinned, or one less.
+    pub(crate) fn pinned_cell(&self) -> &Cell<u32> {
+        &self.pinned
+    }
+
+    /// Connections that their clients keep after a transaction, other than for session pooling.
+    #[must_use]
+    pub fn pinned(&self) -> u32 {
+        self.pinned.get()
     }
 
     /// Periodic work: times waiters out, retires old and long idle connections, notices those that ended, keeps the
@@ -271,7 +256,7 @@ impl Pool {
         for waiter in self.waiters.borrow().iter().filter(|w| has_news(now.duration_since(w.since()))) {
             waiter.wake();
         }
-        self.dial_if_needed(now);
+        self.dial_if_needed_still(now);
     }
 
     fn longest_waiting(&self) -> Option<Rc<Waiter>> {
@@ -281,72 +266,37 @@ impl Pool {
     fn retire_idle(&self, settings: &Settings, now: Instant) {
         let mut idle = self.idle.take();
         let mut spare = self.live.get().saturating_sub(settings.min_size);
-        idle.retain_mut(|server| {
+        self.aged_before.set(now.checked_sub(settings.server_lifetime.mul_f64(1.0 - JITTER)));
+        let over = idle.extract_if(.., |server| {
             let activity = server.get().activity;
-            // jitter of up to 10 % by process id, so that connections made together do not retire together
-            let lifetime =
-                settings.server_lifetime.mul_f64(1.0 - f64::from(server.get().process_id() % 100) / 1000.0);
-            let old = now.duration_since(activity.connected_at) >= lifetime;
+            let old = self.is_over_age(server);
             let bored =
                 spare > 0 && now.duration_since(activity.last_checkout) >= settings.server_idle_timeout;
             let keep = self.is_usable(server) && !old && !bored && !server.has_spoken();
             if !keep {
                 spare = spare.saturating_sub(1);
             }
-            keep
+            !keep
         });
+        for server in over {
+            if self.is_usable(&server) {
+                share::part_with(server);
+            }
+        }
         self.idle.borrow_mut().append(&mut idle);
     }
 
-    /// Stops handing out connections until [`Pool::resume`].
-    pub fn pause(&self) {
-        self.state.set(PoolState::Paused);
-    }
-
-    /// Hands out connections again.
-    pub fn resume(&self) {
-        self.state.set(PoolState::Open);
-        self.tell_all_again();
-    }
-
-    /// Whether it hands out connections.
-    #[must_use]
-    pub fn state(&self) -> PoolState {
-        self.state.get()
-    }
-
-    /// Closes idle connections now and the others when they come back.
-    pub fn reconnect(&self) {
-        self.generation.set(self.generation.get() + 1);
-        self.idle.take();
-    }
-
-    /// Ends the pool: nothing is handed out or taken back any more, and whoever waits decides again.
-    pub fn retire(&self) {
-        self.reconnect();
-        self.tell_all_again();
-    }
-
-    /// Sends all waiting clients back to decide again, as after a change of the topology.
-    pub fn reroute_waiters(&self) {
-        self.dial_not_before.set(None);
-        let unusable: Vec<_> = {
-            let mut idle = self.idle.borrow_mut();
-            let (usable, unusable) = idle.drain(..).partition(|server| self.is_usable(server));
-            *idle = usable;
-            unusable
+    /// Whether a connection has reached its lifetime, as of the last look at the clock. Up to [`JITTER`] of it is cut
+    /// off by chance (the process id), so that connections made together do not end together.
+    #[inline]
+    fn is_over_age(&self, server: &CleanServer) -> bool {
+        let connected_at = server.get().activity.connected_at;
+        let Some(aged_before) = self.aged_before.get().filter(|aged| connected_at <= *aged) else {
+            return false;
         };
-        drop(unusable);
-        self.tell_all_again();
-    }
-
-    /// Takes over changed settings and dialing data; connections made under other dialing data are replaced.
-    pub fn reconfigure(&self, settings: Settings, plan: DialPlan, redial: bool) {
-        *self.settings.borrow_mut() = settings;
-        *self.plan.borrow_mut() = plan;
-        if redial {
-            self.reconnect();
-        }
+        let chance = f64::from(server.get().process_id() % 100) / 100.0;
+        let more = self.settings.borrow().server_lifetime.mul_f64(JITTER * (1.0 - chance));
+        connected_at + more <= aged_before
     }
 
     /// Its settings.
@@ -368,7 +318,10 @@ impl Pool {
             live: self.live.get(),
             idle: count(self.idle.borrow().len()),
             dialing: self.dialing.get(),
+            listening: self.listening.get(),
             waiting: count(self.waiters.borrow().len()),
+            stale: self.stale.get(),
+            pinned: self.pinned.get(),
         }
     }
 

@@ -1,0 +1,159 @@
+//! A session that listens: its LISTEN waits for the shared connection, and it is told of notifications when it has no
+//! transaction.
+
+use std::{rc::Rc, task::Context};
+
+use pool::{Body, PoolMode, Server};
+use sql::SettingChange;
+use wire::{
+    SqlState,
+    message::{backend::TxStatus, error::ErrorMessage},
+};
+
+use super::{Hub, Subscriber, hub, line};
+use crate::{
+    clock::Timed,
+    effects::Change,
+    exchange::Entrance,
+    io::send,
+    session::{ClientBody, End, Session},
+};
+
+/// Most channels of one client.
+const CHANNELS_MAX: usize = 10_000;
+
+/// Notifications that are sent in one go, in bytes.
+const ROOM: usize = 32 * 1024;
+
+impl Session {
+    /// Whether a text that listens may be sent: the shared connection listens to all of its channels. Asks it to.
+    pub(crate) fn may_listen(&mut self, text: &[u8]) -> bool {
+        if self.pools_mode() == PoolMode::Session {
+            return true;
+        }
+        let subscriber = self.subscriber();
+        let mut is_heard = true;
+        for change in sql::setting_changes(text) {
+            if let SettingChange::Listen { channel } = change {
+                is_heard &= subscriber.reserve(&channel);
+            }
+        }
+        subscriber.waits.set(!is_heard);
+        if subscriber.hub().needs_keeper() {
+            let (worker, pools) = (Rc::clone(&self.worker), Rc::clone(&self.pools));
+            tokio::task::spawn_local(line::keep(worker, pools, Rc::clone(subscriber.hub())));
+        }
+        if subscriber.channels() > CHANNELS_MAX {
+            self.exchange_mut().unsuited = Some(Box::new(too_many()));
+            return false;
+        }
+        if is_heard {
+            self.exchange_mut().awaits_channel = None;
+            return true;
+        }
+        let now = self.worker.now();
+        let since = *self.exchange_mut().awaits_channel.get_or_insert(now);
+        self.time(Timed::Nothing);
+        let waited = now.duration_since(since);
+        if waited >= self.worker.settings().session.max_hold {
+            self.exchange_mut().unsuited = Some(Box::new(not_heard(waited)));
+        }
+        false
+    }
+
+    /// Whether a LISTEN that cannot be sent stands in its unit behind messages that have been.
+    pub(crate) fn is_stuck(&self, server: &Server) -> bool {
+        self.exchange().awaits_channel.is_some()
+            && server.ledger.ready_owed() == 0
+            && !server.ledger.is_settled()
+    }
+
+    /// The session's channels, none at first.
+    fn subscriber(&mut self) -> Rc<Subscriber> {
+        if let Some(subscriber) = &self.listening {
+            return Rc::clone(subscriber);
+        }
+        let encoding = self.told.as_ref().and_then(|told| told.value(b"client_encoding")).unwrap_or_default();
+        let limit = self.worker.settings().session.notification_limit as usize;
+        let hub = self.pools.hub(encoding, || Hub::new(encoding, limit));
+        let subscriber = Subscriber::new(&self.handle, &hub);
+        self.listening = Some(Rc::clone(&subscriber));
+        subscriber
+    }
+
+    /// A LISTEN that was sent in the open transaction, or before, may commit now.
+    pub(crate) fn listen_may_commit(&self) {
+        if let Some(subscriber) = &self.listening {
+            subscriber.may_commit();
+        }
+    }
+
+    /// A LISTEN or UNLISTEN has committed.
+    pub(crate) fn channels_changed(&self, change: &Change) {
+        let Some(subscriber) = &self.listening else { return };
+        match change {
+            Change::Listen { channel } => subscriber.listen(channel),
+            Change::Unlisten { channel } => subscriber.unlisten(Some(channel)),
+            Change::UnlistenAll | Change::DiscardAll => subscriber.unlisten(None),
+            Change::Set { .. } | Change::Reset { .. } | Change::ResetAll => {}
+        }
+    }
+
+    /// Nothing is open that could yet change its channels: those that it does not listen to are let go.
+    pub(crate) fn settle_channels(&mut self) {
+        let Some(subscriber) = &self.listening else { return };
+        subscriber.settle();
+        if subscriber.channels() == 0 {
+            self.listening = None;
+        }
+    }
+
+    /// Whether a notification on its own server connection comes by way of the shared one as well.
+    pub(crate) fn is_heard_elsewhere(&self, notification: &[u8]) -> bool {
+        let subscriber = self.listening.as_ref();
+        subscriber
+            .zip(hub::channel_of(notification))
+            .is_some_and(|(subscriber, name)| subscriber.listens(name))
+    }
+
+    /// Whether there is something to tell to a client that keeps its server connection, and it has no transaction and
+    /// no request under way.
+    pub(crate) fn may_tell_news(&self, server: &Server) -> bool {
+        self.listening.as_ref().is_some_and(|subscriber| subscriber.has_news())
+            && !self.pins().is_empty()
+            && server.ledger.is_answered()
+            && server.ledger.status() == TxStatus::Idle
+            && server.body == Body::Boundary
+            && server.input.is_empty()
+            && self.body == ClientBody::Boundary
+            && !self.exchange().unit_open
+            && self.exchange().entrance == Entrance::Open
+    }
+
+    /// Sends notifications that have come, if any: the session has no transaction and no request under way, and has
+    /// taken all that was sent before. Whether there were some.
+    pub(crate) fn tell_news(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(subscriber) = self.listening.as_ref().filter(|subscriber| subscriber.has_news()) else {
+            return Ok(false);
+        };
+        let mut out = Vec::new();
+        subscriber.tell(ROOM, &mut out);
+        send(cx, &mut self.stream, &mut self.output, &out).map_err(End::ClientIo)?;
+        Ok(true)
+    }
+}
+
+fn too_many() -> ErrorMessage {
+    ErrorMessage::error(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many channels")
+        .with_detail(format!("A client may listen to {CHANNELS_MAX}."))
+        .with_hint("Use fewer channels, and tell in the payload what a notification is about.")
+}
+
+fn not_heard(waited: std::time::Duration) -> ErrorMessage {
+    ErrorMessage::error(
+        SqlState::CANNOT_CONNECT_NOW,
+        "the proxy cannot listen for notifications at the moment",
+    )
+    .with_detail(format!("Waited {waited:?} for the connection over which it listens."))
+    .with_hint("Try again later, or another host.")
+}

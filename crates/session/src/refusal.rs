@@ -1,0 +1,113 @@
+//! Statements that are not sent, because their client would have to keep its server connection and may not.
+
+use pool::{PoolMode, Server, StatePolicy, Statement};
+use sql::{Class, Effect};
+use wire::{
+    SqlState,
+    message::{
+        backend::TxStatus,
+        error::{ErrorMessage, ErrorView},
+    },
+};
+
+use crate::{lost::aborted, names::cost, pin::Pins, session::Session};
+
+/// A statement name that no server has. What is sent in place of a refused statement uses it, so that the server
+/// itself fails the transaction, skips to the Sync and refuses what follows; the client is told the reason instead.
+pub(crate) const REFUSED: &[u8] = b"pgherd_refused";
+
+/// The text that takes the place of a refused one.
+pub(crate) const REFUSED_TEXT: &[u8] = b"EXECUTE pgherd_refused";
+
+impl Session {
+    /// What a statement of this class does to the pin: nothing, or these reasons come.
+    pub(crate) fn pins_of(&self, class: Class) -> Option<Pins> {
+        let Effect::Pin(causes) = class.effect else { return None };
+        let policy = self.pools.settings.borrow().pool.session_state;
+        (policy != StatePolicy::Allow).then(|| causes.into())
+    }
+
+    /// Why a statement of this class must not run; `None`: it may.
+    pub(crate) fn refusal(&self, class: Class) -> Option<ErrorMessage> {
+        let pins = self.pins_of(class)?;
+        let settings = self.pools.settings.borrow();
+        if settings.pool.mode == PoolMode::Session {
+            return None;
+        }
+        match settings.pool.session_state {
+            StatePolicy::Refuse => Some(
+                ErrorMessage::error(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("session state is not supported in transaction pooling: {pins}"),
+                )
+                .with_detail("What the statement leaves behind would be lost at the end of the transaction.")
+                .with_hint("Connect to the database directly, or set session_state = \"pin\" for the pool."),
+            ),
+            StatePolicy::Pin if self.pins().is_empty() => {
+                let pinned = self.worker.pool(&self.pools, self.exchange().node).pinned();
+                let max = settings.pool.pinned_max();
+                (pinned >= max).then(|| too_many(pinned, max, pins))
+            }
+            StatePolicy::Pin | StatePolicy::Allow => None,
+        }
+    }
+
+    /// Why the client may not give one more statement a name; `None`: it may.
+    pub(crate) fn has_too_many_statements(&self, name: &[u8], statement: &Statement) -> Option<ErrorMessage> {
+        let (settings, count) = (self.worker.settings(), self.names.len());
+        let bytes = self.names.bytes() + cost(name, statement);
+        let (max, max_bytes) = (settings.session.max_statements, settings.session.max_statement_bytes);
+        (count >= max as usize || bytes > max_bytes as usize).then(|| {
+            let text = "too many prepared statements on this connection";
+            let detail = format!(
+                "There are {count}, and max_statements is {max}; with this one they would have {bytes} bytes, and \
+                 max_statement_bytes is {max_bytes}."
+            );
+            ErrorMessage::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, text)
+                .with_detail(detail)
+                .with_hint("Close statements that are not used any more, or DEALLOCATE ALL.")
+        })
+    }
+
+    /// In the present unit something was sent in place of a statement that is refused with `error`.
+    pub(crate) fn note_refusal(&mut self, error: ErrorMessage) {
+        let exchange = self.exchange_mut();
+        exchange.refused.push_back((exchange.units_sent, Box::new(error)));
+    }
+
+    /// The error that the client is told instead of one that came of a refusal.
+    pub(crate) fn refused_in_own_words(
+        &mut self,
+        server: &Server,
+        view: &ErrorView<'_>,
+    ) -> Option<ErrorMessage> {
+        let exchange = self.exchange_mut();
+        let done = exchange.units_done(&server.ledger);
+        let (unit, _) = exchange.refused.front()?;
+        let ours = *unit == done
+            && view.code == Some(SqlState::INVALID_SQL_STATEMENT_NAME)
+            && view.message.windows(REFUSED.len()).any(|part| part == REFUSED);
+        if !ours {
+            return None;
+        }
+        let (_, error) = exchange.refused.pop_front()?;
+        Some(if server.ledger.status() == TxStatus::Failed { aborted() } else { *error })
+    }
+
+    /// The refusals of this unit and those before are dealt with.
+    pub(crate) fn forget_refusals(&mut self, unit: u32) {
+        let refused = &mut self.exchange_mut().refused;
+        while refused.front().is_some_and(|(of, _)| *of <= unit) {
+            refused.pop_front();
+        }
+    }
+}
+
+fn too_many(pinned: u32, max: u32, pins: Pins) -> ErrorMessage {
+    ErrorMessage::error(
+        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+        format!("too many clients keep their server connections: {pins}"),
+    )
+    .with_detail(format!("{pinned} connections of this pool are pinned, and max_pinned is {max}."))
+    .with_hint("SHOW PINNED in the console tells which, and why. Try again when one of them is done.")
+}

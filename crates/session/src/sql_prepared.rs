@@ -1,0 +1,383 @@
+//! SQL PREPARE and EXECUTE. PostgreSQL has one namespace for the statements of PREPARE and of Parse, so a PREPARE is
+//! carried out by a Parse, and its statement is one like any other: shared, renamed, and prepared wherever it is missing.
+//! An EXECUTE gets the server's name for its statement. What names statements in any other way, several in one text or
+//! within the extended protocol, finds them under the client's own names, on a connection that the client keeps.
+
+use std::rc::Rc;
+
+use pool::{Server, SessionState, StatePolicy, Statement};
+use protocol::{Local, Origin, Owed};
+use sql::{Class, Effect, Kind, NameVerb, Preparation, Statements};
+use wire::message::{
+    backend::{TxStatus, command_complete, finish},
+    error::{ErrorMessage, ErrorView},
+    frontend::{self, Parse},
+};
+
+use crate::{
+    effects::Place,
+    exchange::Rerun,
+    io::Splice,
+    lost::aborted,
+    names::Names,
+    pin::PinReason,
+    pool_set::PoolSet,
+    refusal::REFUSED_TEXT,
+    rename::Message,
+    reworded::{Reworded, characters},
+    session::Session,
+    stats::count,
+    unconfirmed::Step,
+};
+
+/// What became of a text that may name prepared statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ByName {
+    /// It goes its way like any other.
+    No,
+    /// It was sent.
+    Sent,
+    /// The answer to an earlier unit decides what becomes of it.
+    Waits,
+}
+
+/// What was sent ahead of a simple query, with a Sync of its own.
+#[derive(Debug, Default)]
+pub(crate) enum Ahead {
+    /// Nothing, or it is there.
+    #[default]
+    Nothing,
+    /// Statements, for the query that is this unit.
+    Awaited(u32),
+    /// It failed, with this message: the query will fail for it, and the client is told this.
+    Failed(Vec<u8>),
+}
+
+impl Ahead {
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self, Self::Awaited(_))
+    }
+
+    /// Its query was answered.
+    pub(crate) fn forget(&mut self) {
+        if matches!(self, Self::Failed(_)) {
+            *self = Self::Nothing;
+        }
+    }
+
+    /// Its ReadyForQuery came.
+    pub(crate) fn is_over(&mut self) {
+        if self.is_awaited() {
+            *self = Self::Nothing;
+        }
+    }
+}
+
+/// What `class`, which [`PoolSet::classify`] gave `text`, is for a client with these names.
+pub(crate) fn class_by_name(
+    text: &[u8],
+    class: Class,
+    names: &Names,
+    state: &Rc<SessionState>,
+    pools: &PoolSet,
+) -> Class {
+    if class.statements != Statements::One || !sql::may_name_statements(text) {
+        return class;
+    }
+    if let Some(preparation) = sql::preparation(text) {
+        let statement = pools.intern(preparation.body, &preparation.parameter_types, state);
+        let kind = if statement.class().kind == Kind::Read { Kind::Read } else { Kind::Write };
+        return Class { kind, effect: Effect::None, replayable: true, ..class };
+    }
+    let Some(statement) = executed(text, names) else { return class };
+    let prepared = statement.class();
+    let effect = if class.effect == Effect::None { prepared.effect } else { class.effect };
+    let kind = pools.kind_of_execute(prepared.kind, text);
+    let replayable = prepared.replayable && effect == Effect::None && kind == prepared.kind;
+    Class { kind, effect, replayable, ..class }
+}
+
+/// The statement that the first EXECUTE of a text runs.
+pub(crate) fn executed<'a>(text: &[u8], names: &'a Names) -> Option<&'a Rc<Statement>> {
+    if names.len() == 0 || !sql::may_name_statements(text) {
+        return None;
+    }
+    let found = sql::statement_names(text).find(|found| found.verb == NameVerb::Execute)?;
+    names.find(&found.name)
+}
+
+impl Session {
+    /// Deals with a simple query that names prepared statements. `class` is that of its text alone.
+    pub(crate) fn query_by_name(
+        &mut self,
+        server: &mut Server,
+        message: &Message<'_>,
+        text: &[u8],
+        class: Class,
+        splice: &mut Splice<'_>,
+    ) -> ByName {
+        if server.ledger.is_skipping() || self.exchange().unit_open {
+            return ByName::No; // it may not be read, and then what stands in its place must not be either
+        }
+        let one = class.statements == Statements::One && !self.wanted.breaks_lexing();
+        if one
+            && !self.has_own_names()
+            && let Some(preparation) = sql::preparation(text)
+        {
+            return self.prepare_by_name(server, message, text, &preparation, splice);
+        }
+        let first = sql::statement_names(text).next();
+        if one && first.as_ref().is_some_and(|found| found.verb == NameVerb::Execute) {
+            return self.execute_by_name(server, message, text, class, splice);
+        }
+        // answered below, if it is the client's
+        if class.effect == Effect::Deallocate {
+            return ByName::No;
+        }
+        let mut out = Vec::new();
+        let before = server.ledger.is_answered();
+        let named = self.known_names(text);
+        if named.is_empty() {
+            return ByName::No;
+        }
+        if !before {
+            return ByName::Waits;
+        }
+        self.give_own_names(server, named, &mut out);
+        self.sync_ahead(server, &mut out);
+        splice.replace(message.at, message.at).extend_from_slice(&out);
+        ByName::No
+    }
+
+    /// Prepares ahead what the text of a Parse names; false if that has to wait.
+    pub(crate) fn parse_by_name(
+        &mut self,
+        server: &mut Server,
+        at: usize,
+        text: &[u8],
+        splice: &mut Splice<'_>,
+    ) -> bool {
+        let named = self.known_names(text);
+        if named.iter().any(|name| self.must_wait_for(name, None)) {
+            return false;
+        }
+        if !named.is_empty() {
+            self.give_own_names(server, named, splice.replace(at, at));
+        }
+        true
+    }
+
+    /// Statements that SQL names are on the connection under names of the client's own: what else it prepares by SQL
+    /// joins them there.
+    fn has_own_names(&self) -> bool {
+        use PinReason::{LongStatement, Mixed, Settings, SqlPrepare};
+        [SqlPrepare, Mixed, Settings, LongStatement].into_iter().any(|reason| self.pins().has(reason))
+    }
+
+    /// The names in `text` that stand for statements which the client's server may lack.
+    fn known_names(&self, text: &[u8]) -> Vec<Box<[u8]>> {
+        let pins = self.pools.settings.borrow().pool.session_state == StatePolicy::Pin;
+        if self.names.len() == 0 || !pins {
+            return Vec::new();
+        }
+        let mut names: Vec<Box<[u8]>> = sql::statement_names(text)
+            .filter(|found| !found.name.is_empty() && self.names.find(&found.name).is_some())
+            .map(|found| found.name.into_owned().into())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Prepares statements under the client's own names for them, which the client then keeps its connection for.
+    fn give_own_names(&mut self, server: &mut Server, names: Vec<Box<[u8]>>, out: &mut Vec<u8>) {
+        for name in names {
+            let Some((name, statement)) = self.names.take_entry(&name) else { continue };
+            let (query, parameter_types) = (statement.text(), statement.parameter_types());
+            Parse { statement: &name, query, parameter_types }.write(out);
+            self.owe_parse(server, Step::Closed { name, statement: Rc::clone(&statement) }, Origin::Proxy);
+        }
+        self.count_names();
+        self.pin(PinReason::Mixed);
+    }
+
+    fn sync_ahead(&mut self, server: &mut Server, out: &mut Vec<u8>) {
+        frontend::header(b'S', 0, out);
+        server.ledger.owe(Owed::Sync, Origin::Proxy);
+        self.exchange_mut().ahead = Ahead::Awaited(self.exchange().units_sent);
+    }
+
+    /// The unnamed statement is gone, as after any simple query.
+    fn begin_simple(&mut self, server: &mut Server) {
+        count(&self.pools.stats.queries, 1);
+        server.prepared.set_unnamed(None);
+        self.names.remove(b"");
+    }
+
+    /// Sends what fails in place of a simple query.
+    fn refuse_query(&mut self, server: &mut Server, error: ErrorMessage, out: &mut Vec<u8>) {
+        self.note_refusal(error);
+        frontend::query(REFUSED_TEXT, out);
+        server.ledger.owe(Owed::Query, Origin::Client);
+    }
+
+    fn prepare_by_name(
+        &mut self,
+        server: &mut Server,
+        message: &Message<'_>,
+        text: &[u8],
+        preparation: &Preparation<'_>,
+        splice: &mut Splice<'_>,
+    ) -> ByName {
+        let (name, query) = (&*preparation.name, preparation.body);
+        let parameter_types = &*preparation.parameter_types;
+        let statement = self.pools.intern(query, parameter_types, &self.wanted);
+        if self.must_wait_for(name, Some(&statement)) {
+            return ByName::Waits;
+        }
+        self.begin_simple(server);
+        let taken = self.names.find(name).is_some();
+        if let Some(error) = self.has_too_many_statements(name, &statement).filter(|_| !taken) {
+            self.refuse_query(server, error, splice.replace(message.at, message.end()));
+            return ByName::Sent;
+        }
+        self.exchange_mut().reworded = Some(Box::new(Reworded {
+            unit: self.exchange().units_sent,
+            statement: Rc::clone(&statement),
+            name: name.into(),
+            after: 0,
+            shift: characters(text.get(..preparation.body_at).unwrap_or_default()),
+        }));
+        let out = splice.replace(message.at, message.end());
+        let parse = Parse { statement: statement.server_name(), query, parameter_types };
+        let under = self.under(&statement);
+        if taken {
+            // make sure that the server says so
+            self.ensure_prepared(server, &statement, out);
+            parse.write(out);
+            self.owe_parse(server, Step::Taken(name.into()), Origin::Client);
+        } else {
+            self.names.insert(name, Rc::clone(&statement));
+            self.count_names();
+            if let Rerun::Possible { names, .. } = &mut self.exchange_mut().rerun {
+                names.push(name.into());
+            }
+            if server.prepared.contains(&statement, under) {
+                self.exchange_mut().note(Step::Named(name.into()));
+                server.ledger.answer_locally(Local::Prepared);
+            } else {
+                self.displace(server, &statement, out);
+                parse.write(out);
+                server.prepared.insert(&statement, under);
+                let step = Step::Parse { statement, name: Some(name.into()), under };
+                self.owe_parse(server, step, Origin::Proxy);
+                self.exchange_mut().note(Step::Other);
+                server.ledger.answer_locally(Local::Prepared);
+                self.evict(server, out);
+            }
+        }
+        frontend::header(b'S', 0, out);
+        server.ledger.owe(Owed::Sync, Origin::Client);
+        ByName::Sent
+    }
+
+    fn execute_by_name(
+        &mut self,
+        server: &mut Server,
+        message: &Message<'_>,
+        text: &[u8],
+        class: Class,
+        splice: &mut Splice<'_>,
+    ) -> ByName {
+        let executed = sql::statement_names(text).next();
+        let Some((found, statement)) =
+            executed.and_then(|found| self.names.find(&found.name).map(Rc::clone).map(|s| (found, s)))
+        else {
+            return ByName::No;
+        };
+        let lacks = !server.prepared.contains(&statement, self.under(&statement));
+        if self.must_wait_for(&found.name, Some(&statement)) || (lacks && !server.ledger.is_answered()) {
+            return ByName::Waits;
+        }
+        self.begin_simple(server);
+        let out = splice.replace(message.at, message.end());
+        if let Some(error) = self.refusal(statement.class()).or_else(|| self.refusal(class)) {
+            self.refuse_query(server, error, out);
+            return ByName::Sent;
+        }
+        if lacks {
+            self.ensure_prepared(server, &statement, out);
+            self.sync_ahead(server, out);
+        }
+        let before = text.get(..found.written.start).unwrap_or_default();
+        let behind = text.get(found.written.end..).unwrap_or_default();
+        frontend::query(&[before, statement.server_name(), behind].concat(), out);
+        server.ledger.owe(Owed::Query, Origin::Client);
+        let kind = self.pools.kind_of_execute(statement.class().kind, text);
+        self.note_class(Class { kind, ..class }, Place::Query, text);
+        if statement.class().effect != Effect::None {
+            let effect = Class { kind: Kind::Read, ..statement.class() };
+            self.note_class(effect, Place::Query, statement.text());
+        }
+        self.exchange_mut().note_bound(&statement);
+        let written = text.get(found.written.clone()).unwrap_or_default();
+        self.exchange_mut().reworded = Some(Box::new(Reworded {
+            unit: self.exchange().units_sent,
+            name: found.name.into_owned().into(),
+            after: usize::try_from(characters(before)).unwrap_or_default() + 1,
+            shift: characters(written) - characters(statement.server_name()),
+            statement,
+        }));
+        ByName::Sent
+    }
+
+    /// The turn of a PREPARE has come whose statement is there.
+    pub(crate) fn prepared_by_name(&mut self, server: &mut Server, out: &mut Vec<u8>) {
+        if server.ledger.status() == TxStatus::Failed {
+            self.unit_error(server);
+            aborted().write(out);
+        } else {
+            self.confirm();
+            command_complete("PREPARE", out);
+        }
+    }
+
+    /// What was sent ahead of a query failed.
+    pub(crate) fn ahead_failed(&mut self, server: &mut Server, body: &[u8]) {
+        let Ahead::Awaited(unit) = self.exchange().ahead else { return };
+        let mut error = Vec::new();
+        if body.ends_with(b"\0\0") {
+            finish(&mut error, b'E', |out| out.extend_from_slice(body));
+        } else {
+            let view = ErrorView::read(body);
+            let code = view.code.unwrap_or(wire::SqlState::INTERNAL_ERROR);
+            ErrorMessage::error(code, String::from_utf8_lossy(view.message).into_owned()).write(&mut error);
+        }
+        self.take_back(&mut server.prepared, unit);
+        self.exchange_mut().ahead = Ahead::Failed(error);
+    }
+
+    /// Whether an error has to be seen whole, since it may speak of a text that was changed.
+    pub(crate) fn may_reword(&self) -> bool {
+        let exchange = self.exchange();
+        exchange.reworded.is_some() || !matches!(exchange.ahead, Ahead::Nothing)
+    }
+
+    /// This unit and those before it are answered: what is known of how they were changed is of no more use.
+    pub(crate) fn forget_reworded(&mut self, unit: u32) {
+        let exchange = self.exchange_mut();
+        exchange.ahead.forget();
+        exchange.reworded.take_if(|reworded| reworded.unit <= unit);
+    }
+
+    /// The message that the client gets instead of an error, if it speaks of what the client did not write.
+    pub(crate) fn reword(&mut self, server: &Server, body: &[u8]) -> Option<Vec<u8>> {
+        let exchange = self.exchange_mut();
+        if let Ahead::Failed(error) = std::mem::take(&mut exchange.ahead) {
+            return Some(error);
+        }
+        let done = exchange.units_done(&server.ledger);
+        let reworded = exchange.reworded.take_if(|reworded| reworded.unit <= done)?;
+        (reworded.unit == done && body.ends_with(b"\0\0")).then(|| reworded.error(body))
+    }
+}
