@@ -30,19 +30,19 @@ impl fmt::Debug for DialPlan {
 }
 
 impl DialPlan {
-    /// Dials and logs in.
+    /// Dials and logs in, with these startup parameters beside user and database.
     ///
     /// # Errors
     /// [`DialFailure`]; at the latest after the plan's timeout.
     ///
     /// # Cancel safety
     /// Dropping it closes the connection.
-    pub(crate) async fn connect(&self) -> Result<conn::ServerConnection, DialFailure> {
+    pub async fn connect(&self, parameters: &[(&str, &str)]) -> Result<conn::ServerConnection, DialFailure> {
         let login = conn::Login {
             user: &self.user,
             database: &self.database,
             secret: self.secret.as_deref(),
-            parameters: &[],
+            parameters,
         };
         let dialing = conn::dial(&self.target, &self.tls, &login);
         match tokio::time::timeout(self.timeout, dialing).await {

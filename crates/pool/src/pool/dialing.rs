@@ -64,7 +64,7 @@ impl Pool {
         self.dialing.set(self.dialing.get() + 1);
         let plan = self.plan.borrow().clone();
         tokio::task::spawn_local(async move {
-            let result = plan.connect().await;
+            let result = plan.connect(&[]).await;
             drop(turn);
             pool.dialing.set(pool.dialing.get() - 1);
             pool.dialed(result, stamp, permit);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use conn::{Login, Stream};
+use conn::Stream;
 use pool::{DialFailure, ListeningPlace};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -118,14 +118,7 @@ impl<'a> Line<'a> {
         let encoding = std::str::from_utf8(hub.encoding()).unwrap_or_default();
         let parameters = [("client_encoding", encoding)];
         let parameters = if encoding.is_empty() { &[] } else { &parameters[..] };
-        let login =
-            Login { user: &plan.user, database: &plan.database, secret: plan.secret.as_deref(), parameters };
-        let dialing = conn::dial(&plan.target, &plan.tls, &login);
-        let dialed = match tokio::time::timeout(plan.timeout, dialing).await {
-            Ok(dialed) => dialed.map_err(DialFailure::from),
-            Err(_) => Err(DialFailure::Timeout(plan.timeout)),
-        };
-        let connection = dialed.map_err(|failure| {
+        let connection = plan.connect(parameters).await.map_err(|failure| {
             if let Some(report) = failure.report() {
                 worker.report(pools, node, report);
             }

@@ -2,8 +2,8 @@
 
 use std::{rc::Rc, time::Duration};
 
-use conn::{Login, ServerConnection};
-use pool::{DialFailure, DialPlan, Place};
+use conn::ServerConnection;
+use pool::{DialPlan, Place};
 use routing::{Decision, Policy, Request, Wants};
 use tokio::time::Instant;
 use topology::{NodeId, Stamp};
@@ -80,13 +80,7 @@ impl Guest {
         };
         let plan = pool.plan();
         let stamp = self.worker.snapshot(&self.pools).stamp(node);
-        let login =
-            Login { user: &plan.user, database: &plan.database, secret: plan.secret.as_deref(), parameters };
-        let dialing = conn::dial(&plan.target, &plan.tls, &login);
-        let dialed = match tokio::time::timeout(plan.timeout, dialing).await {
-            Ok(dialed) => dialed.map_err(DialFailure::from),
-            Err(_) => Err(DialFailure::Timeout(plan.timeout)),
-        };
+        let dialed = plan.connect(parameters).await;
         place.logged_in();
         match dialed {
             Ok(connection) if self.worker.admits(&self.pools, &stamp) => {
