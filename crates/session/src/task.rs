@@ -18,11 +18,11 @@ use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
     NewClient,
-    handle::{Farewell, Handle},
+    client::Admitted,
+    handle::Farewell,
     io::{drain, poll_read, send},
     names::Names,
     session::{ClientBody, End, Phase, Session},
-    stats::count,
     worker::Worker,
 };
 
@@ -40,22 +40,10 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 impl SessionTask {
     /// Takes a client in.
     pub(crate) fn spawn(worker: &Rc<Worker>, client: NewClient) {
-        let NewClient { id, mut stream, address, user, database, settings, secret, policy, purpose, key } =
-            client;
-        let now = Instant::now();
-        let handle = Handle::new(id, key, address, stream.is_tls(), purpose, now);
-        let pools = worker.pool_set(&database, user.user());
-        let rebound = stream.rebind();
-        let (Some(pools), Ok(())) = (pools, rebound) else {
-            worker.unregister(&handle);
+        let (id, address, now) = (client.id, client.address, Instant::now());
+        let Some(Admitted { handle, pools, stream, settings, policy }) = client.admit(worker, now) else {
             return;
         };
-        count(&pools.stats.logins, 1);
-        if let Some(secret) = secret {
-            worker.adopt_secret(&pools, secret);
-        }
-        worker.register(&handle, &pools);
-        let policy = pools.settings.borrow().policy.unwrap_or(policy);
         let settings = settings.into_iter().map(|(name, value)| (name, Replay::Value(value)));
         let startup = pools.states.intern(settings);
         let session = Session {

@@ -18,9 +18,9 @@ use wire::{
 
 use crate::{
     NewClient, Purpose,
+    client::Admitted,
     handle::{Farewell, Handle},
     pool_set::PoolSet,
-    stats::count,
     worker::Worker,
 };
 
@@ -44,21 +44,9 @@ impl Drop for Guest {
 
 /// Takes a client in that asked for a walsender.
 pub(crate) fn spawn(worker: &Rc<Worker>, client: NewClient) {
-    let NewClient { id, mut stream, address, user, database, settings, secret, policy, key, purpose } =
-        client;
-    let handle = Handle::new(id, key, address, stream.is_tls(), purpose, Instant::now());
-    let pools = worker.pool_set(&database, user.user());
-    let rebound = stream.rebind();
-    let (Some(pools), Ok(())) = (pools, rebound) else {
-        worker.unregister(&handle);
-        return;
-    };
-    count(&pools.stats.logins, 1);
-    if let Some(secret) = secret {
-        worker.adopt_secret(&pools, secret);
-    }
-    worker.register(&handle, &pools);
-    let policy = pools.settings.borrow().policy.unwrap_or(policy);
+    let (id, address, purpose) = (client.id, client.address, client.purpose);
+    let admitted = client.admit(worker, Instant::now());
+    let Some(Admitted { handle, pools, stream, settings, policy }) = admitted else { return };
     let output = BytesMut::new();
     let guest = Guest { worker: Rc::clone(worker), pools, handle, stream, output, purpose, policy };
     tracing::debug!(client = %id, peer = ?address, database = %guest.pools.database, user = %guest.pools.user, "logged in for replication");
