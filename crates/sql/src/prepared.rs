@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::class::Kind;
 use crate::classify::arguments_are_read;
-use crate::classify::statement::prepares_transaction;
+use crate::classify::statement::{begins_query_or_change, prepares_transaction};
 use crate::functions::Functions;
 use crate::name::folded;
 use crate::parameter_types::declared_types;
@@ -114,18 +114,6 @@ pub fn preparation(text: &[u8]) -> Option<Preparation<'_>> {
         return None;
     }
     let first = tokens.next()?;
-    let takes = first.kind == TokenKind::Open
-        || matches!(
-            first.keyword,
-            Keyword::Select
-                | Keyword::With
-                | Keyword::Values
-                | Keyword::Table
-                | Keyword::Insert
-                | Keyword::Update
-                | Keyword::Delete
-                | Keyword::Merge
-        );
     let mut last = first;
     while let Some(token) = tokens.next().filter(|token| token.kind != TokenKind::Semicolon) {
         // SELECT INTO cannot be prepared so
@@ -135,7 +123,12 @@ pub fn preparation(text: &[u8]) -> Option<Preparation<'_>> {
         last = token;
     }
     let body_at = text.len().saturating_sub(first.from.len());
-    takes.then(|| Preparation { name: folded(name), parameter_types, body: between(first, last), body_at })
+    begins_query_or_change(first).then(|| Preparation {
+        name: folded(name),
+        parameter_types,
+        body: between(first, last),
+        body_at,
+    })
 }
 
 /// Whether `text`, of one statement that executes a prepared one by name, does nothing else that only the primary can

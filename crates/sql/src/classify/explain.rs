@@ -30,19 +30,13 @@ where
             _ => break token,
         }
     };
-    match first.keyword {
-        _ if first.kind == TokenKind::Semicolon => Outcome::new(Kind::Write, Effect::None),
-        Keyword::Select
-        | Keyword::With
-        | Keyword::Values
-        | Keyword::Table
-        | Keyword::Insert
-        | Keyword::Update
-        | Keyword::Delete
-        | Keyword::Merge => explained(first, mode, tokens, functions),
-        _ if first.kind == TokenKind::Open => explained(first, mode, tokens, functions),
+    if first.kind == TokenKind::Semicolon {
+        Outcome::new(Kind::Write, Effect::None)
+    } else if statement::begins_query_or_change(first) {
+        explained(first, mode, tokens, functions)
+    } else {
         // CREATE TABLE AS, DECLARE, EXECUTE, REFRESH
-        _ => Outcome { verdict: Verdict::Fixed(Kind::Write), ..statement::plain(first, tokens, functions) },
+        Outcome { verdict: Verdict::Fixed(Kind::Write), ..statement::plain(first, tokens, functions) }
     }
 }
 

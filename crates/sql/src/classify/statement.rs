@@ -169,3 +169,19 @@ pub(crate) fn prepares_transaction(tokens: &Tokenizer<'_>) -> bool {
 fn next_is(tokens: &Tokenizer<'_>, keyword: Keyword) -> bool {
     tokens.peek().is_some_and(|token| token.keyword == keyword)
 }
+
+/// Whether a statement that begins so is a query, or changes rows: what PREPARE takes, and what EXPLAIN shows a plan of.
+pub(crate) fn begins_query_or_change(first: Token<'_>) -> bool {
+    first.kind == TokenKind::Open
+        || matches!(
+            first.keyword,
+            Keyword::Select
+                | Keyword::With
+                | Keyword::Values
+                | Keyword::Table
+                | Keyword::Insert
+                | Keyword::Update
+                | Keyword::Delete
+                | Keyword::Merge
+        )
+}
