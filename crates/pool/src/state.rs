@@ -90,6 +90,15 @@ const ROLE: &[u8] = b"role";
 const SESSION_AUTHORIZATION: &[u8] = b"session_authorization";
 const CLIENT_ENCODING: &[u8] = b"client_encoding";
 
+/// Holds a format and an order, each of which is set alone without a word about the other (manual, "Date/Time
+/// Output").
+pub const DATE_STYLE: &[u8] = b"datestyle";
+
+/// Whether a change of `name` ends what was set of `other`: SET and RESET SESSION AUTHORIZATION undo SET ROLE.
+fn ends(name: &[u8], other: &[u8]) -> bool {
+    name == SESSION_AUTHORIZATION && other == ROLE
+}
+
 /// All the states in use in one pool's database and user on one worker.
 #[derive(Debug, Default)]
 pub struct SessionStates {
@@ -143,12 +152,13 @@ impl SessionStates {
 
     /// `base` with `name` set.
     pub fn with(&self, base: &SessionState, name: &[u8], replay: Replay) -> Rc<SessionState> {
-        self.intern(base.settings.iter().cloned().chain([(name.into(), replay)]))
+        let kept = base.settings.iter().filter(|(n, _)| !ends(name, n)).cloned();
+        self.intern(kept.chain([(name.into(), replay)]))
     }
 
     /// `base` with `name` as in `defaults`, or not set if it is not set there.
     pub fn without(&self, base: &SessionState, name: &[u8], defaults: &SessionState) -> Rc<SessionState> {
-        let kept = base.settings.iter().filter(|(n, _)| **n != *name).cloned();
+        let kept = base.settings.iter().filter(|(n, _)| **n != *name && !ends(name, n)).cloned();
         let default = defaults.find(name).map(|replay| (name.into(), replay.clone()));
         self.intern(kept.chain(default))
     }
@@ -213,6 +223,9 @@ pub fn transition(from: &SessionState, to: &SessionState) -> Vec<Vec<u8>> {
         push_reset(&mut text, name);
     }
     for (name, replay) in to.iter().filter(|&(name, _)| plain(name) && differs(name)) {
+        if name == DATE_STYLE && from.find(name).is_some() {
+            push_reset(&mut text, name);
+        }
         push_set(&mut text, name, replay);
     }
     for (name, changed) in [(SESSION_AUTHORIZATION, authorization_differs), (ROLE, role_differs)] {
@@ -320,6 +333,29 @@ mod tests {
             &[("role", "x")],
             &["RESET ROLE;RESET SESSION AUTHORIZATION;SET role TO x;"],
         );
+    }
+
+    #[test]
+    fn a_change_of_session_authorization_ends_a_role() {
+        let states = SessionStates::default();
+        let both = state(&states, &[("role", "x"), ("session_authorization", "u"), ("a", "1")]);
+        let set = states.with(&both, SESSION_AUTHORIZATION, Replay::Value(b"v".as_slice().into()));
+        let reset = states.without(&both, SESSION_AUTHORIZATION, &state(&states, &[("role", "y")]));
+        let names = |state: &SessionState| -> Vec<_> {
+            state.iter().map(|(n, _)| String::from_utf8_lossy(n).into_owned()).collect()
+        };
+        assert_eq!(names(&set), ["a", "session_authorization"]);
+        assert_eq!(names(&reset), ["a"]);
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_date_style_is_left() {
+        check(
+            &[("datestyle", "dmy")],
+            &[("datestyle", "iso")],
+            &["RESET \"datestyle\";SET datestyle TO iso;"],
+        );
+        check(&[], &[("datestyle", "iso")], &["SET datestyle TO iso;"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use pool::Server;
+use pool::{DATE_STYLE, Replay, Server};
 use protocol::Owner;
 use tokio::time::Instant;
 use wire::{
@@ -173,9 +173,10 @@ impl Session {
 
     fn apply(&mut self, server: &mut Server, change: Change) {
         self.channels_changed(&change);
-        let states = &self.pools.states;
+        let states = Rc::clone(&self.pools.states);
         match change {
             Change::Set { name, replay } => {
+                let replay = self.replay_of(server, &name, replay);
                 self.wanted = states.with(&self.wanted, &name, replay.clone());
                 server.state = states.with(&server.state, &name, replay);
             }
@@ -196,6 +197,20 @@ impl Session {
         }
         if Rc::ptr_eq(&self.wanted, &server.state) {
             server.state.prove(&server.parameters);
+        }
+    }
+
+    /// How to bring about what `replay` did on this server. A date style is the sum of several: the server tells it.
+    fn replay_of(&mut self, server: &Server, name: &[u8], replay: Replay) -> Replay {
+        if name != DATE_STYLE {
+            return replay;
+        }
+        match server.parameters.value(b"DateStyle") {
+            Some(value) if server.ledger.status() == TxStatus::Idle => Replay::Value(value.into()),
+            _ => {
+                self.pin(PinReason::SettingsInDoubt); // what another transaction has set for itself may be in it
+                replay
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod pins;
 mod pipelines;
 mod session_mode;
 mod session_state;
+mod settings;
 mod sharing;
 mod sql_prepare;
 mod statement_mode;
