@@ -292,7 +292,7 @@ impl Session {
         // here that of the text alone, without what it executes
         let first = sql::may_name_statements(text);
         let class = if first { self.pools.classify(text) } else { class };
-        if first || class.statements == Statements::Many {
+        if first || class.statements == Statements::Many || self.names.are_in_code(text) {
             match self.query_by_name(server, message, text, class, splice) {
                 ByName::No => {}
                 ByName::Sent => return true,

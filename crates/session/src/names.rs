@@ -14,6 +14,18 @@ struct Kept {
     by_name: Named,
     /// Their texts and names, in bytes, as if nobody shared them.
     bytes: usize,
+    /// Since when there are any, one of them was given.
+    given: Given,
+}
+
+/// How names were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Given {
+    /// All by Parse.
+    #[default]
+    ByParse,
+    /// By SQL PREPARE too, so that SQL in code may use them.
+    BySql,
 }
 
 /// A client's prepared statements under the client's own names. Costs one pointer until the first named one.
@@ -40,6 +52,28 @@ impl Names {
         if let Some(before) = named.by_name.insert(name.into(), statement) {
             named.bytes = named.bytes.saturating_sub(cost(name, &before));
         }
+    }
+
+    /// The same, for SQL PREPARE and a name that is not empty.
+    pub(crate) fn insert_by_sql(&mut self, name: &[u8], statement: Rc<Statement>) {
+        self.insert(name, statement);
+        if let Some(named) = &mut self.named {
+            named.given = Given::BySql;
+        }
+    }
+
+    /// Whether `text` runs code that may EXECUTE one of them, as `f('EXECUTE name')` does.
+    pub(crate) fn are_in_code(&self, text: &[u8]) -> bool {
+        self.named.as_ref().is_some_and(|named| {
+            named.given == Given::BySql
+                && sql::names_in_code(text)
+                    .any(|name| name.is_none_or(|name| named.by_name.contains_key(&*name)))
+        })
+    }
+
+    /// The names that are not empty.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.named.iter().flat_map(|named| named.by_name.keys()).map(|name| &**name)
     }
 
     /// Puts `new`, which has the same text and types, wherever `old` is.

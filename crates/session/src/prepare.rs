@@ -60,6 +60,7 @@ impl Session {
                     if parse.statement.is_empty()
                         || self.names.find(parse.statement).is_some()
                         || steps.iter().any(taken)
+                        || self.names.are_in_code(parse.query)
                     {
                         return None;
                     }

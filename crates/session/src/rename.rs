@@ -51,7 +51,7 @@ impl Session {
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<bool, End> {
         let parse = Parse::read(message.body).map_err(|_| End::protocol("invalid Parse message"))?;
-        if sql::may_name_statements(parse.query)
+        if (sql::may_name_statements(parse.query) || self.names.are_in_code(parse.query))
             && !self.parse_by_name(server, message.at, parse.query, splice)
         {
             return Ok(false);

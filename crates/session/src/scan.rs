@@ -69,7 +69,8 @@ pub(crate) fn scan(
             b'P' => {
                 if let Ok(parse) = Parse::read(body) {
                     let statement = pools.intern(parse.query, parse.parameter_types, state);
-                    group.add(statement.class(), units == 0);
+                    let class = if names.are_in_code(parse.query) { UNKNOWN } else { statement.class() };
+                    group.add(class, units == 0);
                     scanned.push_back(Scanned::Parse(statement));
                 }
             }

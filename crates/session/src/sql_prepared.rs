@@ -1,7 +1,8 @@
 //! SQL PREPARE and EXECUTE. PostgreSQL has one namespace for the statements of PREPARE and of Parse, so a PREPARE is
 //! carried out by a Parse, and its statement is one like any other: shared, renamed, and prepared wherever it is missing.
 //! An EXECUTE gets the server's name for its statement. What names statements in any other way, several in one text or
-//! within the extended protocol, finds them under the client's own names, on a connection that the client keeps.
+//! within the extended protocol or code, finds them under the client's own names, on a connection that the client keeps. In
+//! session pooling a PREPARE is the server's own.
 
 use std::rc::Rc;
 
@@ -81,6 +82,9 @@ pub(crate) fn class_by_name(
     state: &Rc<SessionState>,
     pools: &PoolSet,
 ) -> Class {
+    if !sql::may_name_statements(text) && names.are_in_code(text) {
+        return Class { kind: Kind::Write, replayable: false, ..class }; // the client keeps the connection for them
+    }
     if class.statements != Statements::One || !sql::may_name_statements(text) {
         return class;
     }
@@ -167,11 +171,13 @@ impl Session {
         true
     }
 
-    /// Statements that SQL names are on the connection under names of the client's own: what else it prepares by SQL
-    /// joins them there.
+    /// Statements that SQL names are on the connection under names of the client's own, as always in session pooling:
+    /// what else it prepares by SQL joins them there.
     fn has_own_names(&self) -> bool {
-        use PinReason::{LongStatement, Mixed, Settings, SqlPrepare};
-        [SqlPrepare, Mixed, Settings, LongStatement].into_iter().any(|reason| self.pins().has(reason))
+        use PinReason::{LongStatement, Mixed, SessionPooling, Settings, SqlPrepare};
+        [SqlPrepare, Mixed, Settings, LongStatement, SessionPooling]
+            .into_iter()
+            .any(|reason| self.pins().has(reason))
     }
 
     /// The names in `text` that stand for statements which the client's server may lack.
@@ -179,6 +185,9 @@ impl Session {
         let pins = self.pools.settings.borrow().pool.session_state == StatePolicy::Pin;
         if self.names.len() == 0 || !pins {
             return Vec::new();
+        }
+        if !sql::may_name_statements(text) && self.names.are_in_code(text) {
+            return self.names.iter().map(Box::from).collect(); // one may run another
         }
         let mut names: Vec<Box<[u8]>> = sql::statement_names(text)
             .filter(|found| !found.name.is_empty() && self.names.find(&found.name).is_some())
@@ -257,7 +266,7 @@ impl Session {
             parse.write(out);
             self.owe_parse(server, Step::Taken(name.into()), Origin::Client);
         } else {
-            self.names.insert(name, Rc::clone(&statement));
+            self.names.insert_by_sql(name, Rc::clone(&statement));
             self.count_names();
             if let Rerun::Possible { names, .. } = &mut self.exchange_mut().rerun {
                 names.push(name.into());

@@ -31,7 +31,8 @@ pub use classify::{classify, effect_of_code};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
 pub use prepared::{
-    NameUse, NameVerb, Preparation, kind_of_execute, may_name_statements, preparation, statement_names,
+    NameUse, NameVerb, Preparation, kind_of_execute, may_name_statements, names_in_code, preparation,
+    statement_names,
 };
 pub use release::may_release;
 pub use settings::{SettingChange, deallocated_name, local_settings, setting_changes};

@@ -76,6 +76,27 @@ pub fn statement_names(text: &[u8]) -> impl Iterator<Item = NameUse<'_>> {
     })
 }
 
+/// What may be the name of a prepared statement in code within `text`, as in `f('EXECUTE name')`: what stands behind
+/// each word `EXECUTE`, quoted or not. `None` where the code composes the name.
+pub fn names_in_code(text: &[u8]) -> impl Iterator<Item = Option<Cow<'_, [u8]>>> {
+    const EXECUTE: &[u8] = b"execute";
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let rest = text.get(at..)?;
+            let begins = rest.windows(EXECUTE.len()).position(|word| word.eq_ignore_ascii_case(EXECUTE))?;
+            let behind = rest.get(begins.saturating_add(EXECUTE.len())..).unwrap_or_default();
+            at = text.len().saturating_sub(behind.len());
+            let is_in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | 0x80..);
+            let before = begins.checked_sub(1).and_then(|before| rest.get(before));
+            if !before.is_some_and(is_in_name) && !behind.first().is_some_and(is_in_name) {
+                let name = Tokenizer::new(behind).next().filter(Token::is_name).map(folded);
+                return Some(name);
+            }
+        }
+    })
+}
+
 fn may_stand_before_execute(token: Token<'_>) -> bool {
     token.kind == TokenKind::Close
         || matches!(
@@ -197,6 +218,22 @@ mod tests {
         names(&format!("execute {long}"), &[(Execute, &long[..63])]);
         let found = statement_names(b"explain  execute \"A\" (1)").next().unwrap();
         assert_eq!(found.written, 17..20);
+    }
+
+    #[test]
+    fn names_in_code_stand_behind_the_word() {
+        let found = |sql: &'static str| -> Vec<_> {
+            let name = |name: Option<Cow<'_, [u8]>>| {
+                name.map_or("?".to_owned(), |name| String::from_utf8_lossy(&name).into_owned())
+            };
+            names_in_code(sql.as_bytes()).map(name).collect()
+        };
+        assert_eq!(found("select f('execute Q (1)')"), ["q"]);
+        assert_eq!(found("do $$ begin execute 'EXECUTE \"My q\"(1)'; end $$"), ["?", "My q"]);
+        assert_eq!(found("select f('execute ' || name)"), ["?"]);
+        assert_eq!(found("select f(format('explain execute %I', name))"), ["?"]);
+        assert_eq!(found("select executed, re_execute, execute2, 'executes' from \"execute_log\""), [""; 0]);
+        assert_eq!(found("execute"), ["?"]);
     }
 
     #[test]

@@ -216,6 +216,66 @@ async fn what_names_statements_in_other_ways_finds_them() {
 }
 
 #[tokio::test]
+async fn code_in_a_text_finds_what_was_prepared() {
+    let herd = start(2);
+    herd.psql(
+        "create function run(text) returns setof text language plpgsql \
+         as 'begin return query execute $1; end'",
+    )
+    .unwrap();
+    let batch = |sql: &str| Batch::new().parse("", sql).bind("", "", &[]).execute("", 0).sync();
+    for (run, expected) in [
+        ("select run('execute p (1)')", "p2"),
+        ("select run('EXECUTE \"Q\"')", "q"),
+        ("begin; select run('execute p (2)'); commit", "p3"),
+        ("do $$ begin execute 'execute note(7)'; end $$; select n::text from notes", "7"),
+        ("select run(format('execute %I', 'Q'))", "q"),
+    ] {
+        for extended in [false, true].into_iter().filter(|extended| !extended || !run.contains(';')) {
+            herd.psql("drop table if exists notes; create table notes (n int)").unwrap();
+            let mut client = herd.connect().await;
+            client.execute("prepare p (int) as select 'p' || $1 + 1").await;
+            client.execute("prepare \"Q\" as select 'q'").await;
+            client.execute("prepare note (int) as insert into notes values ($1)").await;
+            let messages = if extended { client.run(&batch(run)).await } else { client.query(run).await };
+            assert_eq!(value(&messages), expected, "{run}");
+            assert_eq!(client.value("execute p(2)").await, "p3");
+            client.execute("discard all").await;
+        }
+    }
+    // words alone do not make a client keep its connection
+    let mut client = herd.connect().await;
+    client.execute("prepare p as select 'p'").await;
+    assert_eq!(
+        client.value("select 'let us execute plans, or execute p1'").await,
+        "let us execute plans, or execute p1"
+    );
+    assert_free(&herd).await;
+}
+
+#[tokio::test]
+async fn in_session_pooling_it_is_the_servers_own() {
+    let herd = Setup::shared().set("pool.mode", "session").set("pool.size", 1).start();
+    for _ in 0..2 {
+        let mut client = herd.connect().await;
+        client.execute("prepare p (int) as select 'p' || $1 + 1").await;
+        let seen = "select name || statement from pg_prepared_statements where from_sql";
+        assert_eq!(client.value(seen).await, "pprepare p (int) as select 'p' || $1 + 1");
+        assert_eq!(client.value("execute p(2)").await, "p3");
+        let bind = Batch::new().bind("", "p", &[Some("3")]).execute("", 0).sync();
+        assert_eq!(value(&client.run(&bind).await), "p4");
+        client.run(&Batch::new().parse("b", "select 'b'").sync()).await;
+        assert_eq!(client.value("execute b").await, "b");
+        assert_eq!(client.failure("prepare p as select 1").await.as_deref(), Some("42P05"));
+        assert_eq!(client.failure("prepare b as select 1").await.as_deref(), Some("42P05"));
+        client.execute("deallocate p").await;
+        assert_eq!(client.failure("execute p(2)").await.as_deref(), Some("26000"));
+        client.execute("prepare p as select 'left behind'").await;
+        client.terminate().await;
+    }
+}
+
+#[tokio::test]
 async fn statements_in_a_pipeline_of_queries_come_one_after_the_other() {
     let herd = start(1);
     let mut client = on_primary(&herd).await;
