@@ -179,7 +179,7 @@ pub(crate) struct Exchange {
     pub(crate) writes: Writes,
     pub(crate) ahead: Ahead,
     /// How the last text that names a prepared statement was changed.
-    pub(crate) reworded: Option<Box<Reworded>>,
+    pub(crate) reworded: VecDeque<Reworded>,
     /// Settings are in force that may pass with the transaction, or are not known; their number.
     pub(crate) unsettled: Option<u64>,
     /// Since when the next LISTEN has waited for the connection that listens for all.
@@ -226,7 +226,7 @@ impl Exchange {
             block: Block::default(),
             writes: Writes::default(),
             ahead: Ahead::default(),
-            reworded: None,
+            reworded: VecDeque::new(),
             unsettled: None,
             awaits_channel: None,
             unsuited: None,

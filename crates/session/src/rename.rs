@@ -8,7 +8,10 @@ use protocol::{Local, Origin, Owed};
 use sql::Effect;
 use wire::{
     frame::{HEADER_LEN, Header},
-    message::frontend::{self, BindNames, Parse, Target},
+    message::{
+        error::ErrorMessage,
+        frontend::{self, BindNames, Parse, Target},
+    },
 };
 
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
     refusal::REFUSED,
     scan::Scanned,
     session::{End, Session},
+    sql_prepared::ByName,
     stats::count,
     unconfirmed::Step,
 };
@@ -51,10 +55,15 @@ impl Session {
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<bool, End> {
         let parse = Parse::read(message.body).map_err(|_| End::protocol("invalid Parse message"))?;
-        if (sql::may_name_statements(parse.query) || self.names.are_in_code(parse.query))
-            && !self.parse_by_name(server, message.at, parse.query, splice)
-        {
-            return Ok(false);
+        if sql::may_name_statements(parse.query) || self.names.are_in_code(parse.query) {
+            match self.parse_by_name(server, message, parse.query, splice) {
+                ByName::No => {}
+                ByName::Sent => {
+                    scanned.pop_front();
+                    return Ok(true);
+                }
+                ByName::Waits => return Ok(false),
+            }
         }
         let statement = match scanned.pop_front() {
             Some(Scanned::Parse(statement)) => statement,
@@ -86,9 +95,7 @@ impl Session {
             return Ok(true);
         }
         if let Some(error) = self.has_too_many_statements(parse.statement, &statement) {
-            self.note_refusal(error);
-            Target::Statement(REFUSED).write(b'D', splice.replace(message.at, message.end()));
-            server.ledger.owe(Owed::DescribeStatement, Origin::Client);
+            self.refuse_parse(server, error, splice.replace(message.at, message.end()));
             return Ok(true);
         }
         self.names.insert(parse.statement, Rc::clone(&statement));
@@ -122,6 +129,13 @@ impl Session {
         }
         exchange.is_name_undecided(name)
             || statement.is_some_and(|statement| exchange.is_undecided(statement.id()))
+    }
+
+    /// Sends what fails in place of a Parse.
+    pub(crate) fn refuse_parse(&mut self, server: &mut Server, error: ErrorMessage, out: &mut Vec<u8>) {
+        self.note_refusal(error);
+        Target::Statement(REFUSED).write(b'D', out);
+        server.ledger.owe(Owed::DescribeStatement, Origin::Client);
     }
 
     pub(crate) fn owe_parse(&mut self, server: &mut Server, step: Step, origin: Origin) {
@@ -301,6 +315,9 @@ impl Session {
                     Target::Statement(&name).write(b'D', splice.replace(message.at, message.end()));
                 }
                 server.ledger.owe(Owed::DescribeStatement, Origin::Client);
+            }
+            (_, Target::Statement(name)) if self.is_own_name(name) => {
+                server.ledger.owe(Owed::Close, Origin::Client);
             }
             (b'D', Target::Portal(_)) => server.ledger.owe(Owed::DescribePortal, Origin::Client),
             (_, Target::Statement(name)) if !name.is_empty() => {

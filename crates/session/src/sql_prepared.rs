@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use pool::{Server, SessionState, StatePolicy, Statement};
 use protocol::{Local, Origin, Owed};
-use sql::{Class, Effect, Kind, NameVerb, Preparation, Statements};
+use sql::{Class, Effect, Kind, NameVerb, PinCause, PinCauses, Preparation, Statements};
 use wire::message::{
     backend::{TxStatus, command_complete, finish},
     error::{ErrorMessage, ErrorView},
@@ -147,28 +147,38 @@ impl Session {
         if !before {
             return ByName::Waits;
         }
+        if let Some(error) = self.refusal_of_own_names(class) {
+            self.begin_simple(server);
+            self.refuse_query(server, error, splice.replace(message.at, message.end()));
+            return ByName::Sent;
+        }
         self.give_own_names(server, named, &mut out);
         self.sync_ahead(server, &mut out);
         splice.replace(message.at, message.at).extend_from_slice(&out);
         ByName::No
     }
 
-    /// Prepares ahead what the text of a Parse names; false if that has to wait.
+    /// Prepares ahead what the text of a Parse names.
     pub(crate) fn parse_by_name(
         &mut self,
         server: &mut Server,
-        at: usize,
+        message: &Message<'_>,
         text: &[u8],
         splice: &mut Splice<'_>,
-    ) -> bool {
+    ) -> ByName {
         let named = self.known_names(text);
         if named.iter().any(|name| self.must_wait_for(name, None)) {
-            return false;
+            return ByName::Waits;
         }
-        if !named.is_empty() {
-            self.give_own_names(server, named, splice.replace(at, at));
+        if named.is_empty() {
+            return ByName::No;
         }
-        true
+        if let Some(error) = self.refusal_of_own_names(self.pools.classify(text)) {
+            self.refuse_parse(server, error, splice.replace(message.at, message.end()));
+            return ByName::Sent;
+        }
+        self.give_own_names(server, named, splice.replace(message.at, message.at));
+        ByName::No
     }
 
     /// Statements that SQL names are on the connection under names of the client's own, as always in session pooling:
@@ -180,10 +190,15 @@ impl Session {
             .any(|reason| self.pins().has(reason))
     }
 
+    /// Whether the server alone knows what this name stands for.
+    pub(crate) fn is_own_name(&self, name: &[u8]) -> bool {
+        !name.is_empty() && self.has_own_names() && self.names.find(name).is_none()
+    }
+
     /// The names in `text` that stand for statements which the client's server may lack.
     fn known_names(&self, text: &[u8]) -> Vec<Box<[u8]>> {
-        let pins = self.pools.settings.borrow().pool.session_state == StatePolicy::Pin;
-        if self.names.len() == 0 || !pins {
+        let allows = self.pools.settings.borrow().pool.session_state == StatePolicy::Allow;
+        if self.names.len() == 0 || allows {
             return Vec::new();
         }
         if !sql::may_name_statements(text) && self.names.are_in_code(text) {
@@ -196,6 +211,11 @@ impl Session {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Why the client may not keep its connection for its own names; `None`: it may.
+    fn refusal_of_own_names(&self, class: Class) -> Option<ErrorMessage> {
+        self.refusal(Class { effect: Effect::Pin(PinCauses::of(PinCause::SqlPrepare)), ..class })
     }
 
     /// Prepares statements under the client's own names for them, which the client then keeps its connection for.
@@ -214,6 +234,10 @@ impl Session {
         frontend::header(b'S', 0, out);
         server.ledger.owe(Owed::Sync, Origin::Proxy);
         self.exchange_mut().ahead = Ahead::Awaited(self.exchange().units_sent);
+    }
+
+    fn note_reworded(&mut self, reworded: Reworded) {
+        self.exchange_mut().reworded.push_back(reworded);
     }
 
     /// The unnamed statement is gone, as after any simple query.
@@ -250,13 +274,13 @@ impl Session {
             self.refuse_query(server, error, splice.replace(message.at, message.end()));
             return ByName::Sent;
         }
-        self.exchange_mut().reworded = Some(Box::new(Reworded {
+        self.note_reworded(Reworded {
             unit: self.exchange().units_sent,
             statement: Rc::clone(&statement),
             name: name.into(),
             after: 0,
             shift: characters(text.get(..preparation.body_at).unwrap_or_default()),
-        }));
+        });
         let out = splice.replace(message.at, message.end());
         let parse = Parse { statement: statement.server_name(), query, parameter_types };
         let under = self.under(&statement);
@@ -330,13 +354,13 @@ impl Session {
         }
         self.exchange_mut().note_bound(&statement);
         let written = text.get(found.written.clone()).unwrap_or_default();
-        self.exchange_mut().reworded = Some(Box::new(Reworded {
+        self.note_reworded(Reworded {
             unit: self.exchange().units_sent,
             name: found.name.into_owned().into(),
             after: usize::try_from(characters(before)).unwrap_or_default() + 1,
             shift: characters(written) - characters(statement.server_name()),
             statement,
-        }));
+        });
         ByName::Sent
     }
 
@@ -369,14 +393,16 @@ impl Session {
     /// Whether an error has to be seen whole, since it may speak of a text that was changed.
     pub(crate) fn may_reword(&self) -> bool {
         let exchange = self.exchange();
-        exchange.reworded.is_some() || !matches!(exchange.ahead, Ahead::Nothing)
+        !exchange.reworded.is_empty() || !matches!(exchange.ahead, Ahead::Nothing)
     }
 
     /// This unit and those before it are answered: what is known of how they were changed is of no more use.
     pub(crate) fn forget_reworded(&mut self, unit: u32) {
         let exchange = self.exchange_mut();
         exchange.ahead.forget();
-        exchange.reworded.take_if(|reworded| reworded.unit <= unit);
+        while exchange.reworded.front().is_some_and(|reworded| reworded.unit <= unit) {
+            exchange.reworded.pop_front();
+        }
     }
 
     /// The message that the client gets instead of an error, if it speaks of what the client did not write.
@@ -386,7 +412,7 @@ impl Session {
             return Some(error);
         }
         let done = exchange.units_done(&server.ledger);
-        let reworded = exchange.reworded.take_if(|reworded| reworded.unit <= done)?;
-        (reworded.unit == done && body.ends_with(b"\0\0")).then(|| reworded.error(body))
+        let reworded = exchange.reworded.iter().find(|reworded| reworded.unit == done)?;
+        body.ends_with(b"\0\0").then(|| reworded.error(body))
     }
 }

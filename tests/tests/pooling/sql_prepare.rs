@@ -143,6 +143,21 @@ async fn explain_and_create_table_as_execute_what_was_prepared() {
 }
 
 #[tokio::test]
+async fn errors_in_a_pipeline_of_queries_speak_of_what_the_client_wrote() {
+    let herd = start(1);
+    let mut client = on_primary(&herd).await;
+    client.execute("prepare one (int) as select 1 / $1").await;
+    client.execute("prepare two (int) as select 2 / $1").await;
+    let batch = Batch::new().query("execute one").query("execute two").query("execute one(1)");
+    client.send(batch.bytes()).await.unwrap();
+    for name in ["one", "two"] {
+        let message = field(&client.until_ready().await, b'M').unwrap();
+        assert_eq!(message, format!("wrong number of parameters for prepared statement \"{name}\""));
+    }
+    assert_eq!(value(&client.until_ready().await), "1");
+}
+
+#[tokio::test]
 async fn errors_speak_of_what_the_client_wrote() {
     let herd = start(1);
     let mut client = on_primary(&herd).await;
@@ -270,6 +285,8 @@ async fn in_session_pooling_it_is_the_servers_own() {
         assert_eq!(client.failure("prepare b as select 1").await.as_deref(), Some("42P05"));
         client.execute("deallocate p").await;
         assert_eq!(client.failure("execute p(2)").await.as_deref(), Some("26000"));
+        client.execute("prepare p as select 'closed by the other protocol'").await;
+        assert_eq!(tags(&client.run(&Batch::new().close_statement("p").sync()).await), "3Z");
         client.execute("prepare p as select 'left behind'").await;
         client.terminate().await;
     }
@@ -318,7 +335,17 @@ async fn a_pool_that_refuses_session_state_has_prepared_statements() {
     assert_eq!(client.value("execute p").await, "p");
     client.execute("prepare lock as select pg_advisory_lock(1)").await;
     assert_eq!(client.failure("execute lock").await.as_deref(), Some("0A000"));
-    assert_eq!(client.failure("select 1; prepare q as select 'q'").await.as_deref(), Some("0A000"));
+    // where only a connection of the client's own would do
+    let execute = |sql: &str| Batch::new().parse("", sql).bind("", "", &[]).execute("", 0).sync();
+    for sql in [
+        "select 1; prepare q as select 'q'",
+        "select 1; execute p",
+        "do $$ begin execute 'execute p'; end $$",
+    ] {
+        assert_eq!(client.failure(sql).await.as_deref(), Some("0A000"), "{sql}");
+    }
+    let messages = client.run(&execute("execute p")).await;
+    assert_eq!((tags(&messages).as_str(), field(&messages, b'C').as_deref()), ("EZ", Some("0A000")));
     assert_eq!(client.value("execute p").await, "p");
 }
 
