@@ -54,8 +54,18 @@ impl StartupParameters {
         })?;
         let database = database.filter(|database| !database.is_empty()).unwrap_or_else(|| user.clone());
         from_options.append(&mut settings);
+        if let Some((name, _)) = from_options.iter().find(|(name, _)| is_reserved(name)) {
+            let text = format!("unrecognized configuration parameter \"{}\"", String::from_utf8_lossy(name));
+            return Err(ErrorMessage::fatal(SqlState::UNDEFINED_OBJECT, text));
+        }
         Ok(Self { user, database, purpose, settings: from_options, unknown_options })
     }
+}
+
+/// Names that are no settings, but would be taken for what they say in the startup packet of a server connection: who
+/// the session is, and where.
+fn is_reserved(name: &[u8]) -> bool {
+    matches!(name, b"user" | b"database" | b"replication" | b"options") || name.starts_with(b"_pq_.")
 }
 
 /// The parameter `replication`: a Boolean as in any setting, or the word `database`.
@@ -200,6 +210,22 @@ mod tests {
         let parameters = read(&[("user", "a"), ("_pq_.x", "1")]).unwrap();
         assert_eq!(parameters.unknown_options, [Box::<[u8]>::from(&b"_pq_.x"[..])]);
         assert!(parameters.settings.is_empty());
+    }
+
+    #[test]
+    fn who_the_session_is_and_where_is_no_setting() {
+        for (name, value) in [
+            ("options", "-c user=other"),
+            ("options", "--data\\base=other"),
+            ("options", "-cReplication=true"),
+            ("options", "-c _pq_.x=1"),
+            ("USER", "other"),
+            ("Database", "other"),
+            ("OPTIONS", "-c x=y"),
+        ] {
+            let refused = read(&[("user", "a"), (name, value)]).unwrap_err();
+            assert_eq!(refused.code.as_str(), "42704", "{name}={value}");
+        }
     }
 
     #[test]

@@ -127,6 +127,24 @@ async fn a_walsender_is_of_the_node_that_the_listener_is_for() {
     assert_eq!(refused.sqlstate().as_deref(), Some("42501"), "{refused}");
 }
 
+/// What decides who a session is and where cannot come in as a setting, under which it would reach the server's startup.
+#[tokio::test]
+async fn a_setting_does_not_change_who_a_receiver_is_or_where() {
+    let herd = Herd::common();
+    let superuser = &herd.cluster().superuser().user;
+    for (name, value) in [
+        ("options", "-c database=postgres".to_owned()),
+        ("options", format!("-c user={superuser}")),
+        ("DATABASE", "postgres".to_owned()),
+        ("User", superuser.clone()),
+        ("Options", "-c work_mem=1MB".to_owned()),
+        ("options", "--replication=true".to_owned()),
+    ] {
+        let refused = receiver(&herd, "smart", "database").with(name, &value).connect().await.unwrap_err();
+        assert_eq!(refused.sqlstate().as_deref(), Some("42704"), "{name}={value}: {refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_replication_connection_is_shown_counted_and_cancelled() {
     let herd = Setup::shared().set("pool.size", 1).set("pool.wait_timeout", "1s").start();
