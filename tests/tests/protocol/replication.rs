@@ -179,6 +179,26 @@ async fn a_replication_connection_is_shown_counted_and_cancelled() {
     assert!(!next.query("IDENTIFY_SYSTEM").await.is_empty());
 }
 
+#[tokio::test]
+async fn a_receiver_keeps_nobody_from_suspending_and_goes_on_afterwards() {
+    let herd = Setup::shared().start();
+    let mut idle = receiver(&herd, "smart", "true").connect().await.unwrap();
+    let mut streaming = receiver(&herd, "smart", "true").connect().await.unwrap();
+    let lsn = herd.psql_directly("select pg_current_wal_lsn()").unwrap();
+    let command = format!("START_REPLICATION PHYSICAL {lsn}");
+    streaming.send(Batch::new().query(&command).bytes()).await.unwrap();
+    assert_eq!(streaming.next().await.unwrap().tag, b'W');
+    let mut admin = herd.proxy(0).admin().await;
+    for _ in 0..3 {
+        admin.execute("SUSPEND").await;
+        idle.send(Batch::new().query("IDENTIFY_SYSTEM").bytes()).await.unwrap();
+        admin.execute("RESUME").await;
+        assert!(idle.until_ready().await.iter().any(|message| message.tag == b'D'));
+    }
+    herd.psql_directly("create table streamed ()").unwrap();
+    while streaming.next().await.unwrap().tag != b'd' {}
+}
+
 /// Waits for the end of the connection; the SQLSTATE of the last word.
 async fn last_word(client: &mut Client) -> Option<String> {
     let mut last = None;

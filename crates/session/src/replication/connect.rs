@@ -43,6 +43,7 @@ impl Guest {
         let parameters = startup_parameters(self.purpose, settings)?;
         let began = Instant::now();
         loop {
+            self.handle.rests.set(true); // SUSPEND does not wait for it: it has sent nothing yet
             let error = match self.try_connect(&parameters, began).await {
                 Ok(walsender) => return Ok(walsender),
                 Err(Failure::Lasting(error)) => return Err(error),

@@ -139,9 +139,20 @@ impl Relay {
                 return Err(self.end(cx, error));
             }
         }
+        if self.is_suspended() {
+            return Ok(Turn::Wait);
+        }
         let from_server = taken && self.read_server(cx, read)?;
         let from_client = self.server_output.is_empty() && self.read_client(cx, read)?;
         Ok(if from_server || from_client { Turn::Again } else { Turn::Wait })
+    }
+
+    /// Whether it has nothing to do until RESUME: nothing of it is in the proxy's buffers. Notes that for whoever waits
+    /// for it.
+    fn is_suspended(&self) -> bool {
+        let rests = self.guest.output.is_empty() && self.server_output.is_empty();
+        self.guest.handle.rests.set(rests);
+        rests && self.guest.worker.is_suspended()
     }
 
     /// Why the client has to find another server.
