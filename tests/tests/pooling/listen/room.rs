@@ -1,0 +1,73 @@
+//! The connection that listens among those of its pool.
+
+use e2e::Setup;
+
+use super::{heard, listeners, pair, pinned, shown};
+
+#[tokio::test]
+async fn many_clients_listen_over_two_server_connections() {
+    let herd = Setup::shared().set("pool.size", 2).start();
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = herd.connect().await;
+        client.execute("listen news").await;
+        clients.push(client);
+    }
+    let mut notifier = herd.connect().await;
+    for n in 0..5 {
+        notifier.execute(&format!("notify news, '{n}'")).await;
+    }
+    for client in &mut clients {
+        for n in 0..5 {
+            assert_eq!(heard(client).await, pair("news", &n.to_string()));
+        }
+        client.execute("/* pgherd: primary */ select 1").await;
+    }
+    let port = herd.cluster().node(0).port().to_string();
+    let servers = shown(&herd, "SHOW SERVERS", 2).await;
+    assert_eq!(servers.iter().filter(|row| row[6] == port).count(), 2, "{servers:?}");
+    assert_eq!(pinned(&herd).await, 0);
+    let listeners = listeners(&herd).await;
+    assert_eq!(listeners.len(), 1, "{listeners:?}");
+    assert_eq!(listeners[0][2..5], ["news", "listening", "40"]);
+    assert_eq!(listeners[0][7..10], ["5", "200", "0"]);
+}
+
+#[tokio::test]
+async fn a_pool_of_one_connection_has_room_for_the_one_that_listens() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let (mut listener, mut notifier) = (herd.connect().await, herd.connect().await);
+    listener.execute("listen news").await;
+    notifier.execute("notify news, 'x'").await;
+    assert_eq!(heard(&mut listener).await, pair("news", "x"));
+    assert_eq!(listener.value("select 2").await, "2");
+}
+
+#[tokio::test]
+async fn the_shared_connection_ends_when_nobody_has_listened_for_a_while() {
+    let herd = Setup::shared().set("pool.server_idle_timeout", "1s").start();
+    let mut client = herd.connect().await;
+    client.execute("listen news").await;
+    let process = listeners(&herd).await[0][6].clone();
+    client.execute("unlisten news").await;
+    let count = format!("select count(*) from pg_stat_activity where pid = {process}");
+    while herd.psql_directly(&count).unwrap() != "0" {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    client.execute("listen news").await;
+    client.execute("notify news, 'again'").await;
+    assert_eq!(heard(&mut client).await, pair("news", "again"));
+}
+
+#[tokio::test]
+async fn pause_does_not_wait_for_it_nor_it_for_resume() {
+    let herd = Setup::shared().set("pool.size", 3).start();
+    let (mut client, mut admin, mut direct) =
+        (herd.connect().await, herd.proxy(0).admin().await, herd.connect_directly(0).await);
+    client.execute("listen news").await;
+    admin.execute("PAUSE").await;
+    direct.execute("notify news, 'paused'").await;
+    assert_eq!(heard(&mut client).await, pair("news", "paused"));
+    admin.execute("RESUME").await;
+    assert_eq!(client.value("select 1").await, "1");
+}
