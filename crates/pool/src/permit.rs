@@ -100,9 +100,14 @@ impl Permit {
         Some((permit, turn))
     }
 
-    /// The pool's generation when the place was taken.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    /// The pool that it is a place in, while that exists.
+    pub(crate) fn pool(&self) -> Option<Rc<Pool>> {
+        self.pool.upgrade()
+    }
+
+    /// Whether it is a place in `pool`, which has not replaced its connections since it was taken.
+    pub(crate) fn is_current_in(&self, pool: &Pool) -> bool {
+        std::ptr::eq(self.pool.as_ptr(), pool) && self.generation == pool.generation()
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 use topology::Stamp;
 use wire::message::backend::TxStatus;
 
-use crate::{ParameterSet, Prepared, SessionState, permit::Permit};
+use crate::{ParameterSet, Pool, Prepared, SessionState, permit::Permit};
 
 /// Where in a message's body the bytes that come next from a server belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -138,10 +138,15 @@ impl Server {
         &self.doomed
     }
 
-    /// Its pool's generation when it was dialed.
+    /// The pool that dialed it, and the only one that takes it back; `None`: there is none any more.
     #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.permit.generation()
+    pub fn pool(&self) -> Option<Rc<Pool>> {
+        self.permit.pool()
+    }
+
+    /// Whether `pool` dialed it, and has not replaced its connections since.
+    pub(crate) fn is_current_in(&self, pool: &Pool) -> bool {
+        self.permit.is_current_in(pool)
     }
 
     /// Proves that nothing of its last use is left on it: every reply paid, no transaction, whole messages in both

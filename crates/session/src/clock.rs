@@ -130,7 +130,7 @@ impl Session {
             return;
         }
         tracing::debug!(client = %self.handle.id, "a statement takes longer than query_timeout");
-        self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
+        self.worker.cancel_on_server(server, &self.handle);
         self.time(Timed::Cancelled);
         cx.waker().wake_by_ref();
     }

@@ -18,7 +18,6 @@ impl Session {
 
     /// Gives the server connection back.
     pub(crate) fn release(&mut self, cx: &mut Context<'_>, server: Box<Server>) -> Result<Turn, End> {
-        let node = self.exchange().node;
         if self.told.is_none()
             && let Err(end) = self.welcome(cx, &server)
         {
@@ -30,7 +29,8 @@ impl Session {
             self.worker.keep_exchange(exchange);
         }
         self.request_over();
-        let pool = self.worker.pool(&self.pools, node);
+        // a reload may have given the database other pools meanwhile: it is none of theirs
+        let Some(pool) = server.pool() else { return Ok(Turn::Again) };
         match server.prove_clean() {
             Ok(clean) => pool.give_back(clean),
             Err(server) => pool.reset_and_give_back(server, Reset::Transaction),
@@ -54,7 +54,7 @@ impl Session {
         self.leave_queue();
         let Phase::Linked(server) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         let Some(exchange) = self.exchange.take() else { return };
-        let pool = self.worker.pool(&self.pools, exchange.node);
+        let Some(pool) = server.pool() else { return };
         let mid_message =
             self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;
         // what a Flush asked for is answered and yet not committed, nor does the last status tell of it
@@ -62,7 +62,7 @@ impl Session {
         let unfinished = mid_message || exchange.unit_open || busy || exchange.entrance != Entrance::Open;
         if unfinished {
             // it would be kept busy for a client that has gone: end what it does, and the connection
-            self.worker.cancel_and_close(&self.pools, exchange.node, server);
+            self.worker.cancel_and_close(&self.pools, &pool, server);
             return;
         }
         let reset = if self.pins().is_empty() { Reset::Transaction } else { Reset::Session };

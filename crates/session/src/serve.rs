@@ -100,7 +100,7 @@ impl Session {
             }
             // what the client could cancel is over when the proxy asks something of its own
             Phase::Linked(server) if !server.ledger.is_answered() && !self.is_inquiring() => {
-                self.worker.cancel_on_server(&self.pools, self.exchange().node, server, &self.handle);
+                self.worker.cancel_on_server(server, &self.handle);
             }
             Phase::Waiting(_) | Phase::Held => {
                 self.leave_queue();

@@ -1,6 +1,7 @@
 //! The console, from outside.
 
 mod commands;
+mod reload;
 mod show;
 mod stop;
 mod takeover;

@@ -121,7 +121,7 @@ impl Pool {
     }
 
     fn is_usable(&self, server: &CleanServer) -> bool {
-        server.get().generation() == self.generation.get() && self.gate.admits(&server.get().stamp())
+        server.get().is_current_in(self) && self.gate.admits(&server.get().stamp())
     }
 
     /// Joins the queue. The caller polls the waiter and leaves with [`Pool::leave`].

@@ -2,8 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use pool::{Body, DialPlan, Server, settle};
-use topology::NodeId;
+use pool::{Body, DialPlan, Pool, Server, settle};
 
 use super::Worker;
 use crate::{handle::Handle, pool_set::PoolSet};
@@ -21,21 +20,13 @@ const TRIES: u32 = 4;
 impl Worker {
     /// Cancels what runs on `server` for the client of `handle`, and keeps the server from anybody else until the
     /// cancel has arrived.
-    pub(crate) fn cancel_on_server(
-        &self,
-        pools: &PoolSet,
-        node: NodeId,
-        server: &Server,
-        handle: &Rc<Handle>,
-    ) {
+    pub(crate) fn cancel_on_server(&self, server: &Server, handle: &Rc<Handle>) {
         /// More cancels of one statement than this at a time do nothing more.
         const AT_ONCE: u32 = 2;
         let cancels = Rc::clone(server.cancels());
-        if cancels.get() >= AT_ONCE {
-            return;
-        }
+        let Some(pool) = server.pool().filter(|_| cancels.get() < AT_ONCE) else { return };
         cancels.set(cancels.get() + 1);
-        let (plan, pid, key) = (self.pool(pools, node).plan(), server.process_id(), server.cancel_key());
+        let (plan, pid, key) = (pool.plan(), server.process_id(), server.cancel_key());
         let (handle, doomed) = (Rc::clone(handle), Rc::clone(server.doomed()));
         tokio::task::spawn_local(async move {
             if send_cancel(&plan, pid, &key).await == Cancelled::Perhaps {
@@ -57,8 +48,8 @@ impl Worker {
 
     /// Ends what runs on `server` and closes it. A cancel that overtakes its statement does nothing, and a server
     /// that runs a statement does not notice that its socket is closed: so the end is waited for.
-    pub(crate) fn cancel_and_close(&self, pools: &PoolSet, node: NodeId, mut server: Box<Server>) {
-        let (plan, parameters) = (self.pool(pools, node).plan(), Rc::clone(&pools.parameters));
+    pub(crate) fn cancel_and_close(&self, pools: &PoolSet, pool: &Pool, mut server: Box<Server>) {
+        let (plan, parameters) = (pool.plan(), Rc::clone(&pools.parameters));
         tokio::task::spawn_local(async move {
             for n in 0..TRIES {
                 send_cancel(&plan, server.process_id(), &server.cancel_key()).await;
