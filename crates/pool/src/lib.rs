@@ -3,6 +3,7 @@
 //! All but the quota lives on one worker thread (`Rc`, `Cell`): no lock, no atomic, no channel on the way of a query.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod consequences;
 mod counts;
 mod dial;
 mod parameters;

@@ -3,7 +3,12 @@ use std::{
     rc::Rc,
 };
 
-use crate::{ParameterSet, planning::bears_on_plans, shared::Shared};
+use crate::{
+    ParameterSet,
+    consequences::{breaks_lexing, is_serializable},
+    planning::bears_on_plans,
+    shared::Shared,
+};
 
 /// How to bring a setting about on another server connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +28,7 @@ pub struct SessionState {
     reported: RefCell<Option<Rc<ParameterSet>>>,
     proven: Cell<bool>,
     breaks_lexing: bool,
+    is_serializable: bool,
     serial: u64,
     /// Those of the settings that bear on plans, if not all of them do.
     planning: Option<Rc<SessionState>>,
@@ -45,6 +51,13 @@ impl SessionState {
     #[must_use]
     pub fn breaks_lexing(&self) -> bool {
         self.breaks_lexing
+    }
+
+    /// Whether all that the session asks for has to go to the primary: its texts cannot be read, or its transactions
+    /// are SERIALIZABLE, which a hot standby refuses (manual, "Serializable Isolation Level").
+    #[must_use]
+    pub fn needs_primary(&self) -> bool {
+        self.breaks_lexing || self.is_serializable
     }
 
     /// The part of it that prepared statements depend on: the state of those settings alone.
@@ -88,7 +101,7 @@ impl SessionState {
 
 const ROLE: &[u8] = b"role";
 const SESSION_AUTHORIZATION: &[u8] = b"session_authorization";
-const CLIENT_ENCODING: &[u8] = b"client_encoding";
+pub(crate) const CLIENT_ENCODING: &[u8] = b"client_encoding";
 
 /// Holds a format and an order, each of which is set alone without a word about the other (manual, "Date/Time
 /// Output").
@@ -128,7 +141,8 @@ impl SessionStates {
             sorted,
             |kept, settings| kept.settings == *settings,
             |settings| SessionState {
-                breaks_lexing: settings.iter().any(|(name, replay)| setting_breaks_lexing(name, replay)),
+                is_serializable: settings.iter().any(|(name, replay)| is_serializable(name, replay)),
+                breaks_lexing: settings.iter().any(|(name, replay)| breaks_lexing(name, replay)),
                 settings,
                 reported: RefCell::default(),
                 proven: Cell::default(),
@@ -169,38 +183,6 @@ impl SessionStates {
             .into_iter()
             .filter_map(|name| base.find(name).map(|replay| (name.into(), replay.clone())));
         self.intern(defaults.settings.iter().cloned().chain(roles))
-    }
-}
-
-/// Client-only encodings whose second bytes may look like ASCII (manual, "Supported Character Sets"), without the
-/// separators that PostgreSQL ignores in their names.
-const UNSAFE_ENCODINGS: [&str; 11] = [
-    "sjis",
-    "shiftjis",
-    "mskanji",
-    "shiftjis2004",
-    "big5",
-    "gbk",
-    "win936",
-    "windows936",
-    "uhc",
-    "johab",
-    "gb18030",
-];
-
-fn setting_breaks_lexing(name: &[u8], replay: &Replay) -> bool {
-    let (Replay::Value(text) | Replay::Statement(text)) = replay;
-    match name {
-        b"standard_conforming_strings" => true,
-        CLIENT_ENCODING => {
-            let folded: String = String::from_utf8_lossy(text)
-                .chars()
-                .filter(char::is_ascii_alphanumeric)
-                .map(|c| c.to_ascii_lowercase())
-                .collect();
-            UNSAFE_ENCODINGS.iter().any(|encoding| folded.ends_with(encoding))
-        }
-        _ => false,
     }
 }
 
@@ -385,20 +367,6 @@ mod tests {
         let with_role = states.with(&changed, b"role", Replay::Statement(b"SET ROLE x".as_slice().into()));
         let reset = states.reset_all(&with_role, &startup);
         assert_eq!(reset.iter().map(|(n, _)| n).collect::<Vec<_>>(), [&b"a"[..], b"role"]);
-    }
-
-    #[test]
-    fn an_encoding_in_which_a_quote_may_be_half_a_character_is_known() {
-        let states = SessionStates::default();
-        for (value, breaks) in
-            [("SJIS", true), ("gb18030", true), ("Shift_JIS", true), ("UTF8", false), ("latin1", false)]
-        {
-            let value = Replay::Value(value.as_bytes().into());
-            let state = states.intern([(b"client_encoding".as_slice().into(), value)]);
-            assert_eq!(state.breaks_lexing(), breaks, "{state:?}");
-        }
-        assert!(state(&states, &[("client_encoding", "'BIG5'")]).breaks_lexing());
-        assert!(state(&states, &[("standard_conforming_strings", "off")]).breaks_lexing());
     }
 
     #[test]

@@ -8,7 +8,12 @@ use tokio::time::Instant;
 use topology::NodeId;
 use wire::message::error::ErrorMessage;
 
-use crate::{effects::Effects, pin::Pins, reworded::Reworded, sql_prepared::Ahead, unconfirmed::Unconfirmed};
+use crate::{
+    effects::Effects,
+    pin::Pins,
+    reworded::{Ahead, Reworded},
+    unconfirmed::Unconfirmed,
+};
 
 /// What the server connection was checked out as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,13 @@
 
 use std::rc::Rc;
 
-use pool::Statement;
-use wire::message::backend::finish;
+use pool::{Server, Statement};
+use wire::message::{
+    backend::finish,
+    error::{ErrorMessage, ErrorView},
+};
+
+use crate::session::Session;
 
 /// Longer errors pass as they are, in bytes.
 pub(crate) const REWORDED_MAX: u32 = 64 * 1024;
@@ -64,6 +69,86 @@ impl Reworded {
                 }
             }
         }
+    }
+}
+
+/// What was sent ahead of a simple query, with a Sync of its own.
+#[derive(Debug, Default)]
+pub(crate) enum Ahead {
+    /// Nothing, or it is there.
+    #[default]
+    Nothing,
+    /// Statements, for the query that is this unit.
+    Awaited(u32),
+    /// It failed, with this message: the query will fail for it, and the client is told this.
+    Failed(Vec<u8>),
+}
+
+impl Ahead {
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self, Self::Awaited(_))
+    }
+
+    /// Its query was answered.
+    pub(crate) fn forget(&mut self) {
+        if matches!(self, Self::Failed(_)) {
+            *self = Self::Nothing;
+        }
+    }
+
+    /// Its ReadyForQuery came.
+    pub(crate) fn is_over(&mut self) {
+        if self.is_awaited() {
+            *self = Self::Nothing;
+        }
+    }
+}
+
+impl Session {
+    /// Remembers how a unit was changed.
+    pub(crate) fn note_reworded(&mut self, reworded: Reworded) {
+        self.exchange_mut().reworded.push_back(reworded);
+    }
+
+    /// What was sent ahead of a query failed.
+    pub(crate) fn ahead_failed(&mut self, server: &mut Server, body: &[u8]) {
+        let Ahead::Awaited(unit) = self.exchange().ahead else { return };
+        let mut error = Vec::new();
+        if body.ends_with(b"\0\0") {
+            finish(&mut error, b'E', |out| out.extend_from_slice(body));
+        } else {
+            let view = ErrorView::read(body);
+            let code = view.code.unwrap_or(wire::SqlState::INTERNAL_ERROR);
+            ErrorMessage::error(code, String::from_utf8_lossy(view.message).into_owned()).write(&mut error);
+        }
+        self.take_back(&mut server.prepared, unit);
+        self.exchange_mut().ahead = Ahead::Failed(error);
+    }
+
+    /// Whether an error has to be seen whole, since it may speak of a text that was changed.
+    pub(crate) fn may_reword(&self) -> bool {
+        let exchange = self.exchange();
+        !exchange.reworded.is_empty() || !matches!(exchange.ahead, Ahead::Nothing)
+    }
+
+    /// This unit and those before it are answered: what is known of how they were changed is of no more use.
+    pub(crate) fn forget_reworded(&mut self, unit: u32) {
+        let exchange = self.exchange_mut();
+        exchange.ahead.forget();
+        while exchange.reworded.front().is_some_and(|reworded| reworded.unit <= unit) {
+            exchange.reworded.pop_front();
+        }
+    }
+
+    /// The message that the client gets instead of an error, if it speaks of what the client did not write.
+    pub(crate) fn reword(&mut self, server: &Server, body: &[u8]) -> Option<Vec<u8>> {
+        let exchange = self.exchange_mut();
+        if let Ahead::Failed(error) = std::mem::take(&mut exchange.ahead) {
+            return Some(error);
+        }
+        let done = exchange.units_done(&server.ledger);
+        let reworded = exchange.reworded.iter().find(|reworded| reworded.unit == done)?;
+        body.ends_with(b"\0\0").then(|| reworded.error(body))
     }
 }
 

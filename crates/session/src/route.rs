@@ -122,7 +122,7 @@ impl Session {
     fn find_server(&mut self, input: &[u8], group: Group) -> Option<Box<Server>> {
         let wants = match self.pools_mode() {
             pool::PoolMode::Transaction | pool::PoolMode::Statement
-                if group.replica && !self.primary_only && !self.wanted.breaks_lexing() =>
+                if group.replica && !self.primary_only && !self.wanted.needs_primary() =>
             {
                 Wants::Replica
             }

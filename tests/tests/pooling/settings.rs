@@ -89,3 +89,26 @@ async fn a_change_of_session_authorization_ends_a_role() {
     }
     herd.psql_directly(&format!("drop role {plain}; drop role {other}")).unwrap();
 }
+
+#[tokio::test]
+async fn characteristics_of_transactions_are_followed_like_other_settings() {
+    let herd = start();
+    let (mut client, mut other) = (connect(&herd).await, connect(&herd).await);
+    const MODES: &str = "select current_setting('transaction_isolation') || ' ' || \
+                         current_setting('transaction_read_only') || ' ' || \
+                         current_setting('transaction_deferrable')";
+    for (modes, expected) in [
+        ("isolation level serializable, read only, deferrable", "serializable on on"),
+        ("isolation level repeatable read", "repeatable read on on"),
+        ("read write not deferrable", "repeatable read off off"),
+    ] {
+        client.execute(&format!("set session characteristics as transaction {modes}")).await;
+        for _ in 0..2 {
+            assert_eq!(client.value(MODES).await, expected, "{modes}");
+            assert_eq!(other.value(MODES).await, "read committed off off");
+        }
+    }
+    assert_eq!(herd.proxy(0).admin().await.rows("SHOW PINNED").await.unwrap().len(), 0);
+    client.execute("reset all").await;
+    assert_eq!(client.value(MODES).await, "read committed off off");
+}

@@ -37,6 +37,35 @@ async fn read_only_transactions_go_to_a_replica_and_others_to_the_primary() {
 }
 
 #[tokio::test]
+async fn a_serializable_session_goes_to_the_primary_and_others_on_to_replicas() {
+    let setup = Setup::shared().set("routing.read_your_writes", "off");
+    let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;
+    let batch = Batch::new().parse("", "select count(*) from t").bind("", "", &[]).execute("", 0).sync();
+    for set in [
+        "set default_transaction_isolation = serializable",
+        "set session characteristics as transaction isolation level serializable",
+    ] {
+        watched.client.execute(set).await;
+        let outcome = watched.run(&batch).await;
+        assert_eq!(
+            (outcome.error(), outcome.nodes, outcome.reruns),
+            (None, vec!["eu".to_owned()], 0),
+            "{set}"
+        );
+        watched.client.execute("begin read only").await;
+        assert_eq!(watched.client.value("select count(*) from t").await, "0");
+        watched.client.execute("commit").await;
+        watched.client.execute("reset all").await;
+        let outcome = watched.run(&batch).await;
+        assert_eq!(
+            (outcome.error(), outcome.nodes, outcome.reruns),
+            (None, vec!["us".to_owned()], 0),
+            "{set}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_pipeline_goes_to_the_primary_if_anything_in_it_writes() {
     let setup = Setup::shared().set("routing.read_your_writes", "off");
     let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;

@@ -90,9 +90,10 @@ where
 
 fn setting(statement: &SetStatement<'_>) -> Outcome {
     match statement {
-        SetStatement::Set(_) | SetStatement::Reset(_) | SetStatement::ResetAll => {
-            Outcome::new(Kind::Session, Effect::Settings)
-        }
+        SetStatement::Set(_)
+        | SetStatement::Reset(_)
+        | SetStatement::Characteristics(_)
+        | SetStatement::ResetAll => Outcome::new(Kind::Session, Effect::Settings),
         SetStatement::Local => Outcome::new(Kind::Control, Effect::LocalSettings),
         SetStatement::Transaction => Outcome::new(Kind::Control, Effect::None),
         SetStatement::Pin(cause) => Outcome::new(Kind::Session, Effect::pin(*cause)),

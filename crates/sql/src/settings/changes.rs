@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::channel::{Channel, read_channel};
+use super::characteristics::next_mode;
 use super::config::{another_follows, config_call, plain_string};
 use super::statement::{Lifetime, SetStatement, SettingName, between, read_reset, read_set};
 use crate::name::{folded, is_named};
@@ -61,7 +62,10 @@ pub fn local_settings(text: &[u8]) -> impl Iterator<Item = Option<Cow<'_, [u8]>>
                 return Some(match read_set(&mut tokens) {
                     SetStatement::Set(name) | SetStatement::Reset(name) => Some(name.canonical()),
                     SetStatement::Transaction => Some(Cow::Borrowed(&b"transaction_isolation"[..])),
-                    SetStatement::ResetAll | SetStatement::Local | SetStatement::Pin(_) => None,
+                    SetStatement::Characteristics(_)
+                    | SetStatement::ResetAll
+                    | SetStatement::Local
+                    | SetStatement::Pin(_) => None,
                 });
             }
             if is_named(token, b"set_config") {
@@ -100,16 +104,18 @@ pub(crate) fn deallocated<'a>(tokens: &mut Tokenizer<'a>) -> Option<Token<'a>> {
 #[derive(Debug)]
 struct SettingChanges<'a> {
     tokens: Tokenizer<'a>,
-    place: Place,
+    place: Place<'a>,
 }
 
 /// What comes next.
 #[derive(Debug)]
-enum Place {
+enum Place<'a> {
     /// A statement.
     Statement,
     /// A `set_config` call of the SELECT that has begun.
     Call,
+    /// A mode of the SET SESSION CHARACTERISTICS that was passed.
+    Mode(Tokenizer<'a>),
 }
 
 impl<'a> Iterator for SettingChanges<'a> {
@@ -117,11 +123,24 @@ impl<'a> Iterator for SettingChanges<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Place::Call = self.place {
-                if let Some(change) = self.next_call() {
-                    return Some(change);
+            let part = match &mut self.place {
+                Place::Statement => None,
+                Place::Call => Some(self.next_call()),
+                Place::Mode(modes) => {
+                    let change = next_mode(modes).map(|(name, statement)| SettingChange::Set {
+                        name: Cow::Borrowed(name.as_bytes()),
+                        statement: Cow::Borrowed(statement.as_bytes()),
+                    });
+                    if change.is_none() {
+                        self.place = Place::Statement;
+                    }
+                    Some(change)
                 }
-                continue;
+            };
+            match part {
+                Some(Some(change)) => return Some(change),
+                Some(None) => continue,
+                None => {}
             }
             let first = self.tokens.next()?;
             let change = match first.keyword {
@@ -151,6 +170,7 @@ impl<'a> Iterator for SettingChanges<'a> {
                     let statement = Cow::Borrowed(source(first));
                     return Some(SettingChange::Set { name: name.canonical(), statement });
                 }
+                SetStatement::Characteristics(modes) => self.place = Place::Mode(Tokenizer::new(modes)),
                 SetStatement::Reset(name) => return Some(SettingChange::Reset { name: name.canonical() }),
                 SetStatement::ResetAll => return Some(SettingChange::ResetAll),
                 SetStatement::Local | SetStatement::Transaction | SetStatement::Pin(_) => {}

@@ -2,6 +2,7 @@
 
 mod changes;
 mod channel;
+mod characteristics;
 mod config;
 mod statement;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::characteristics::read_characteristics;
 use crate::class::PinCause;
 use crate::name::{inside_quotes, is_temporary_schema};
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
@@ -13,6 +14,8 @@ pub(crate) enum SetStatement<'a> {
     Set(SettingName<'a>),
     /// Gives a setting back the value it had at the start of the session.
     Reset(SettingName<'a>),
+    /// `SET SESSION CHARACTERISTICS`: the source of its modes.
+    Characteristics(&'a [u8]),
     /// `RESET ALL`.
     ResetAll,
     /// `SET LOCAL`.
@@ -120,8 +123,8 @@ pub(crate) fn read_set<'a>(tokens: &mut Tokenizer<'a>) -> SetStatement<'a> {
                 return value(SettingName::Known("session_authorization"), tokens);
             }
             Some(second) if second.keyword == Keyword::Characteristics => {
-                tokens.skip_statement();
-                return SetStatement::Pin(PinCause::Settings);
+                let modes = read_characteristics(tokens);
+                return modes.map_or(SetStatement::Pin(PinCause::Settings), SetStatement::Characteristics);
             }
             Some(second) => first = second,
             None => return SetStatement::Pin(PinCause::Settings),

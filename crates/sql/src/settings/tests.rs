@@ -42,6 +42,36 @@ fn settings_with_words_of_their_own_have_their_names() {
 }
 
 #[test]
+fn characteristics_of_transactions_are_settings_each_by_itself() {
+    let isolation = |level: &str| format!("SET default_transaction_isolation TO '{level}'");
+    for level in ["serializable", "repeatable read", "read committed", "read uncommitted"] {
+        check(
+            &format!("set session characteristics as transaction isolation level {level}"),
+            &[("default_transaction_isolation", Some(&isolation(level)))],
+        );
+    }
+    check(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY DEFERRABLE; set a = 1",
+        &[
+            ("default_transaction_isolation", Some(&isolation("serializable"))),
+            ("default_transaction_read_only", Some("SET default_transaction_read_only TO on")),
+            ("default_transaction_deferrable", Some("SET default_transaction_deferrable TO on")),
+            ("a", Some("set a = 1")),
+        ],
+    );
+    check(
+        "set session characteristics as transaction not deferrable, read write",
+        &[
+            ("default_transaction_deferrable", Some("SET default_transaction_deferrable TO off")),
+            ("default_transaction_read_only", Some("SET default_transaction_read_only TO off")),
+        ],
+    );
+    for none in ["", " as", " as transaction", " as transaction read", " as transaction read only, x"] {
+        check(&format!("set session characteristics{none}; reset b"), &[("b", None)]);
+    }
+}
+
+#[test]
 fn resets_in_all_their_forms() {
     check("reset search_path", &[("search_path", None)]);
     check("set search_path to default", &[("search_path", None)]);
