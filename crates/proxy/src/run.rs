@@ -125,6 +125,7 @@ async fn serve(
     }
     let end = until_the_end(proxy, &mut signals, door.as_mut()).await;
     proxy.readiness.send_replace(Readiness::Draining);
+    let mut requests = proxy.shutdown_requests();
     let mode = match end {
         End::Stop(mode) => mode,
         End::TakenOver => {
@@ -132,6 +133,7 @@ async fn serve(
             tokio::select! {
                 () = outlive_clients(proxy) => ShutdownMode::WaitForServers,
                 mode = signals.stop() => mode,
+                mode = next_request(&mut requests) => mode,
             }
         }
     };
@@ -144,14 +146,22 @@ async fn serve(
             tokio::time::sleep(delay).await;
         }
         accepting.abort();
-        drain(proxy, mode).await;
+        drain(proxy, mode, &mut requests).await;
     };
     tokio::select! {
         () = stop => {}
         _ = signals.stop() => tracing::info!("shutting down at once"),
     }
+    send_away(proxy).await;
     averages.abort();
     Ok(())
+}
+
+/// Waits until the console is told how to shut down.
+async fn next_request(requests: &mut watch::Receiver<Option<ShutdownMode>>) -> ShutdownMode {
+    // whoever could ask holds the other end
+    let changed = requests.changed().await.ok();
+    changed.and_then(|()| *requests.borrow_and_update()).unwrap_or(ShutdownMode::Immediate)
 }
 
 /// Tells the process before that this one accepts clients, and takes its door's place.
@@ -208,15 +218,10 @@ async fn until_the_end(proxy: &Proxy, signals: &mut Signals, mut door: Option<&m
 /// Waits until the last client has left, or its time is over.
 async fn outlive_clients(proxy: &Proxy) {
     let limit = proxy.settings().session.takeover_timeout;
-    let left = async {
-        while !proxy.keys.is_empty() || proxy.greeter.logging_in() > 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
     match limit {
-        None => left.await,
+        None => until_empty(proxy).await,
         Some(limit) => {
-            if timeout(limit, left).await.is_err() {
+            if timeout(limit, until_empty(proxy)).await.is_err() {
                 tracing::info!(clients = proxy.keys.len(), "the time of clients that stayed is over");
             }
         }
@@ -235,42 +240,67 @@ async fn reload(proxy: &Proxy) {
     }
 }
 
-/// Lets clients finish what they are at, within the configured time.
-async fn drain(proxy: &Proxy, mode: ShutdownMode) {
+/// Lets clients finish what they are at, within the configured time; in another way if the console says so.
+async fn drain(proxy: &Proxy, mut mode: ShutdownMode, requests: &mut watch::Receiver<Option<ShutdownMode>>) {
     let deadline = proxy.settings().session.shutdown_timeout;
-    let ended = async {
-        match mode {
-            ShutdownMode::Immediate => {
-                for worker in &proxy.workers {
-                    // a worker that has ended has no clients
-                    let _ = worker.tell(Command::Kill(PauseScope::All)).await;
+    loop {
+        let ended = async {
+            match mode {
+                ShutdownMode::Immediate => {}
+                ShutdownMode::WaitForServers if timeout(deadline, finish(proxy)).await.is_err() => {
+                    tracing::warn!(
+                        clients = proxy.keys.len(),
+                        "clients were still busy when the time for shutting down was over"
+                    );
                 }
+                ShutdownMode::WaitForServers => {}
+                ShutdownMode::WaitForClients => until_empty(proxy).await,
             }
-            ShutdownMode::WaitForServers => {
-                for worker in &proxy.workers {
-                    let (done, finished) = oneshot::channel();
-                    if worker.tell(Command::Drain(done)).await.is_ok() {
-                        // an error means that the worker has ended, and its clients with it
-                        let _ = finished.await;
-                    }
-                }
-            }
-            ShutdownMode::WaitForClients => {
-                while !proxy.keys.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
+        };
+        tokio::select! {
+            () = ended => return,
+            other = next_request(requests) => mode = other,
+        }
+        tracing::info!(%mode, "shutting down in another way");
+    }
+}
+
+/// Sends clients away as their transactions end, and waits for the last one.
+async fn finish(proxy: &Proxy) {
+    let mut answers = Vec::new();
+    for worker in &proxy.workers {
+        let (done, finished) = oneshot::channel();
+        if worker.tell(Command::Drain(done)).await.is_ok() {
+            answers.push(finished);
+        }
+    }
+    for finished in answers {
+        // an error means that the worker has ended, and its clients with it
+        let _ = finished.await;
+    }
+}
+
+/// Waits until nobody is connected or logging in any more.
+async fn until_empty(proxy: &Proxy) {
+    while !proxy.keys.is_empty() || proxy.greeter.logging_in() > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Tells clients that are still there why they have to go, and waits a moment until they have heard it.
+async fn send_away(proxy: &Proxy) {
+    /// A client that does not listen is not waited for.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let told = async {
+        for worker in &proxy.workers {
+            // a worker that has ended has no clients
+            let _ = worker.tell(Command::Kill(PauseScope::All)).await;
+        }
+        while !proxy.keys.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let wait_for_ever = mode == ShutdownMode::WaitForClients;
-    if wait_for_ever {
-        ended.await;
-    } else if timeout(deadline, ended).await.is_err() {
-        tracing::warn!(
-            clients = proxy.keys.len(),
-            "clients were still busy when the time for shutting down was over"
-        );
-    }
+    let _ = timeout(PATIENCE, told).await; // however far it came, they are cut off now
 }
 
 enum Wish {

@@ -139,10 +139,10 @@ impl Handle {
         self.wake();
     }
 
-    /// Whether the session has to end now. `idle`: it has no transaction and no request under way.
+    /// Whether the session has to end now. `is_idle`: it has no transaction and no request under way.
     #[inline]
-    pub(crate) fn farewell(&self, idle: bool) -> Option<Farewell> {
-        self.farewell.get().filter(|_| idle || !self.at_boundary.get())
+    pub(crate) fn farewell(&self, is_idle: impl FnOnce() -> bool) -> Option<Farewell> {
+        self.farewell.get().filter(|_| !self.at_boundary.get() || is_idle())
     }
 
     /// Cancels what the session runs or waits for.

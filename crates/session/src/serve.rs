@@ -83,8 +83,7 @@ impl Session {
 
     /// Carries out what others asked of the session.
     fn obey(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let idle = matches!(self.phase, Phase::Idle) && self.input.is_empty();
-        if let Some(farewell) = self.handle.farewell(idle) {
+        if let Some(farewell) = self.handle.farewell(|| self.is_idle()) {
             return Err(End::Farewell(farewell));
         }
         if !self.handle.take_cancel() {
@@ -111,6 +110,16 @@ impl Session {
             Phase::Linked(_) | Phase::Idle | Phase::Local(_) => {}
         }
         Ok(())
+    }
+
+    /// Whether it has no transaction and no request under way; it may keep its server nevertheless.
+    fn is_idle(&self) -> bool {
+        self.input.is_empty()
+            && match &self.phase {
+                Phase::Idle => true,
+                Phase::Linked(server) => self.is_at_rest(server) && self.exchange().awaits_channel.is_none(),
+                Phase::Waiting(_) | Phase::Held | Phase::Local(_) => false,
+            }
     }
 
     /// Reads once from the client and lets `take` consume; what it leaves is kept. `None`: nothing came.

@@ -3,6 +3,7 @@
 mod commands;
 mod reload;
 mod show;
+mod shutdown;
 mod stop;
 mod takeover;
 

@@ -61,7 +61,7 @@ pub(crate) fn spawn(worker: &Rc<Worker>, client: NewClient) {
 impl Guest {
     /// What a client is told that has to go.
     fn farewell(&self) -> Option<ErrorMessage> {
-        let text = match self.handle.farewell(true)? {
+        let text = match self.handle.farewell(|| true)? {
             Farewell::Shutdown => "terminating connection: the proxy is shutting down",
             Farewell::Killed => "terminating connection due to administrator command",
         };

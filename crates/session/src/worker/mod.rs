@@ -29,7 +29,7 @@ use topology::{Health, NoPrimary, NodeId, Report, Snapshot, Stamp, Writable};
 use crate::{
     CancelKeys, ClientId, World,
     exchange::{Exchange, Side},
-    handle::Handle,
+    handle::{Farewell, Handle},
     io::READ_BUFFER,
     pool_set::PoolSet,
     session::Work,
@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     /// What PAUSE covers until RESUME; pools made meanwhile are born paused.
     paused: RefCell<Vec<PauseScope>>,
     suspended: Cell<bool>,
+    /// Clients that come have to go at once, like those that were there.
+    draining: Cell<bool>,
     /// Pools of an earlier configuration, while connections of theirs are in use.
     retired: RefCell<Vec<(Box<str>, Rc<Pool>)>>,
     quota: Arc<Quota>,
@@ -96,6 +98,7 @@ impl Worker {
             held: RefCell::default(),
             paused: RefCell::default(),
             suspended: Cell::default(),
+            draining: Cell::default(),
             retired: RefCell::default(),
             quota,
             keys,
@@ -316,6 +319,9 @@ impl Worker {
     pub(crate) fn register(&self, handle: &Rc<Handle>, pools: &Rc<PoolSet>) {
         pools.clients.set(pools.clients.get() + 1);
         self.handles.borrow_mut().insert(handle.id, (Rc::clone(handle), Rc::clone(pools)));
+        if self.draining.get() {
+            handle.send_away(Farewell::Shutdown, true);
+        }
     }
 
     pub(crate) fn unregister(&self, handle: &Handle) {

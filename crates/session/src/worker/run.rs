@@ -115,6 +115,7 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::Receiver<Command>) {
                     waiting.pausing.push((scope, done));
                 }
                 Some(Command::Drain(done)) => {
+                    worker.draining.set(true);
                     worker.send_away(&PauseScope::All, Farewell::Shutdown, true);
                     waiting.draining.push(done);
                 }
