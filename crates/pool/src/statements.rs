@@ -79,10 +79,17 @@ impl Statement {
         self.accepted.get()
     }
 
-    /// What it does.
+    /// What it does, as far as was known when it was last classified.
     #[must_use]
     pub fn class(&self) -> Class {
         self.class.get()
+    }
+
+    /// Classifies it again if it was classified under another `version` of what `classify` knows.
+    pub fn reclassify(&self, version: u64, classify: impl FnOnce(&[u8]) -> Class) {
+        if self.class_version.replace(version) != version {
+            self.class.set(classify(&self.text));
+        }
     }
 }
 
@@ -132,9 +139,7 @@ impl Interner {
             *s.text == *text && *s.parameter_types == *parameter_types && s.is_at_home(state)
         };
         if let Some(found) = same.iter().find(is_same) {
-            if found.class_version.replace(version) != version {
-                found.class.set(classify(text));
-            }
+            found.reclassify(version, classify);
             return Rc::clone(found);
         }
         let id = self.next_id.get();

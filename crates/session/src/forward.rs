@@ -25,7 +25,7 @@ use crate::{
     rename::Message,
     scan::{self, Scan, Scanned},
     session::{ClientBody, End, Session},
-    sql_prepared::ByName,
+    sql_prepared::{ByName, executed},
     stats::count,
 };
 
@@ -293,6 +293,7 @@ impl Session {
         let first = sql::may_name_statements(text);
         let class = if first { self.pools.classify(text) } else { class };
         if first || class.statements == Statements::Many || self.names.are_in_code(text) {
+            executed(text, &self.names).into_iter().for_each(|statement| self.pools.reclassify(statement));
             match self.query_by_name(server, message, text, class, splice) {
                 ByName::No => {}
                 ByName::Sent => return true,

@@ -42,6 +42,7 @@ mod startup;
 mod statement_mode;
 mod stats;
 mod task;
+mod texts;
 mod unconfirmed;
 mod unsuited;
 mod wait;

@@ -3,16 +3,15 @@
 use std::task::Context;
 
 use pool::{Body, Server};
-use protocol::Ledger;
+use protocol::{Ledger, first_unit};
 use routing::Policy;
 use tokio::time::Instant;
 use wire::{
     SqlState,
-    frame::{Direction, MESSAGE_LIMIT, Peek, peek},
+    frame::MESSAGE_LIMIT,
     message::{
         backend::{TxStatus, ready_for_query},
         error::{ErrorMessage, Severity},
-        frontend::{BindNames, Parse, query_text},
     },
 };
 
@@ -24,6 +23,7 @@ use crate::{
     pin::Pins,
     session::{ClientBody, End, Phase, Session},
     stats::count,
+    texts::texts,
 };
 
 /// How a server connection was lost.
@@ -168,22 +168,10 @@ impl Session {
         ) {
             return;
         }
-        let mut rest = request;
-        while let Ok(Peek::Whole { header, body }) = peek(rest, Direction::Frontend, MESSAGE_LIMIT) {
-            match header.tag {
-                b'Q' => query_text(body).into_iter().for_each(|text| self.pools.remember_refused(text)),
-                b'P' => {
-                    Parse::read(body).into_iter().for_each(|parse| self.pools.remember_refused(parse.query))
-                }
-                b'B' => {
-                    let statement =
-                        BindNames::read(body).ok().and_then(|bind| self.names.find(bind.statement));
-                    statement.into_iter().for_each(|found| self.pools.remember_refused(found.text()));
-                }
-                _ => {}
-            }
-            rest = rest.get(header.total_len()..).unwrap_or_default();
-        }
+        // nothing behind the first unit has been run
+        let unit = first_unit(request, MESSAGE_LIMIT).ok().flatten().and_then(|end| request.get(..end));
+        texts(unit.unwrap_or(request), &self.names)
+            .for_each(|text| self.pools.remember_refused(text.bytes()));
     }
 
     fn report_loss(&self, exchange: &Exchange, loss: &Loss) {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{DatabaseSettings, listen::Hub, refused::Refused, stats::Stats};
 
-/// What is known of a database's functions, with a version that grows with each change.
+/// What is known of a database's functions, with a version that is another one after each change.
 pub type FunctionsNow = (u64, Arc<dyn Functions + Send + Sync>);
 
 /// Everything that the clients of one database and user share on one worker.
@@ -97,8 +97,18 @@ impl PoolSet {
         parameter_types: &[u8],
         state: &Rc<SessionState>,
     ) -> Rc<Statement> {
-        let version = self.functions.borrow().0.wrapping_add(self.refused.version());
-        self.statements.intern(text, parameter_types, state, version, |text| self.classify(text))
+        self.statements.intern(text, parameter_types, state, self.version(), |text| self.classify(text))
+    }
+
+    /// Sees to it that the class of a statement is up to date. To be called before one that was prepared earlier is used:
+    /// its functions may have become known or other ones since, or a standby may have refused it.
+    pub(crate) fn reclassify(&self, statement: &Statement) {
+        statement.reclassify(self.version(), |text| self.classify(text));
+    }
+
+    /// Changes whenever what [`PoolSet::classify`] says may.
+    fn version(&self) -> u64 {
+        self.functions.borrow().0.wrapping_add(self.refused.version())
     }
 
     /// The next client that prepares the text of `statement` prepares it anew.

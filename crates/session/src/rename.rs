@@ -199,6 +199,7 @@ impl Session {
             if self.must_wait_for(names.statement, found.as_ref()) {
                 return false;
             }
+            found.iter().for_each(|statement| self.pools.reclassify(statement));
             // its LISTEN is sent once the shared connection listens
             if let Some(statement) = &found
                 && statement.class().effect == Effect::Listen

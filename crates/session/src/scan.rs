@@ -10,7 +10,11 @@ use wire::{
     message::frontend::{BindNames, Parse, query_text},
 };
 
-use crate::{names::Names, pool_set::PoolSet, sql_prepared::class_by_name};
+use crate::{
+    names::Names,
+    pool_set::PoolSet,
+    sql_prepared::{class_by_name, executed},
+};
 
 /// What was found out about a message while scanning, so that forwarding need not do it again: one entry for each
 /// Query and Parse, in order.
@@ -29,7 +33,7 @@ pub(crate) struct Group {
     pub(crate) replica: bool,
     /// They begin with a text that an aborted server leaves no trace of, so that it may be run again elsewhere.
     pub(crate) replayable: bool,
-    /// A statement of theirs carries a routing hint; its text is the first Query or Parse of the input.
+    /// A statement of theirs carries a routing hint.
     pub(crate) hinted: bool,
 }
 
@@ -61,8 +65,10 @@ pub(crate) fn scan(
     while let Peek::Whole { header, body } = peek(rest, Direction::Frontend, MESSAGE_LIMIT)? {
         match header.tag {
             b'Q' => {
-                let class = query_text(body)
-                    .map_or(UNKNOWN, |text| class_by_name(text, pools.classify(text), names, state, pools));
+                let class = query_text(body).map_or(UNKNOWN, |text| {
+                    executed(text, names).into_iter().for_each(|statement| pools.reclassify(statement));
+                    class_by_name(text, pools.classify(text), names, state, pools)
+                });
                 group.add(class, units == 0);
                 scanned.push_back(Scanned::Query(class));
             }
@@ -75,7 +81,7 @@ pub(crate) fn scan(
                 }
             }
             b'B' => {
-                if let Some(class) = bound_class(body, names) {
+                if let Some(class) = bound_class(body, names, pools) {
                     group.add(class, units == 0);
                 }
             }
@@ -116,7 +122,9 @@ impl Group {
     }
 }
 
-fn bound_class(body: &[u8], names: &Names) -> Option<Class> {
+fn bound_class(body: &[u8], names: &Names, pools: &PoolSet) -> Option<Class> {
     let bind = BindNames::read(body).ok()?;
-    names.find(bind.statement).map(|statement| statement.class())
+    let statement = names.find(bind.statement)?;
+    pools.reclassify(statement);
+    Some(statement.class())
 }

@@ -1,20 +1,15 @@
 //! Statements that the node in use would run, and must not.
 
+use protocol::first_unit;
 use routing::Policy;
 use sql::{Class, Effect, Kind};
-use wire::{
-    SqlState,
-    frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
-    message::{
-        error::ErrorMessage,
-        frontend::{BindNames, Parse, query_text},
-    },
-};
+use wire::{SqlState, frame::MESSAGE_LIMIT, message::error::ErrorMessage};
 
 use crate::{
     exchange::Side,
     session::Session,
-    sql_prepared::{class_by_name, executed},
+    sql_prepared::class_by_name,
+    texts::{Text, texts},
 };
 
 impl Session {
@@ -50,31 +45,20 @@ impl Session {
     /// The first of what `judge` says of the statements up to the end of the unit.
     fn find(
         &self,
-        mut rest: &[u8],
+        rest: &[u8],
         judge: impl Fn(Class, &[u8]) -> Option<ErrorMessage>,
     ) -> Option<ErrorMessage> {
-        while let Ok(Peek::Whole { header, body }) = peek(rest, Direction::Frontend, MESSAGE_LIMIT) {
-            let text = match header.tag {
-                b'Q' => query_text(body).ok(),
-                b'P' => Parse::read(body).ok().map(|parse| parse.query),
-                b'B' => {
-                    let name = BindNames::read(body).ok().map(|bind| bind.statement);
-                    name.and_then(|name| self.names.find(name)).map(|statement| statement.text())
-                }
-                _ => None,
-            };
-            let executed = text.filter(|_| header.tag == b'Q').and_then(|text| executed(text, &self.names));
-            let found = text.and_then(|text| {
+        let unit = first_unit(rest, MESSAGE_LIMIT).ok().flatten().and_then(|end| rest.get(..end));
+        texts(unit.unwrap_or(rest), &self.names).find_map(|text| match text {
+            Text::Sent(text) => {
                 let class = self.pools.classify(text);
                 judge(class_by_name(text, class, &self.names, &self.wanted, &self.pools), text)
-            });
-            let found = found.or_else(|| executed.and_then(|found| judge(found.class(), found.text())));
-            if found.is_some() || protocol::unit_end(header.tag).is_some() {
-                return found;
             }
-            rest = rest.get(HEADER_LEN + body.len()..).unwrap_or_default();
-        }
-        None
+            Text::Prepared(statement) => {
+                self.pools.reclassify(statement);
+                judge(statement.class(), statement.text())
+            }
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::{Herd, Setup};
+use testkit::Batch;
 use tokio::time::{Instant, sleep};
 
 const TENANTS: &str = "
@@ -103,4 +104,32 @@ async fn a_function_that_changed_is_read_again_after_the_commit() {
     owner.execute("commit").await;
     owner.terminate().await;
     until_known(&herd, "select later()").await;
+}
+
+#[tokio::test]
+async fn a_statement_that_was_prepared_before_its_function_was_changed_pins_its_caller_too() {
+    let herd = start();
+    let mut owner = herd.proxy(0).connect_to("read-write").await;
+    owner.execute("create function enter(who text) returns text language sql as 'select who'").await;
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    client.run(&Batch::new().parse("enter", "select enter('acme')").sync()).await;
+    client.execute("prepare enter_by_name as select enter('acme')").await;
+    owner
+        .execute(
+            "create or replace function enter(who text) returns text language sql as \
+             'select set_config(''app.tenant'', who, false)'",
+        )
+        .await;
+    owner.terminate().await;
+    until_known(&herd, "select enter('nobody')").await;
+    for run in [
+        Batch::new().bind("", "enter", &[]).execute("", 0).sync(),
+        Batch::new().query("execute enter_by_name"),
+    ] {
+        client.run(&run).await;
+        assert_eq!(pinned(&herd).await, ["setting that cannot be followed"]);
+        client.execute("discard all").await;
+        client.run(&Batch::new().parse("enter", "select enter('acme')").sync()).await;
+        client.execute("prepare enter_by_name as select enter('acme')").await;
+    }
 }
