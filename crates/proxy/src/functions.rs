@@ -1,6 +1,11 @@
 //! What is known about a database's functions: what its catalog says, and above it what the configuration says.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use config::FunctionLists;
 use health::Health;
@@ -19,16 +24,21 @@ struct Lists {
     /// What an unqualified call of one of `primary` may look like.
     primary_bare: HashSet<Box<[u8]>>,
     replica: HashSet<Box<[u8]>>,
+    /// Tells these lists from those before a reload.
+    version: u64,
 }
 
 impl Lists {
     fn new(lists: &FunctionLists) -> Self {
         let folded = |name: &str| name.to_lowercase().into_bytes().into();
         let bare = |name: &String| folded(name.rsplit('.').next().unwrap_or(name));
+        let mut hasher = DefaultHasher::new();
+        (&lists.primary, &lists.replica).hash(&mut hasher);
         Self {
             primary: lists.primary.iter().map(|name| folded(name)).collect(),
             primary_bare: lists.primary.iter().map(bare).collect(),
             replica: lists.replica.iter().map(|name| folded(name)).collect(),
+            version: hasher.finish(),
         }
     }
 
@@ -78,7 +88,10 @@ impl FunctionSource for KnownFunctions {
         if self.lists.is_empty() {
             return (version, catalog);
         }
-        (version, Arc::new(Listed { lists: Arc::clone(&self.lists), catalog }))
+        (
+            version.wrapping_add(self.lists.version),
+            Arc::new(Listed { lists: Arc::clone(&self.lists), catalog }),
+        )
     }
 
     fn refresh(&self, database: &str) {

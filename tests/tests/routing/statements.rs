@@ -120,6 +120,15 @@ async fn what_a_standby_refuses_is_run_again_on_the_primary_and_remembered() {
     assert_eq!((first.error(), first.reruns), (None, 1), "{:?}", first.messages);
     let second = watched.run(&batch("select a, 1 from fast where a > 2")).await;
     assert_eq!((second.error(), second.nodes, second.reruns), (None, vec!["eu".to_owned()], 0));
+    // Prepared once and run often, in both ways of doing so.
+    watched.client.run(&testkit::Batch::new().parse("fast", "select a, a from fast").sync()).await;
+    let run = testkit::Batch::new().bind("", "fast", &[]).execute("", 0).sync();
+    assert_eq!(watched.run(&run).await.reruns, 1);
+    let second = watched.run(&run).await;
+    assert_eq!((second.error(), second.nodes, second.reruns), (None, vec!["eu".to_owned()], 0));
+    watched.client.execute("prepare by_name as select a, a, a from fast").await;
+    assert_eq!(watched.query("execute by_name").await.reruns, 1);
+    watched.check("execute by_name", "eu").await;
     // A failure of the statement's own is the client's.
     let failed = watched.query("select 1 / (a - a) from items").await;
     assert_eq!((failed.error().as_deref(), failed.reruns), (Some("22012"), 0));
@@ -144,6 +153,26 @@ async fn listed_functions_overrule_the_catalog() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("the promised function never went to the replica");
+}
+
+#[tokio::test]
+async fn a_list_of_functions_that_is_reloaded_holds_for_what_was_prepared_before_too() {
+    let setup = Setup::shared().set("routing.read_your_writes", "off");
+    let mut watched = Watched::new(setup, SCHEMA).await;
+    watched.until_functions_are_known("select twice(1)").await;
+    watched.client.run(&testkit::Batch::new().parse("doubled", "select twice(2)").sync()).await;
+    watched.herd.proxy(0).write_configuration(|configuration| {
+        configuration.set("routing.primary_functions", toml::Value::Array(vec!["twice".into()]));
+    });
+    watched.admin.execute("RELOAD").await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while watched.query("select twice(1)").await.nodes != ["eu"] {
+        assert!(tokio::time::Instant::now() < deadline, "the list is not heeded");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let run = testkit::Batch::new().bind("", "doubled", &[]).execute("", 0).sync();
+    let outcome = watched.run(&run).await;
+    assert_eq!((outcome.error(), outcome.nodes), (None, vec!["eu".to_owned()]));
 }
 
 #[tokio::test]
