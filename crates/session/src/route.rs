@@ -12,7 +12,6 @@ use wire::{
         backend::{TxStatus, ready_for_query},
         error::ErrorMessage,
         frontend,
-        frontend::{Parse, query_text},
     },
 };
 
@@ -21,11 +20,13 @@ use crate::{
     exchange::{Entrance, Rerun, Side},
     handle::ClientState,
     io::send,
+    names::Names,
     oversized::{Pieces, in_pieces, too_long},
     pin::PinReason,
     scan::{Group, Scan, scan},
     session::{ClientBody, End, Phase, Session, Work},
     stats::count,
+    texts::texts,
     wait::queue_full,
 };
 
@@ -130,8 +131,11 @@ impl Session {
             pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
             pool::PoolMode::Session => Wants::Primary,
         };
-        let hint = group.hinted.then(|| first_hint(input)).flatten();
-        self.check_out(wants, hint)
+        let names = std::mem::take(&mut self.names); // what it has prepared may have the hint
+        let hint = group.hinted.then(|| hint_of(input, &names)).flatten();
+        let server = self.check_out(wants, hint);
+        self.names = names;
+        server
     }
 
     pub(crate) fn check_out(&mut self, wants: Wants, hint: Option<sql::Hint<'_>>) -> Option<Box<Server>> {
@@ -269,21 +273,9 @@ impl Session {
     }
 }
 
-/// The hint in the first text of `input`.
-fn first_hint(input: &[u8]) -> Option<sql::Hint<'_>> {
-    let mut rest = input;
-    while let Ok(Peek::Whole { header, body }) = peek(rest, Direction::Frontend, MESSAGE_LIMIT) {
-        let text = match header.tag {
-            b'Q' => query_text(body).ok(),
-            b'P' => Parse::read(body).ok().map(|parse| parse.query),
-            _ => None,
-        };
-        if let Some(text) = text {
-            return sql::hint(text);
-        }
-        rest = rest.get(header.total_len()..)?;
-    }
-    None
+/// The hints in the texts of `input`: what one leaves open the next may say.
+fn hint_of<'a>(input: &'a [u8], names: &'a Names) -> Option<sql::Hint<'a>> {
+    texts(input, names).filter_map(|text| sql::hint(text.bytes())).reduce(sql::Hint::or)
 }
 
 fn as_routing_hint(hint: sql::Hint<'_>) -> routing::Hint<'_> {

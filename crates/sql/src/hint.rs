@@ -51,7 +51,8 @@ impl<'a> Hint<'a> {
     }
 
     /// `self`, and what it leaves open from `other`. `primary` wins over `replica`.
-    pub(crate) fn or(self, other: Self) -> Self {
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
         Self {
             target: match (self.target, other.target) {
                 (Some(HintTarget::Primary), _) | (_, Some(HintTarget::Primary)) => Some(HintTarget::Primary),

@@ -1,6 +1,7 @@
 //! Comments that say where to.
 
 use e2e::Setup;
+use testkit::Batch;
 
 use super::Watched;
 
@@ -28,4 +29,26 @@ async fn hints_choose_the_node_of_a_read_and_never_that_of_a_write() {
         let nodes = outcome.nodes.join(",");
         assert!(node.split('|').any(|one| one == nodes), "{sql} went to {nodes:?}");
     }
+}
+
+#[tokio::test]
+async fn a_hint_holds_wherever_in_a_request_its_statement_stands_and_however_often_it_runs() {
+    let setup = Setup::shared().set("routing.read_your_writes", "off");
+    let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;
+    let prepare = Batch::new()
+        .parse("hinted", "/* pgherd: primary */ select * from t")
+        .parse("plain", "table t")
+        .sync();
+    watched.client.run(&prepare).await;
+    let run = |batch: Batch, name: &str| batch.bind("", name, &[]).execute("", 0);
+    for batch in [
+        run(Batch::new(), "hinted").sync(),
+        run(run(Batch::new(), "plain"), "hinted").sync(),
+        run(Batch::new().parse("", "select 1 from t").describe_statement(""), "hinted").sync(),
+    ] {
+        let outcome = watched.run(&batch).await;
+        assert_eq!((outcome.error(), outcome.nodes), (None, vec!["eu".to_owned()]), "{:?}", outcome.messages);
+    }
+    let plain = watched.run(&run(Batch::new(), "plain").sync()).await;
+    assert_eq!((plain.error(), plain.nodes), (None, vec!["us".to_owned()]));
 }
