@@ -79,7 +79,7 @@ async fn no_read_of_the_regression_scripts_is_refused_by_a_standby() {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes; run by make test-long"]
+#[ignore = "takes minutes; run by make test-regress"]
 async fn no_read_of_all_regression_scripts_is_refused_by_a_standby() {
     classify_and_run(|_| true).await;
 }
