@@ -52,8 +52,8 @@ impl Drop for ListeningPlace {
 impl Pool {
     /// A place for a connection that listens. It is an idle connection's if all are in use, else one beyond the limit
     /// until one of them comes back: clients with transactions may wait for it, so it must not wait for them, nor for
-    /// the end of a PAUSE. In a pool of one connection it always is one beyond. `None`: bounds that are wider than the
-    /// pool leave no room; then ask again a moment later. `since`: when it was first asked for.
+    /// the end of a PAUSE. There may always be one connection more than those that listen. `None`: bounds that are
+    /// wider than the pool leave no room; then ask again a moment later. `since`: when it was first asked for.
     #[must_use]
     pub fn take_listening_place(self: &Rc<Self>, since: Instant) -> Option<ListeningPlace> {
         self.listening_begins();

@@ -74,9 +74,9 @@ impl Pool {
         self.listening.set(self.listening.get() - 1);
     }
 
-    /// `size`, beside which a pool of one has room for a connection that listens: else no client would ever get it.
+    /// `size`, or more where connections that listen would leave none for anything else.
     pub(crate) fn limit(&self, size: u32) -> u32 {
-        if size == 1 { 1 + self.listening.get() } else { size }
+        size.max(self.listening.get() + 1)
     }
 
     /// A connection that listens has taken a place beyond the limit.

@@ -71,3 +71,20 @@ async fn pause_does_not_wait_for_it_nor_it_for_resume() {
     admin.execute("RESUME").await;
     assert_eq!(client.value("select 1").await, "1");
 }
+
+#[tokio::test]
+async fn connections_that_listen_for_several_encodings_leave_room_for_others() {
+    let herd = Setup::shared().set("pool.size", 2).set("pool.wait_timeout", "10s").start();
+    let mut clients = Vec::new();
+    for encoding in ["UTF8", "LATIN1", "LATIN2"] {
+        let mut client = herd.app().with("client_encoding", encoding).connect().await.unwrap();
+        client.execute("listen news").await;
+        clients.push(client);
+    }
+    let mut notifier = herd.connect().await;
+    notifier.execute("notify news, 'to all'").await;
+    for client in &mut clients {
+        assert_eq!(heard(client).await, pair("news", "to all"));
+        client.execute("/* pgherd: primary */ select 1").await;
+    }
+}
