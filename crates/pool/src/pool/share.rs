@@ -105,6 +105,12 @@ impl Pool {
         age >= TENURE && self.account.yields(own)
     }
 
+    /// Whether somebody waits for a place that only the end of a connection brings.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.is_short.get()
+    }
+
     pub(crate) fn take_slot(&self) -> Option<(Slot, Turn)> {
         self.account.take()
     }

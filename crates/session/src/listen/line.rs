@@ -202,9 +202,10 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Clients wait for a connection of the same pool.
+    /// Clients wait for a connection of the same pool, or of any for a place.
     fn is_in_the_way(&self) -> bool {
-        self.worker.pool(self.pools, self.stamp.node).counts().waiting > 0
+        let pool = self.worker.pool(self.pools, self.stamp.node);
+        pool.counts().waiting > 0 || pool.is_short()
     }
 
     /// Writes what the server has to be told. Each order is a query of its own, so that one that the server refuses, as

@@ -88,3 +88,26 @@ async fn connections_that_listen_for_several_encodings_leave_room_for_others() {
         client.execute("/* pgherd: primary */ select 1").await;
     }
 }
+
+/// A place that only a connection is in that nobody listens over any more goes to whoever waits for one.
+#[tokio::test]
+async fn a_connection_that_nobody_listens_over_makes_room_for_another_pool() {
+    let herd = Setup::shared()
+        .set("database.0.name", "*")
+        .set("database.0.max_server_connections", 2)
+        .set("pool.wait_timeout", "10s")
+        .start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    client.execute("listen news").await;
+    client.execute("unlisten news").await;
+    let superuser = herd.cluster().superuser();
+    let mut parameters = herd.proxy(0).login(superuser, herd.database());
+    parameters.address.set_port(herd.proxy(0).port_of("read-write"));
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut other = parameters.connect().await.unwrap();
+        other.execute("begin").await;
+        other.execute("select 1").await;
+        others.push(other);
+    }
+}
