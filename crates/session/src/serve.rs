@@ -92,7 +92,11 @@ impl Session {
         match &self.phase {
             // it is for the client's request, and must not end what brings the client's settings about
             Phase::Linked(_) if self.exchange().entrance != Entrance::Open => self.handle.defer_cancel(),
-            Phase::Linked(_) if self.exchange().awaits_channel.is_some() => {
+            // what runs before a LISTEN that waits is what the client means
+            Phase::Linked(server)
+                if self.exchange().awaits_channel.is_some()
+                    && (server.ledger.is_answered() || self.is_stuck(server)) =>
+            {
                 let text = "canceling statement due to user request";
                 let error = ErrorMessage::error(SqlState::QUERY_CANCELED, text);
                 self.exchange_mut().unsuited = Some(Box::new(error));

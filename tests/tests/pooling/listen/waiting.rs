@@ -95,3 +95,26 @@ async fn a_listen_that_waits_too_long_behind_other_messages_ends_the_session() {
     assert!(client.next().await.is_none());
     listens_once_there_is_room(&herd, &mut herd.connect().await).await;
 }
+
+#[tokio::test]
+async fn a_cancel_hits_the_query_that_runs_and_not_the_listen_that_waits_behind_it() {
+    let herd = Setup::shared().set("pool.size", 5).start();
+    let mut client = herd.connect().await;
+    client.execute("/* pgherd: primary */ select 1").await;
+    limit_connections(&herd, 0);
+    let both = Batch::new().query("/* pgherd: primary */ select pg_sleep(60)").query("listen news");
+    client.send(both.bytes()).await.unwrap();
+    until_it_waits_for(&herd, "news").await;
+    // One that comes before the query does cancels nothing, so it is repeated.
+    let first = loop {
+        client.cancel().await.unwrap();
+        if let Ok(message) = client.next_within(std::time::Duration::from_secs(2)).await {
+            break message.unwrap();
+        }
+    };
+    let answer = [vec![first], client.until_ready().await].concat();
+    assert!(answer.iter().any(|message| message.sqlstate().as_deref() == Some("57014")), "{answer:?}");
+    allow_connections(&herd);
+    let answer = client.until_ready().await;
+    assert!(answer.iter().any(|message| message.tag == b'C' && message.body == b"LISTEN\0"), "{answer:?}");
+}
