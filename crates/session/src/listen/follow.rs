@@ -1,7 +1,7 @@
 //! A session that listens: its LISTEN waits for the shared connection, and it is told of notifications when it has no
 //! transaction.
 
-use std::{rc::Rc, task::Context};
+use std::{rc::Rc, task::Context, time::Duration};
 
 use pool::{Body, PoolMode, Server};
 use sql::SettingChange;
@@ -10,13 +10,18 @@ use wire::{
     message::{backend::TxStatus, error::ErrorMessage},
 };
 
-use super::{Hub, Subscriber, hub, line};
+use super::{
+    Hub, Subscriber,
+    hub::{self, Trouble},
+    line,
+};
 use crate::{
     clock::Timed,
     effects::Change,
     exchange::Entrance,
     io::send,
     session::{ClientBody, End, Session},
+    wait::all_taken,
 };
 
 /// Most channels of one client.
@@ -55,8 +60,11 @@ impl Session {
         let since = *self.exchange_mut().awaits_channel.get_or_insert(now);
         self.time(Timed::Nothing);
         let waited = now.duration_since(since);
-        if waited >= self.worker.settings().session.max_hold {
-            self.exchange_mut().unsuited = Some(Box::new(not_heard(waited)));
+        let trouble = subscriber.hub().trouble();
+        // the one place that there is has the connection on which the LISTEN is to run
+        let in_vain = matches!(&trouble, Some(Trouble::NoPlace(usage)) if usage.cap <= 1);
+        if in_vain || waited >= self.worker.settings().session.max_hold {
+            self.exchange_mut().unsuited = Some(Box::new(not_heard(waited, trouble)));
         }
         false
     }
@@ -149,11 +157,22 @@ fn too_many() -> ErrorMessage {
         .with_hint("Use fewer channels, and tell in the payload what a notification is about.")
 }
 
-fn not_heard(waited: std::time::Duration) -> ErrorMessage {
-    ErrorMessage::error(
-        SqlState::CANNOT_CONNECT_NOW,
-        "the proxy cannot listen for notifications at the moment",
-    )
-    .with_detail(format!("Waited {waited:?} for the connection over which it listens."))
-    .with_hint("Try again later, or another host.")
+fn not_heard(waited: Duration, trouble: Option<Trouble>) -> ErrorMessage {
+    let detail = match trouble {
+        Some(Trouble::NoPlace(usage)) => {
+            let text = "there is no room for the server connection over which the proxy listens";
+            return ErrorMessage::error(SqlState::TOO_MANY_CONNECTIONS, text).with_detail(all_taken(&usage)).with_hint(
+                "It takes one beside the client's own: raise max_server_connections, or find out what keeps the \
+                 connections busy: SHOW LIMITS, SHOW SERVERS.",
+            );
+        }
+        Some(Trouble::Failed(error)) => {
+            format!("Waited {waited:?} for the connection over which it listens: {}.", error.message)
+        }
+        None => format!("Waited {waited:?} for the connection over which it listens."),
+    };
+    let text = "the proxy cannot listen for notifications at the moment";
+    ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, text)
+        .with_detail(detail)
+        .with_hint("Try again later, or another host.")
 }

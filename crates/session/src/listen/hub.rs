@@ -4,9 +4,10 @@ use std::{
     rc::Rc,
 };
 
+use pool::Usage;
 use tokio::{sync::Notify, time::Instant};
 use topology::NodeId;
-use wire::message::backend::finish;
+use wire::message::{backend::finish, error::ErrorMessage};
 
 use super::channel::{Channel, Standing};
 use crate::{ClientId, stats::count};
@@ -53,6 +54,17 @@ pub(crate) struct Hub {
     unused_since: Cell<Option<Instant>>,
     queue_limit: Cell<usize>,
     line: Cell<Option<LineReport>>,
+    /// Why there is no connection at present.
+    trouble: RefCell<Option<Trouble>>,
+}
+
+/// What keeps the shared connection from being made.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// This bound leaves no room.
+    NoPlace(Usage),
+    /// A server or the network said so.
+    Failed(ErrorMessage),
 }
 
 impl Hub {
@@ -67,6 +79,7 @@ impl Hub {
             unused_since: Cell::default(),
             queue_limit: Cell::new(queue_limit),
             line: Cell::default(),
+            trouble: RefCell::default(),
         })
     }
 
@@ -92,6 +105,24 @@ impl Hub {
 
     pub(super) fn keeper_ended(&self) {
         self.keeper.set(Keeper::Absent);
+        self.trouble.take();
+    }
+
+    /// What keeps the connection from being made, as of the last try.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.borrow().clone()
+    }
+
+    /// The connection could not be made, or was lost. Whoever waits for it looks whether it goes on to.
+    pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
+        *self.trouble.borrow_mut() = trouble;
+        self.wake_waiting();
+    }
+
+    fn wake_waiting(&self) {
+        for channel in self.channels.borrow().values().filter(|channel| channel.heard_since.get().is_none()) {
+            wake_waiting(channel);
+        }
     }
 
     /// Called ten times a second and when the topology has changed: the connection is looked at, and whoever waits for
@@ -102,9 +133,7 @@ impl Hub {
             return;
         }
         self.changed.notify_one();
-        for channel in self.channels.borrow().values().filter(|channel| channel.heard_since.get().is_none()) {
-            wake_waiting(channel);
-        }
+        self.wake_waiting();
     }
 
     pub(super) fn find(&self, name: &[u8]) -> Option<Rc<Channel>> {
@@ -170,6 +199,7 @@ impl Hub {
     /// The connection was made anew: it has to be told of everything.
     pub(super) fn connected(&self, line: LineReport) {
         self.line.set(Some(line));
+        self.trouble.take();
         self.is_new.set(true);
     }
 

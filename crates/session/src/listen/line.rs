@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use conn::Stream;
-use pool::{DialFailure, ListeningPlace};
+use pool::{DialFailure, ListeningPlace, Usage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
@@ -23,7 +23,7 @@ use wire::{
 
 use super::{
     Hub,
-    hub::{LineReport, Order},
+    hub::{LineReport, Order, Trouble},
 };
 use crate::{pool_set::PoolSet, worker::Worker};
 
@@ -46,8 +46,8 @@ enum End {
     Unused,
     /// There is no primary to connect to, or this one is to be used no more.
     NotPrimary,
-    /// As many server connections as there may be exist.
-    NoPlace,
+    /// As many server connections as there may be exist, by this bound unless it was a moment's matter.
+    NoPlace(Option<Usage>),
     /// An administrator wants a new one.
     Replaced,
     /// It could not be made.
@@ -69,10 +69,15 @@ pub(super) async fn keep(worker: Rc<Worker>, pools: Rc<PoolSet>, hub: Rc<Hub>) {
             Err(end) => end,
         };
         hub.lost();
+        hub.set_trouble(match &end {
+            End::NoPlace(obstacle) => obstacle.clone().map(Trouble::NoPlace),
+            End::Dial(failure) => Some(Trouble::Failed(failure.error_message())),
+            End::Unused | End::NotPrimary | End::Replaced | End::Broken(_) => None,
+        });
         let trouble = match &end {
             End::Unused => break,
             End::NotPrimary => "there is no primary, or another one".to_owned(),
-            End::NoPlace => "there is no place for one more server connection".to_owned(),
+            End::NoPlace(_) => "there is no place for one more server connection".to_owned(),
             End::Replaced => "its pool makes its connections anew".to_owned(),
             End::Dial(failure) => failure.to_string(),
             End::Broken(code) => {
@@ -113,7 +118,9 @@ impl<'a> Line<'a> {
         let stamp = snapshot.stamp(node);
         drop(snapshot);
         let pool = worker.pool(pools, node);
-        let Some(mut place) = pool.take_listening_place(since) else { return Err(End::NoPlace) };
+        let Some(mut place) = pool.take_listening_place(since) else {
+            return Err(End::NoPlace(pool.obstacle()));
+        };
         let plan = pool.plan();
         let encoding = std::str::from_utf8(hub.encoding()).unwrap_or_default();
         let parameters = [("client_encoding", encoding)];

@@ -111,3 +111,17 @@ async fn a_connection_that_nobody_listens_over_makes_room_for_another_pool() {
         others.push(other);
     }
 }
+
+#[tokio::test]
+async fn a_cap_that_leaves_no_room_for_a_connection_that_listens_is_named_at_once() {
+    let herd =
+        Setup::shared().set("database.0.name", "*").set("database.0.max_server_connections", 1).start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    for _ in 0..2 {
+        let answer = client.query("listen news").await;
+        let error = answer.iter().find(|message| message.tag == b'E').unwrap();
+        assert_eq!(error.sqlstate().as_deref(), Some("53300"), "{error:?}");
+        assert_eq!(client.value("select 'alive'").await, "alive");
+    }
+    assert!(listeners(&herd).await.is_empty());
+}
