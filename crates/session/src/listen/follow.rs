@@ -44,10 +44,7 @@ impl Session {
             }
         }
         subscriber.waits.set(!is_heard);
-        if subscriber.hub().needs_keeper() {
-            let (worker, pools) = (Rc::clone(&self.worker), Rc::clone(&self.pools));
-            tokio::task::spawn_local(line::keep(worker, pools, Rc::clone(subscriber.hub())));
-        }
+        self.keep_line(&subscriber);
         if subscriber.channels() > CHANNELS_MAX {
             self.exchange_mut().unsuited = Some(Box::new(too_many()));
             return false;
@@ -81,12 +78,46 @@ impl Session {
         if let Some(subscriber) = &self.listening {
             return Rc::clone(subscriber);
         }
-        let encoding = self.told.as_ref().and_then(|told| told.value(b"client_encoding")).unwrap_or_default();
-        let limit = self.worker.settings().session.notification_limit as usize;
-        let hub = self.pools.hub(encoding, || Hub::new(encoding, limit));
-        let subscriber = Subscriber::new(&self.handle, &hub);
+        let subscriber = self.new_subscriber();
         self.listening = Some(Rc::clone(&subscriber));
         subscriber
+    }
+
+    fn new_subscriber(&self) -> Rc<Subscriber> {
+        let encoding = self.encoding();
+        let limit = self.worker.settings().session.notification_limit as usize;
+        Subscriber::new(&self.handle, &self.pools.hub(encoding, || Hub::new(encoding, limit)))
+    }
+
+    /// The client's encoding, as it was told.
+    fn encoding(&self) -> &[u8] {
+        self.told.as_ref().and_then(|told| told.value(b"client_encoding")).unwrap_or_default()
+    }
+
+    /// Makes sure that somebody looks after the connection that listens for `subscriber`.
+    fn keep_line(&self, subscriber: &Subscriber) {
+        if subscriber.hub().needs_keeper() {
+            let (worker, pools) = (Rc::clone(&self.worker), Rc::clone(&self.pools));
+            tokio::task::spawn_local(line::keep(worker, pools, Rc::clone(subscriber.hub())));
+        }
+    }
+
+    /// Whether the client has changed its encoding since it began to listen. A name that is not ASCII has other bytes in
+    /// each, so a client that listens to one stays where it is.
+    fn has_other_encoding(&self) -> bool {
+        self.listening.as_ref().is_some_and(|subscriber| {
+            subscriber.hub().encoding() != self.encoding() && subscriber.has_plain_names()
+        })
+    }
+
+    /// Listens over the connection for the client's present encoding; between the two something may be missed.
+    #[cold]
+    fn follow_encoding(&mut self) {
+        let Some(before) = self.listening.take() else { return };
+        let now = self.new_subscriber();
+        now.take_over(&before);
+        self.keep_line(&now);
+        self.listening = Some(now);
     }
 
     /// A LISTEN that was sent in the open transaction, or before, may commit now.
@@ -124,11 +155,12 @@ impl Session {
             .is_some_and(|(subscriber, name)| subscriber.listens(name))
     }
 
-    /// Whether there is something to tell to a client that keeps its server connection, and it has no transaction and
-    /// no request under way.
+    /// Whether there is something to do for, or to tell to, a client that keeps its server connection, and it has no
+    /// transaction and no request under way.
     pub(crate) fn may_tell_news(&self, server: &Server) -> bool {
-        self.listening.as_ref().is_some_and(|subscriber| subscriber.has_news())
-            && !self.pins().is_empty()
+        !self.pins().is_empty()
+            && (self.listening.as_ref().is_some_and(|subscriber| subscriber.has_news())
+                || self.has_other_encoding())
             && server.ledger.is_answered()
             && server.ledger.status() == TxStatus::Idle
             && server.body == Body::Boundary
@@ -141,6 +173,9 @@ impl Session {
     /// Sends notifications that have come, if any: the session has no transaction and no request under way, and has
     /// taken all that was sent before. Whether there were some.
     pub(crate) fn tell_news(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.has_other_encoding() {
+            self.follow_encoding();
+        }
         let Some(subscriber) = self.listening.as_ref().filter(|subscriber| subscriber.has_news()) else {
             return Ok(false);
         };

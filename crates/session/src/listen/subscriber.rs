@@ -131,6 +131,26 @@ impl Subscriber {
         }
     }
 
+    /// Whether all its channels have ASCII names, which are the same in every encoding.
+    pub(super) fn has_plain_names(&self) -> bool {
+        self.channels.borrow().iter().all(|channel| channel.name.is_ascii())
+    }
+
+    /// Listens to what `before`, of another encoding, listened to, which lets go of it; what `before` has not been told
+    /// is in that encoding, and missed.
+    pub(super) fn take_over(self: &Rc<Self>, before: &Self) {
+        for channel in &*before.channels.borrow() {
+            if channel.standing(before.id()) == Some(Standing::Listening) {
+                self.reserve(&channel.name);
+                self.listen(&channel.name);
+                self.missed.set(true);
+            }
+        }
+        before.leave();
+        self.hub.expect_gap();
+        self.hub.changed.notify_one();
+    }
+
     /// Lets go of everything.
     pub(crate) fn leave(&self) {
         self.keep(|_| false);
@@ -225,7 +245,9 @@ fn warning(text: impl Into<std::borrow::Cow<'static, str>>) -> ErrorMessage {
 
 fn gap() -> ErrorMessage {
     warning("notifications may have been missed")
-        .with_detail("The connection over which the proxy listens was lost; it listens again now.")
+        .with_detail(
+            "The connection over which the proxy listens was lost or replaced; it listens again now.",
+        )
         .with_hint("Look again at whatever the notifications tell about.")
 }
 

@@ -242,3 +242,21 @@ async fn in_statement_pooling_clients_listen_too() {
     notifier.execute("notify news, '1'").await;
     assert_eq!(heard(&mut client).await, pair("news", "1"));
 }
+
+#[tokio::test]
+async fn payloads_come_in_the_encoding_that_the_client_has_now() {
+    let herd = Setup::shared().set("pool.size", 3).start();
+    let (mut client, mut notifier) = (herd.connect().await, herd.connect().await);
+    client.execute("listen news").await;
+    let text = |message: &Message| message.body[4..].to_vec();
+    for (encoding, expected) in [("latin1", &b"news\0\xe4\0"[..]), ("utf8", b"news\0\xc3\xa4\0")] {
+        client.execute(&format!("set client_encoding to {encoding}")).await;
+        // From another encoding's connection nothing is taken over.
+        let warning = client.next().await.unwrap();
+        assert_eq!(warning.sqlstate().as_deref(), Some("01000"), "{warning:?}");
+        notifier.execute("notify news, '\u{e4}'").await;
+        let heard = client.next().await.unwrap();
+        assert_eq!((heard.tag, text(&heard)), (b'A', expected.to_vec()));
+    }
+    assert_eq!(listeners(&herd).await.len(), 1);
+}
