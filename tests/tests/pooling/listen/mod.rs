@@ -1,5 +1,6 @@
 //! LISTEN and NOTIFY in transaction pooling: clients listen over one connection that they share.
 
+mod failover;
 mod gaps;
 mod room;
 mod told;
