@@ -126,7 +126,7 @@ impl Console {
             Command::Kill(scope) => self.kill(scope).await,
             Command::Disable(name) => self.disable(name),
             Command::Enable(name) => self.enable(name),
-            Command::Suspend => Ok(self.suspend().await),
+            Command::Suspend => self.suspend().await,
             Command::WaitClose(scope) => {
                 self.check_database(scope)?;
                 self.when_all(|done| WorkerCommand::WaitClose(scope.clone(), done)).await;

@@ -317,13 +317,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(Ok(table))
     }
 
-    /// A PAUSE may take long, and whoever asked for it may leave meanwhile; other commands run to their end.
+    /// What waits for clients may take long, and whoever asked for it may leave meanwhile; other commands run to their
+    /// end.
     async fn execute_watching(&mut self, command: &Command) -> io::Result<Result<Answer, Refused>> {
         let console = Arc::clone(&self.console);
-        if !matches!(command, Command::Pause(_)) {
+        if !matches!(command, Command::Pause(_) | Command::Suspend | Command::WaitClose(_)) {
             return Ok(console.execute(command, &self.client).await);
         }
         self.send().await?;
+        let before = console.stopped();
         let gone = {
             let mut work = std::pin::pin!(console.execute(command, &self.client));
             loop {
@@ -338,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
         };
-        console.abandon(command).await;
+        console.abandon(command, &before).await;
         Err(gone)
     }
 }

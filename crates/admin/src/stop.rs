@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use session::{Command as WorkerCommand, PauseScope};
+use session::{Command as WorkerCommand, PauseScope, Resumption};
 use tokio::sync::oneshot;
 use tracing::warn;
 use wire::{SqlState, message::error::ErrorMessage};
@@ -28,6 +28,14 @@ impl Paused {
         }
     }
 
+    /// Whether this very thing was stopped.
+    fn has(&self, scope: &PauseScope) -> bool {
+        match scope {
+            PauseScope::All => self.all,
+            PauseScope::Database(name) => self.databases.contains(name),
+        }
+    }
+
     /// Whether there was something to remove.
     fn remove(&mut self, scope: &PauseScope) -> bool {
         match scope {
@@ -50,15 +58,28 @@ impl Console {
     pub(crate) async fn pause(&self, scope: &PauseScope) -> Result<Answer, ErrorMessage> {
         self.check_database(scope)?;
         lock(&self.paused).add(scope);
-        self.when_all(|done| WorkerCommand::Pause(scope.clone(), done)).await;
-        Ok(Answer::default())
+        self.until_stopped(|done| WorkerCommand::Pause(scope.clone(), done)).await
     }
 
     /// Answers when nothing is left in any buffer.
-    pub(crate) async fn suspend(&self) -> Answer {
+    pub(crate) async fn suspend(&self) -> Result<Answer, ErrorMessage> {
         lock(&self.paused).suspended = true;
-        self.when_all(WorkerCommand::Suspend).await;
-        Answer::default()
+        self.until_stopped(WorkerCommand::Suspend).await
+    }
+
+    async fn until_stopped(
+        &self,
+        command: impl Fn(oneshot::Sender<()>) -> WorkerCommand,
+    ) -> Result<Answer, ErrorMessage> {
+        match self.when_all(command).await {
+            Answered::ByAll => Ok(Answer::default()),
+            Answered::NotByAll => {
+                let text = "it was resumed before everything had stopped";
+                Err(ErrorMessage::error(SqlState::QUERY_CANCELED, text).with_hint(
+                    "Somebody else used RESUME. SHOW STATE and SHOW DATABASES show what is paused.",
+                ))
+            }
+        }
     }
 
     pub(crate) async fn resume(&self, scope: &PauseScope) -> Result<Answer, ErrorMessage> {
@@ -71,7 +92,11 @@ impl Console {
             return Err(ErrorMessage::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, what)
                 .with_hint("SHOW DATABASES and SHOW STATE show what is paused."));
         }
-        self.tell_all(|| WorkerCommand::Resume(scope.clone())).await;
+        let what = match scope {
+            PauseScope::All => Resumption::All,
+            PauseScope::Database(_) => Resumption::Pause(scope.clone()),
+        };
+        self.tell_all(|| WorkerCommand::Resume(what.clone())).await;
         Ok(Answer::default())
     }
 
@@ -99,19 +124,36 @@ impl Console {
         Ok(Answer::default())
     }
 
-    /// A client left while it waited for what it stopped: nobody would let it go on.
-    pub(crate) async fn abandon(&self, command: &Command) {
-        let scope = match command {
-            Command::Pause(scope) => scope,
-            Command::Suspend => &PauseScope::All,
-            _ => return,
-        };
-        warn!("a console client left during {}: resuming", command.name());
-        let _ = self.resume(scope).await; // somebody else may have resumed it meanwhile
+    /// What is stopped at present.
+    pub(crate) fn stopped(&self) -> Paused {
+        lock(&self.paused).clone()
     }
 
-    /// Tells all workers and waits until all have answered.
-    pub(crate) async fn when_all(&self, command: impl Fn(oneshot::Sender<()>) -> WorkerCommand) {
+    /// A client left while it waited for what it stopped: nobody would let that go on. What was stopped `before` stays so.
+    pub(crate) async fn abandon(&self, command: &Command, before: &Paused) {
+        let what = {
+            let mut paused = lock(&self.paused);
+            match command {
+                Command::Pause(scope) if !before.has(scope) && paused.has(scope) => {
+                    match scope {
+                        PauseScope::All => paused.all = false,
+                        PauseScope::Database(name) => drop(paused.databases.remove(name)),
+                    }
+                    Resumption::Pause(scope.clone())
+                }
+                Command::Suspend if !before.suspended && paused.suspended => {
+                    paused.suspended = false;
+                    Resumption::Suspension
+                }
+                _ => return,
+            }
+        };
+        warn!("a console client left during {}: resuming", command.name());
+        self.tell_all(|| WorkerCommand::Resume(what.clone())).await;
+    }
+
+    /// Tells all workers and waits until all have answered, or will not any more.
+    pub(crate) async fn when_all(&self, command: impl Fn(oneshot::Sender<()>) -> WorkerCommand) -> Answered {
         let mut answers = Vec::new();
         for worker in &self.workers {
             let (done, when_done) = oneshot::channel();
@@ -119,8 +161,21 @@ impl Console {
                 answers.push(when_done);
             }
         }
+        let mut answered = Answered::ByAll;
         for when_done in answers {
-            let _ = when_done.await; // a worker that has ended has nothing left to wait for
+            if when_done.await.is_err() {
+                answered = Answered::NotByAll;
+            }
         }
+        answered
     }
+}
+
+/// How a question to all workers was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// As it was meant.
+    ByAll,
+    /// By some not at all: what they were asked for will not come about.
+    NotByAll,
 }

@@ -58,7 +58,7 @@ pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;
 pub use settings::*;
 pub use worker::{
-    ClientReport, Command, ListenerReport, PauseScope, PoolReport, ServerReport, ServerRole, StatementReport,
-    StatsReport, WorkerHandle, WorkerId, WorkerReport, spawn_worker,
+    ClientReport, Command, ListenerReport, PauseScope, PoolReport, Resumption, ServerReport, ServerRole,
+    StatementReport, StatsReport, WorkerHandle, WorkerId, WorkerReport, spawn_worker,
 };
 pub use world::{ClusterHandle, FunctionSource, World};

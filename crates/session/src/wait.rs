@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use pool::{Delivery, DialFailure, Scope, Server, Usage};
+use pool::{Delivery, DialFailure, Pool, PoolState, Scope, Server, Usage};
 use topology::NodeId;
 use wire::{
     SqlState,
@@ -84,11 +84,13 @@ impl Session {
                 self.dial_failed(&failure, node)
             }
             Some(Delivery::TimedOut) => {
-                let obstacle = match std::mem::replace(&mut self.phase, Phase::Idle) {
-                    Phase::Waiting(pool) => pool.obstacle(),
-                    _ => None,
+                let error = match std::mem::replace(&mut self.phase, Phase::Idle) {
+                    Phase::Waiting(pool) => self.timed_out(&pool),
+                    phase => {
+                        self.phase = phase; // only pools set a time
+                        return Ok(Turn::Again);
+                    }
                 };
-                let error = self.timed_out(obstacle.as_ref());
                 self.fail_or_refuse(error)
             }
             None => self.keep_waiting(cx, read),
@@ -132,8 +134,14 @@ impl Session {
         if waited >= pool::TELL_AFTER && !self.told_to_wait && self.told.is_some() {
             self.told_to_wait = true;
             let text = match &self.phase {
-                Phase::Held => "there is no primary at the moment; the statement is held until there is one",
-                _ => "all server connections are busy; the statement waits for one",
+                Phase::Held => {
+                    "there is no primary at the moment; the statement is held until there is one".to_owned()
+                }
+                Phase::Waiting(pool) if pool.state() == PoolState::Paused => {
+                    let database = &self.pools.database;
+                    format!("database \"{database}\" is paused; the statement waits until it is resumed")
+                }
+                _ => "all server connections are busy; the statement waits for one".to_owned(),
             };
             let mut out = Vec::new();
             ErrorMessage::notice(text).write(&mut out);
@@ -176,13 +184,16 @@ impl Session {
         Ok(Turn::Again)
     }
 
-    fn timed_out(&self, obstacle: Option<&Usage>) -> ErrorMessage {
+    fn timed_out(&self, pool: &Pool) -> ErrorMessage {
+        if pool.state() == PoolState::Paused {
+            return paused(&self.pools.database);
+        }
         let settings = self.pools.settings.borrow().pool.clone();
         let error =
             ErrorMessage::error(SqlState::TOO_MANY_CONNECTIONS, "no server connection became free in time");
         let waited = settings.wait_timeout;
-        if let Some(usage) = obstacle {
-            return error.with_detail(format!("Waited {waited:?}. {}", all_taken(usage))).with_hint(
+        if let Some(usage) = pool.obstacle() {
+            return error.with_detail(format!("Waited {waited:?}. {}", all_taken(&usage))).with_hint(
                 "Raise max_server_connections, or find out what keeps the connections busy: SHOW LIMITS, SHOW SERVERS.",
             );
         }
@@ -193,6 +204,14 @@ impl Session {
             ))
             .with_hint("Raise [pool] size or wait_timeout, or find out what keeps the connections busy: SHOW SERVERS.")
     }
+}
+
+/// Somebody paused a database, and nobody resumed it in time.
+pub(crate) fn paused(database: &str) -> ErrorMessage {
+    let text = format!("database \"{database}\" is paused");
+    ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, text).with_hint(
+        "An administrator paused it here (PAUSE or KILL); RESUME in the console ends that. Try again later, or another host.",
+    )
 }
 
 /// A bound that is wider than a pool and leaves no room, for an error's DETAIL.

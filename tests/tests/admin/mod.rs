@@ -1,6 +1,7 @@
 //! The console, from outside.
 
 mod commands;
+mod pause;
 mod reload;
 mod show;
 mod shutdown;

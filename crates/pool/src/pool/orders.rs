@@ -9,10 +9,11 @@ impl Pool {
         self.state.set(PoolState::Paused);
     }
 
-    /// Hands out connections again.
+    /// Hands out connections again, if it did not.
     pub fn resume(&self) {
-        self.state.set(PoolState::Open);
-        self.tell_all_again();
+        if self.state.replace(PoolState::Open) == PoolState::Paused {
+            self.tell_all_again();
+        }
     }
 
     /// Whether it hands out connections.

@@ -3,14 +3,19 @@
 use std::{rc::Rc, time::Duration};
 
 use conn::ServerConnection;
-use pool::{DialPlan, Place};
+use pool::{DialPlan, Place, PoolState};
 use routing::{Decision, Policy, Request, Wants};
 use tokio::time::Instant;
 use topology::{NodeId, Stamp};
 use wire::{SqlState, message::error::ErrorMessage};
 
 use super::Guest;
-use crate::{Purpose, client::Setting, exchange::Side, wait::all_taken};
+use crate::{
+    Purpose,
+    client::Setting,
+    exchange::Side,
+    wait::{all_taken, paused},
+};
 
 /// Time between two tries while there is no node, or no place for one more connection to it.
 const RETRY: Duration = Duration::from_millis(100);
@@ -67,6 +72,9 @@ impl Guest {
         let node = self.choose_node()?;
         let pool = self.worker.pool(&self.pools, node);
         let Some(mut place) = pool.take_place(began) else {
+            if pool.state() == PoolState::Paused {
+                return Err(Failure::Passing(Box::new(paused(&self.pools.database))));
+            }
             let size = pool.settings().size;
             let text = "no server connection became free in time";
             let error = ErrorMessage::fatal(SqlState::TOO_MANY_CONNECTIONS, text);

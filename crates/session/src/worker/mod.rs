@@ -18,7 +18,7 @@ use std::{
 pub use report::{
     ClientReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
 };
-pub use run::{Command, PauseScope, WorkerHandle, spawn_worker};
+pub use run::{Command, PauseScope, Resumption, WorkerHandle, spawn_worker};
 pub use statements::StatementReport;
 pub(crate) use view::ClusterView;
 
@@ -255,11 +255,16 @@ impl Worker {
             let account = self.quota.open(self.id.0, bounds);
             let (states, parameters) = (Rc::clone(&pools.states), Rc::clone(&pools.parameters));
             let pool = Pool::new(settings.pool.clone(), plan, account, view, states, parameters);
-            if self.paused.borrow().iter().any(|scope| scope.covers(&pools.database)) {
+            if self.is_paused(&pools.database) {
                 pool.pause();
             }
             pool
         })
+    }
+
+    /// Whether a PAUSE covers this database.
+    fn is_paused(&self, database: &str) -> bool {
+        self.paused.borrow().iter().any(|scope| scope.covers(database))
     }
 
     /// The pools of a database and user, made when first asked for.

@@ -32,6 +32,17 @@ impl PauseScope {
     }
 }
 
+/// What goes on again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resumption {
+    /// Everything, whatever stopped it.
+    All,
+    /// What a PAUSE of exactly these databases stopped, unless another one covers it.
+    Pause(PauseScope),
+    /// What SUSPEND stopped.
+    Suspension,
+}
+
 /// What a worker can be told.
 #[derive(Debug)]
 pub enum Command {
@@ -45,11 +56,12 @@ pub enum Command {
     ReportStatements(oneshot::Sender<WorkerReport>),
     /// Go on under this configuration.
     Reconfigure(Arc<World>),
-    /// Hand out no more server connections; answers when none is in use.
+    /// Hand out no more server connections; answers when none is in use, or not at all if it is resumed before.
     Pause(PauseScope, oneshot::Sender<()>),
-    /// Hand them out again; for all databases this ends a suspension too.
-    Resume(PauseScope),
-    /// Leave all clients' and their servers' sockets alone; answers when nothing is left in any buffer.
+    /// Go on as before.
+    Resume(Resumption),
+    /// Leave all clients' and their servers' sockets alone; answers when nothing is left in any buffer, or not at all
+    /// if it is resumed before.
     Suspend(oneshot::Sender<()>),
     /// Answers when every connection that RECONNECT or a reload replaces is closed.
     WaitClose(PauseScope, oneshot::Sender<()>),
@@ -150,6 +162,8 @@ struct Waiting {
 
 impl Waiting {
     fn answer(&mut self, worker: &Worker) {
+        self.pausing.retain(|(scope, _)| worker.paused.borrow().contains(scope));
+        self.suspending.retain(|_| worker.is_suspended());
         for (_, done) in self.pausing.extract_if(.., |(scope, _)| worker.is_quiet(scope)) {
             let _ = done.send(());
         }
@@ -198,7 +212,7 @@ impl Worker {
             Command::ReportStatements(reply) => {
                 drop(reply.send(WorkerReport { statements: self.statements(), ..self.tell_all() }));
             }
-            Command::Resume(scope) => self.resume(&scope),
+            Command::Resume(what) => self.resume(&what),
             Command::Reconnect(scope) => self.for_each_pool(&scope, |pool| pool.reconnect()),
             Command::Kill(scope) => self.send_away(&scope, Farewell::Killed, false),
             Command::KillClient(id, reply) => {
@@ -221,11 +235,17 @@ impl Worker {
         self.for_each_pool(scope, |pool| pool.pause());
     }
 
-    fn resume(&self, scope: &PauseScope) {
-        self.paused.borrow_mut().retain(|paused| *scope != PauseScope::All && paused != scope);
-        self.for_each_pool(scope, |pool| pool.resume());
-        if *scope == PauseScope::All {
+    fn resume(&self, what: &Resumption) {
+        match what {
+            Resumption::All => self.paused.borrow_mut().clear(),
+            Resumption::Pause(scope) => self.paused.borrow_mut().retain(|paused| paused != scope),
+            Resumption::Suspension => {}
+        }
+        if matches!(what, Resumption::All | Resumption::Suspension) {
             self.end_suspension();
+        }
+        for set in self.sets.borrow().values().filter(|set| !self.is_paused(&set.database)) {
+            set.for_each_pool(|_, pool| pool.resume());
         }
     }
 

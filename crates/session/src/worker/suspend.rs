@@ -4,7 +4,11 @@
 use pool::Body;
 
 use super::Worker;
-use crate::session::{ClientBody, Phase, Session};
+use crate::{
+    Purpose,
+    handle::Handle,
+    session::{ClientBody, Phase, Session},
+};
 
 impl Session {
     /// Whether it has nothing to do until RESUME.
@@ -50,7 +54,11 @@ impl Worker {
 
     /// Whether every session rests.
     pub(super) fn is_still(&self) -> bool {
-        self.is_suspended() && self.handles.borrow().values().all(|(handle, _)| handle.rests.get())
+        // whoever has no walsender yet has sent nothing that could be in a buffer
+        let awaits_walsender =
+            |handle: &Handle| handle.purpose != Purpose::Session && handle.node.get().is_none();
+        let rests = |handle: &Handle| handle.rests.get() || awaits_walsender(handle);
+        self.is_suspended() && self.handles.borrow().values().all(|(handle, _)| rests(handle))
     }
 
     pub(super) fn end_suspension(&self) {
