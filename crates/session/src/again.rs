@@ -62,8 +62,8 @@ impl Session {
         let exchange = self.exchange_mut();
         exchange.again = Again::No;
         exchange.held_back.clear();
-        if let Rerun::Possible { bytes, names, .. } = std::mem::take(&mut exchange.rerun) {
-            names.iter().for_each(|name| drop(self.names.remove(name)));
+        if let Rerun::Possible { bytes, names, closed, unnamed, .. } = std::mem::take(&mut exchange.rerun) {
+            self.put_names_back(names, closed, unnamed);
             self.put_back(&bytes);
             self.worker.keep_spare(bytes);
         }

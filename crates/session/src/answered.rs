@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use wire::{
     SqlState,
     message::{
-        backend::TxStatus,
+        backend::{TxStatus, command_complete},
         error::{ErrorMessage, ErrorView},
     },
 };
@@ -18,6 +18,7 @@ use crate::{
     clock::Timed,
     effects::Change,
     exchange::{Block, Functions, Side},
+    lost::aborted,
     pin::PinReason,
     session::Session,
     stats::{add, count},
@@ -90,6 +91,21 @@ impl Session {
         server.prepared.set_unnamed(None);
     }
 
+    /// The turn of a DEALLOCATE has come whose statement is the client's alone to forget.
+    pub(crate) fn deallocated(&mut self, server: &mut Server, out: &mut Vec<u8>) {
+        // the empty query that was sent in its place is answered
+        let unit = self.exchange().units_done(&server.ledger).saturating_sub(1);
+        self.unnamed_at_ready(unit);
+        if server.ledger.status() == TxStatus::Failed {
+            self.exchange_mut().unit_failed = true;
+            self.take_back(&mut server.prepared, unit);
+            aborted().write(out);
+        } else {
+            self.confirm();
+            command_complete("DEALLOCATE", out);
+        }
+    }
+
     pub(crate) fn command_completed(&mut self, server: &mut Server, body: &[u8]) {
         match body {
             b"DISCARD ALL\0" | b"DEALLOCATE ALL\0" => {
@@ -117,6 +133,7 @@ impl Session {
         let settled = server.ledger.ready_owed() == 0;
         let unit = self.exchange().units_done(&server.ledger).saturating_sub(1);
         self.forget_refusals(unit);
+        self.unnamed_at_ready(unit);
         let exchange = self.exchange_mut();
         let failed = std::mem::take(&mut exchange.unit_failed);
         if server.ledger.is_answered() {

@@ -42,8 +42,19 @@ pub(crate) enum Rerun {
     /// It cannot, or its answer has begun.
     #[default]
     No,
-    /// The client's bytes so far, and the statement names that they introduced.
-    Possible { bytes: Vec<u8>, names: Vec<Box<[u8]>>, read_only: bool },
+    /// It can.
+    Possible {
+        /// The client's bytes so far.
+        bytes: Vec<u8>,
+        /// The statement names that they gave.
+        names: Vec<Box<[u8]>>,
+        /// Those of before that they took away, and what these stood for.
+        closed: Vec<(Box<[u8]>, Rc<Statement>)>,
+        /// What the unnamed statement was.
+        unnamed: Option<Rc<Statement>>,
+        /// They hold nothing but reads.
+        read_only: bool,
+    },
 }
 
 /// The transaction block, as far as what was sent tells; the server's answers lag behind.

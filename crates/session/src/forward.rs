@@ -27,6 +27,7 @@ use crate::{
     session::{ClientBody, End, Session},
     sql_prepared::{ByName, executed},
     stats::count,
+    unconfirmed,
 };
 
 /// A client may be this many answers ahead of its server; then its socket is not read.
@@ -149,7 +150,6 @@ impl Session {
         }
         let message = Message { header, body, whole, at };
         let taken = match header.tag {
-            b'Q' if whole => self.query(server, &message, splice, scanned),
             // the server skips it as it is
             b'Q' | b'P' | b'B' | b'D' | b'C'
                 if server.ledger.is_skipping() && (whole || oversized || body.len() >= BIND_NAMES_MAX) =>
@@ -159,6 +159,7 @@ impl Session {
                 }
                 true
             }
+            b'Q' if whole => self.query(server, &message, splice, scanned),
             b'P' if whole => self.parse(server, &message, splice, scanned)?,
             b'B' if whole || oversized => self.bind(server, &message, splice),
             b'B' if body.len() >= BIND_NAMES_MAX && BindNames::read(body).is_ok() => {
@@ -201,7 +202,8 @@ impl Session {
             return Ok(false);
         }
         let exchange = self.exchange();
-        if exchange.next == Next::Waits && !is_copy_data(rest) {
+        // where the server skips all until a Sync, that Sync is what the answers wait for
+        if exchange.next == Next::Waits && !is_copy_data(rest) && !server.ledger.is_skipping() {
             if !server.ledger.is_settled() {
                 return Ok(false);
             }
@@ -289,6 +291,7 @@ impl Session {
         if class.effect == Effect::Listen && !self.may_listen(text) {
             return false;
         }
+        self.drop_unnamed();
         // here that of the text alone, without what it executes
         let first = sql::may_name_statements(text);
         let class = if first { self.pools.classify(text) } else { class };
@@ -301,12 +304,15 @@ impl Session {
             }
         }
         count(&self.pools.stats.queries, 1);
-        // a simple query destroys the unnamed statement (manual, "Extended Query")
         server.prepared.set_unnamed(None);
-        self.names.remove(b"");
         if class.effect == Effect::Deallocate && server.ledger.status() != TxStatus::Failed {
-            let known = sql::deallocated_name(text).and_then(|name| self.names.remove(&name));
-            if known.is_some() {
+            let name = sql::deallocated_name(text).unwrap_or_default();
+            if self.must_wait_for(&name, None) {
+                return false;
+            }
+            if let Some((name, statement)) = self.names.take_entry(&name) {
+                self.count_names();
+                self.exchange_mut().note(unconfirmed::Step::Closed { name, statement });
                 frontend::query(b"", splice.replace(message.at, message.end()));
                 server.ledger.owe(Owed::Query, Origin::Proxy);
                 server.ledger.answer_locally(Local::Deallocated);

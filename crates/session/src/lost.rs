@@ -98,14 +98,16 @@ impl Session {
             self.reruns += 1;
             return Ok(());
         }
-        if let Rerun::Possible { bytes, names, read_only } = std::mem::take(&mut exchange.rerun) {
+        if let Rerun::Possible { bytes, names, closed, unnamed, read_only } =
+            std::mem::take(&mut exchange.rerun)
+        {
             // units that came later were kept too, and may be more than the read that the first of them is
             let read_only = read_only && exchange.writes.is_empty();
             if self.reruns < RERUNS_MAX && may_run_again(&loss, read_only) {
                 if exchange.side == Side::Replica {
                     self.remember_refused(&bytes, &loss);
                 }
-                names.iter().for_each(|name| drop(self.names.remove(name)));
+                self.put_names_back(names, closed, unnamed);
                 self.put_back(&bytes);
                 self.body = ClientBody::Boundary; // the head of what was under way is among them
                 self.keep_pins(Pins::default()); // whatever it does, it does elsewhere

@@ -76,6 +76,11 @@ impl Names {
         self.named.iter().flat_map(|named| named.by_name.keys()).map(|name| &**name)
     }
 
+    /// Makes this the unnamed statement, or leaves none; what was it before.
+    pub(crate) fn set_unnamed(&mut self, statement: Option<Rc<Statement>>) -> Option<Rc<Statement>> {
+        std::mem::replace(&mut self.unnamed, statement)
+    }
+
     /// Puts `new`, which has the same text and types, wherever `old` is.
     pub(crate) fn replace(&mut self, old: &Rc<Statement>, new: &Rc<Statement>) {
         let named = self.named.iter_mut().flat_map(|named| named.by_name.values_mut());

@@ -46,17 +46,22 @@ pub(crate) fn too_long() -> End {
 impl Session {
     /// A text that is too long to be read here passes in pieces: whatever it is, its client is pinned.
     pub(crate) fn unread_text(&mut self, server: &mut Server, tag: u8, body: &[u8]) {
-        if tag == b'Q' || body.first() == Some(&0) {
+        let is_unnamed = tag == b'P' && body.first() == Some(&0);
+        if tag == b'Q' || is_unnamed {
             // the server's unnamed statement is this one, or none
             server.prepared.set_unnamed(None);
-            self.names.remove(b"");
-            self.exchange_mut().unnamed = if tag == b'P' { Unnamed::Unread } else { Unnamed::Named };
+            self.exchange_mut().unnamed = if is_unnamed { Unnamed::Unread } else { Unnamed::Named };
         }
         self.pin(PinReason::LongStatement);
         self.note_write();
         self.exchange_mut().next = Next::Waits;
         let owed = if tag == b'Q' { Owed::Query } else { Owed::Parse };
-        if owed == Owed::Parse {
+        if tag == b'Q' {
+            self.drop_unnamed();
+        } else if is_unnamed {
+            let before = self.names.set_unnamed(None);
+            self.exchange_mut().note(Step::Unnamed { before });
+        } else {
             self.exchange_mut().note(Step::Other);
         }
         server.ledger.owe(owed, Origin::Client);

@@ -8,7 +8,7 @@ use wire::{
     SqlState,
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
-        backend::{bare, command_complete, ready_for_query},
+        backend::{bare, ready_for_query},
         error::{ErrorMessage, ErrorView, Severity},
     },
 };
@@ -175,7 +175,7 @@ impl Session {
                     self.confirm();
                     bare(b'3', out);
                 }
-                Local::Deallocated => command_complete("DEALLOCATE", out),
+                Local::Deallocated => self.deallocated(server, out),
                 Local::Prepared => self.prepared_by_name(server, out),
                 Local::Ready => {
                     ready_for_query(server.ledger.status(), out);
@@ -199,6 +199,7 @@ impl Session {
             if let Some(loss) = self.judge_error(server, &view) {
                 return Ok(Fate::Lost(loss));
             }
+            self.unnamed_at_error(server);
         }
         let Ok(verdict) = server.ledger.receive(tag, body) else {
             return Ok(Fate::Lost(Loss::Desynchronised));
@@ -239,8 +240,7 @@ impl Session {
                 splice.replace(at, end).extend_from_slice(&error);
                 return Ok(Fate::Replaced);
             }
-            Verdict::Reply(_) if tag == b'1' => self.confirm(),
-            Verdict::Reply(Owner::Proxy) if tag == b'3' => self.confirm(),
+            Verdict::Reply(_) if matches!(tag, b'1' | b'3') => self.confirm(),
             // the Sync that was sent is one that the server ignores
             Verdict::Reply(_) if tag == b'G' => {
                 self.exchange_mut().unit_open |= server.ledger.ready_owed() == 0

@@ -9,6 +9,7 @@ use sql::Effect;
 use wire::{
     frame::{HEADER_LEN, Header},
     message::{
+        backend::TxStatus,
         error::ErrorMessage,
         frontend::{self, BindNames, Parse, Target},
     },
@@ -78,8 +79,8 @@ impl Session {
         if parse.statement.is_empty() {
             count(&self.pools.stats.client_parses, 1);
             server.prepared.set_unnamed(self.is_unnamed_reusable(&statement).then(|| statement.id()));
-            self.names.insert(b"", statement);
-            self.owe_parse(server, Step::Unnamed, Origin::Client);
+            let before = self.names.set_unnamed(Some(statement));
+            self.owe_parse(server, Step::Unnamed { before }, Origin::Client);
             return Ok(true);
         }
         if self.must_wait_for(parse.statement, Some(&statement)) {
@@ -105,7 +106,7 @@ impl Session {
         }
         let out = splice.replace(message.at, message.end());
         let under = self.under(&statement);
-        if server.prepared.contains(&statement, under) {
+        if server.prepared.contains(&statement, under) && !self.transaction_may_have_failed(server) {
             self.exchange_mut().note(Step::Named(parse.statement.into()));
             server.ledger.answer_locally(Local::ParseComplete);
         } else {
@@ -118,6 +119,16 @@ impl Session {
             self.evict(server, out);
         }
         Ok(true)
+    }
+
+    /// Whether the server may be in a failed transaction, so that it has to say itself whether it takes a text.
+    fn transaction_may_have_failed(&self, server: &Server) -> bool {
+        let is_behind_others = server.ledger.ready_owed() > 0;
+        match server.ledger.status() {
+            TxStatus::Failed => true,
+            TxStatus::InTransaction => is_behind_others,
+            TxStatus::Idle => is_behind_others && self.exchange().block.is_open(),
+        }
     }
 
     /// Whether the answer to an earlier unit decides what a name, or the statement under it, is. Nothing is assumed of
@@ -335,11 +346,15 @@ impl Session {
                 server.ledger.answer_locally(Local::CloseComplete);
             }
             (_, Target::Statement(_)) => {
-                self.names.remove(b"");
+                let before = self.names.set_unnamed(None);
+                self.exchange_mut().note(Step::Unnamed { before });
                 server.prepared.set_unnamed(None);
                 server.ledger.owe(Owed::Close, Origin::Client);
             }
-            (_, Target::Portal(_)) => server.ledger.owe(Owed::Close, Origin::Client),
+            (_, Target::Portal(_)) => {
+                self.exchange_mut().note(Step::Other);
+                server.ledger.owe(Owed::Close, Origin::Client);
+            }
         }
         Ok(true)
     }

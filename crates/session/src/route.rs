@@ -196,7 +196,13 @@ impl Session {
         let mut exchange = self.worker.take_exchange(node, side, now);
         if group.replayable && self.pools_mode() != pool::PoolMode::Session {
             let bytes = self.worker.spare();
-            exchange.rerun = Rerun::Possible { bytes, names: Vec::new(), read_only: group.replica };
+            exchange.rerun = Rerun::Possible {
+                bytes,
+                names: Vec::new(),
+                closed: Vec::new(),
+                unnamed: self.names.find(b"").map(Rc::clone),
+                read_only: group.replica,
+            };
         }
         self.waiting = false;
         self.time(Timed::Query);

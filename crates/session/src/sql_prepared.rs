@@ -208,7 +208,7 @@ impl Session {
     fn begin_simple(&mut self, server: &mut Server) {
         count(&self.pools.stats.queries, 1);
         server.prepared.set_unnamed(None);
-        self.names.remove(b"");
+        self.drop_unnamed();
     }
 
     /// Sends what fails in place of a simple query.

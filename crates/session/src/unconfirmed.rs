@@ -4,8 +4,13 @@
 use std::rc::Rc;
 
 use pool::{Evicted, Prepared, Server, Statement, StatementId, Under};
+use protocol::{Owed, Owner};
 
-use crate::{exchange::Exchange, names::Names, session::Session};
+use crate::{
+    exchange::{Entrance, Exchange, Rerun},
+    names::Names,
+    session::Session,
+};
 
 /// One step whose confirmation is still to come, from the server or from the proxy in its turn.
 #[derive(Debug)]
@@ -18,8 +23,8 @@ pub(crate) struct Unconfirmed {
 /// What was done.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// The client parsed its unnamed statement.
-    Unnamed,
+    /// The client's unnamed statement became another one or was dropped, which it was before.
+    Unnamed { before: Option<Rc<Statement>> },
     /// The unnamed statement was sent ahead, or closed ahead.
     UnnamedAhead,
     /// A statement was sent under its server name; by the client if there is a `name`, else ahead.
@@ -36,13 +41,13 @@ pub(crate) enum Step {
     Evicted(Evicted),
     /// All names and statements were dropped, by DISCARD ALL or DEALLOCATE ALL: these.
     Forgotten(Box<(Names, Prepared)>),
-    /// A Parse that nothing has to be done about, whatever the server answers.
+    /// A Parse or Close that nothing has to be done about, whatever the server answers.
     Other,
 }
 
 impl Step {
     fn is_of_unnamed(&self) -> bool {
-        matches!(self, Self::Unnamed | Self::UnnamedAhead)
+        matches!(self, Self::Unnamed { .. } | Self::UnnamedAhead)
     }
 
     fn is_of_statement(&self, id: StatementId) -> bool {
@@ -68,6 +73,9 @@ impl Step {
 impl Exchange {
     /// Notes a step of the unit that is being sent.
     pub(crate) fn note(&mut self, step: Step) {
+        if let Step::Closed { name, statement } = &step {
+            self.rerun.note_closed(name, statement);
+        }
         self.unconfirmed.push_back(Unconfirmed { unit: self.units_sent, step });
     }
 
@@ -86,10 +94,29 @@ impl Exchange {
         self.of_earlier_units().any(|step| step.is_of_name(name))
     }
 
+    /// What the unnamed statement was before the oldest step that changes it.
+    fn first_change_of_unnamed(&mut self) -> Option<&mut Option<Rc<Statement>>> {
+        self.unconfirmed.iter_mut().find_map(|one| match &mut one.step {
+            Step::Unnamed { before } => Some(before),
+            _ => None,
+        })
+    }
+
     /// Whether it depends on the answer to an earlier unit what the server's unnamed statement is.
     pub(crate) fn is_unnamed_undecided(&self) -> bool {
         let last = self.unconfirmed.iter().rev().find(|one| one.step.is_of_unnamed());
         last.is_some_and(|one| one.unit < self.units_sent)
+    }
+}
+
+impl Rerun {
+    /// The request took a name away that it had not given.
+    fn note_closed(&mut self, name: &[u8], statement: &Rc<Statement>) {
+        if let Self::Possible { names, closed, .. } = self
+            && !names.iter().any(|given| **given == *name)
+        {
+            closed.push((name.into(), Rc::clone(statement)));
+        }
     }
 }
 
@@ -99,11 +126,15 @@ impl Session {
         let unconfirmed = &mut self.exchange_mut().unconfirmed;
         let skipped = unconfirmed.iter().take_while(|one| one.unit <= unit).count();
         let skipped: Vec<_> = unconfirmed.drain(..skipped).collect();
-        let reparsed = unconfirmed.iter().any(|one| matches!(one.step, Step::Unnamed));
-        for one in skipped.into_iter().rev() {
-            if !(reparsed && matches!(one.step, Step::Unnamed)) {
-                self.names.take_back(one.step, prepared);
+        for Unconfirmed { mut step, .. } in skipped.into_iter().rev() {
+            // what a later unit makes of the unnamed statement stays; if it is skipped, too, it is what was there before both
+            if let Step::Unnamed { before } = &mut step
+                && let Some(later) = self.exchange_mut().first_change_of_unnamed()
+            {
+                *later = before.take();
+                continue;
             }
+            self.names.take_back(step, prepared);
         }
         self.count_names();
     }
@@ -115,6 +146,64 @@ impl Session {
         {
             statement.accept();
         }
+    }
+
+    /// A simple query is sent, which destroys the unnamed statement (manual, "Extended Query").
+    pub(crate) fn drop_unnamed(&mut self) {
+        let before = self.names.set_unnamed(None);
+        let exchange = self.exchange_mut();
+        if exchange.unit_open {
+            // it may be skipped
+            if before.is_some() || exchange.is_unnamed_undecided() {
+                exchange.note(Step::Unnamed { before });
+            }
+            return;
+        }
+        for one in &mut exchange.unconfirmed {
+            if matches!(one.step, Step::Unnamed { .. }) {
+                one.step = Step::Other; // whatever is skipped, it is gone
+            }
+        }
+    }
+
+    /// An error is about to be taken in. One that answers a Parse or a Query comes behind what these do to the unnamed
+    /// statement: that is gone.
+    pub(crate) fn unnamed_at_error(&mut self, server: &Server) {
+        if self.exchange().entrance != Entrance::Open
+            || !matches!(server.ledger.front(), Some((Owed::Parse | Owed::Query, Owner::Client)))
+        {
+            return;
+        }
+        let exchange = self.exchange_mut();
+        let unit = exchange.units_done(&server.ledger);
+        if let Some(Unconfirmed { unit: of, step: Step::Unnamed { before } }) =
+            exchange.unconfirmed.front_mut()
+            && *of == unit
+        {
+            *before = None;
+        }
+    }
+
+    /// Unit number `unit` was answered, and with it the simple query that it may have been.
+    pub(crate) fn unnamed_at_ready(&mut self, unit: u32) {
+        let unconfirmed = &mut self.exchange_mut().unconfirmed;
+        let is_done = |one: &Unconfirmed| one.unit <= unit && matches!(one.step, Step::Unnamed { .. });
+        while unconfirmed.front().is_some_and(is_done) {
+            unconfirmed.pop_front();
+        }
+    }
+
+    /// The request runs again, from the start: names stand for what they stood for then.
+    pub(crate) fn put_names_back(
+        &mut self,
+        given: Vec<Box<[u8]>>,
+        closed: Vec<(Box<[u8]>, Rc<Statement>)>,
+        unnamed: Option<Rc<Statement>>,
+    ) {
+        given.iter().for_each(|name| drop(self.names.remove(name)));
+        closed.into_iter().for_each(|(name, statement)| self.names.insert(&name, statement));
+        self.names.set_unnamed(unnamed);
+        self.count_names();
     }
 
     /// An Execute whose portal may be that of a DISCARD ALL or DEALLOCATE ALL: what follows in the same unit finds no
@@ -152,7 +241,7 @@ impl Names {
     /// Undoes one step, of which nothing has happened on the server.
     pub(crate) fn take_back(&mut self, step: Step, prepared: &mut Prepared) {
         match step {
-            Step::Unnamed => drop(self.remove(b"")),
+            Step::Unnamed { before } => drop(self.set_unnamed(before)),
             Step::Parse { statement, name, .. } => {
                 prepared.remove(statement.id());
                 name.map(|name| self.remove(&name));

@@ -123,3 +123,33 @@ async fn statements_that_a_server_lost_are_prepared_again() {
     assert_eq!(client.run(&bare("all")).await[0].sqlstate().as_deref(), Some("26000"));
     client.execute("rollback").await;
 }
+
+#[tokio::test]
+async fn what_runs_again_finds_the_names_as_they_were() {
+    let (herd, mut client) = start().await;
+    herd.psql(
+        "create function lose() returns void language plpgsql as $$ begin execute 'deallocate all'; end $$",
+    )
+    .unwrap();
+    prepare(&mut client, "all", "select * from altered").await;
+    prepare(&mut client, "lose", "select lose()").await;
+    for name in ["", "named"] {
+        prepare(&mut client, name, "select 'old'").await;
+        client.run(&bare("lose")).await;
+        let replaced = Batch::new()
+            .bind("first", name, &[])
+            .close_statement(name)
+            .parse(name, "select 'new'")
+            .bind("second", name, &[])
+            .bind("third", "all", &[])
+            .execute("first", 0)
+            .execute("second", 0)
+            .execute("third", 0)
+            .sync();
+        let messages = client.run(&replaced).await;
+        assert_eq!(tags(&messages), "23122DCDCDCZ", "{messages:?}");
+        let values: Vec<_> = rows(&messages).into_iter().map(|mut row| row.remove(0).unwrap()).collect();
+        assert_eq!(values, ["old", "new", "1"], "{name:?}");
+        assert_eq!(rows(&client.run(&bare(name)).await)[0][0].as_deref(), Some("new"), "{name:?}");
+    }
+}

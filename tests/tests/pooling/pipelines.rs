@@ -266,3 +266,66 @@ async fn an_unnamed_statement_that_was_skipped_after_an_error_is_not_used_by_the
         assert!(!rows.contains(&vec![Some("second".to_owned())]), "it was never parsed: {answers:?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_skipped_after_an_error_takes_no_statement_away() {
+    let herd = start().start();
+    let mut client = connect(&herd).await;
+    run(&mut client, Batch::new().parse("named", "select 'named'").sync()).await;
+    for skipped in [
+        Batch::new().parse("", "select 'another'"),
+        Batch::new().close_statement(""),
+        Batch::new().query("select 'simple'"),
+        Batch::new().parse("", "select 'another'").query("deallocate named").parse("", "select 'a third'"),
+        Batch::new().query("deallocate all").query("discard all"),
+    ] {
+        run(&mut client, Batch::new().parse("", "select 'unnamed'").sync()).await;
+        // known to the proxy when it takes in the rest, and not
+        client.send(Batch::new().call("nobody", &[]).flush().bytes()).await.unwrap();
+        assert_eq!(client.next().await.unwrap().sqlstate().as_deref(), Some("26000"));
+        client.send(skipped.bytes()).await.unwrap();
+        assert_eq!(run(&mut client, Batch::new().sync()).await, "Z");
+        let both = Batch::new().call("", &[]).call("named", &[]).sync();
+        assert_eq!(run(&mut client, both.clone()).await, "2 D:unnamed C 2 D:named C Z");
+        let batch = skipped.bytes().to_vec();
+        let unknown =
+            [Batch::new().call("nobody", &[]).bytes(), &batch, Batch::new().sync().bytes()].concat();
+        client.send(&unknown).await.unwrap();
+        assert_eq!(shown(&client.until_ready().await), "26000 Z");
+        assert_eq!(run(&mut client, both).await, "2 D:unnamed C 2 D:named C Z");
+    }
+    // a Parse that fails by itself has dropped the statement before, as has a query
+    for failing in [Batch::new().parse("", "selec"), Batch::new().query("selec")] {
+        run(&mut client, Batch::new().parse("", "select 'unnamed'").sync()).await;
+        client.send(failing.sync().bytes()).await.unwrap();
+        client.until_ready().await;
+        client.send(Batch::new().call("", &[]).sync().bytes()).await.unwrap();
+        let mut heard = shown(&client.until_ready().await);
+        if heard == "Z" {
+            heard = shown(&client.until_ready().await);
+        }
+        assert_eq!(heard, "26000 Z");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_transaction_takes_no_statement_that_the_proxy_knows_already() {
+    let herd = start().start();
+    let mut client = connect(&herd).await;
+    run(&mut client, Batch::new().parse("first", "select 'known'").call("first", &[]).sync()).await;
+    let failing = Batch::new()
+        .query("begin")
+        .query("select 1 / 0")
+        .parse("second", "select 'known'")
+        .sync()
+        .query("deallocate first")
+        .parse("third", "rollback")
+        .sync();
+    let answers = pipeline(&mut client, &failing, 5).await;
+    let answers: Vec<_> = answers.iter().map(|answer| shown(answer)).collect();
+    assert_eq!(answers, ["C Z", "22012 Z", "25P02 Z", "25P02 Z", "1 Z"]);
+    assert_eq!(run(&mut client, Batch::new().parse("second", "select 'known'").sync()).await, "25P02 Z");
+    assert_eq!(run(&mut client, Batch::new().call("third", &[]).sync()).await, "2 C Z");
+    assert_eq!(run(&mut client, Batch::new().call("first", &[]).sync()).await, "2 D:known C Z");
+    assert_eq!(run(&mut client, Batch::new().call("second", &[]).sync()).await, "26000 Z");
+}

@@ -182,7 +182,8 @@ impl Ledger {
     }
 
     /// The oldest reply owed, unless an answer of the proxy's own stands before it. Never [`Owed::CopyEnd`].
-    fn front(&self) -> Option<(Owed, Owner)> {
+    #[must_use]
+    pub fn front(&self) -> Option<(Owed, Owner)> {
         match *self.entries.front()? {
             Entry::Owed(owed, Origin::Client) => Some((owed, Owner::Client)),
             Entry::Owed(owed, Origin::Proxy) => Some((owed, Owner::Proxy)),
