@@ -268,3 +268,32 @@ async fn a_write_without_its_sync_is_undone_when_its_client_dies() {
         assert_eq!(next.value("select count(*) from unsynced").await, "0");
     }
 }
+
+#[tokio::test]
+async fn a_pool_that_is_made_smaller_closes_what_it_has_too_many() {
+    let herd = Setup::shared().set("pool.size", 4).start();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        client.execute("begin").await;
+        client.execute("select 1").await;
+        clients.push(client);
+    }
+    let servers = || {
+        let of_pool = format!("datname = '{}' and usename = 'app'", herd.database());
+        herd.cluster().psql(0, &format!("select count(*) from pg_stat_activity where {of_pool}")).unwrap()
+    };
+    assert_eq!(servers(), "4");
+    clients[0].execute("commit").await;
+    herd.proxy(0).admin().await.execute("SET pool.size = 2").await;
+    eventually("the idle one is closed", Duration::from_secs(10), || (servers() == "3").then_some(()));
+    for client in &mut clients[1..] {
+        assert_eq!(client.value("select 1").await, "1", "transactions go on");
+        client.execute("commit").await;
+    }
+    eventually("two are left", Duration::from_secs(10), || (servers() == "2").then_some(()));
+    for client in &mut clients {
+        assert_eq!(client.value("select 1").await, "1");
+    }
+    assert_eq!(servers(), "2");
+}

@@ -156,7 +156,7 @@ impl Pool {
         // what has arrived behind the last answer would be the next client's; one that becomes idle is asked when it is
         // checked out
         let lost_place = !self.waiters.borrow().is_empty() && server.has_spoken();
-        if lost_place || !self.is_usable(&server) || self.is_over_limit() {
+        if lost_place || !self.is_usable(&server) || self.surplus() > 0 {
             drop(server);
             return;
         }
@@ -266,15 +266,17 @@ impl Pool {
     fn retire_idle(&self, settings: &Settings, now: Instant) {
         let mut idle = self.idle.take();
         let mut spare = self.live.get().saturating_sub(settings.min_size);
+        let mut surplus = self.surplus();
         self.aged_before.set(now.checked_sub(settings.server_lifetime.mul_f64(1.0 - JITTER)));
         let over = idle.extract_if(.., |server| {
             let activity = server.get().activity;
             let old = self.is_over_age(server);
             let bored =
                 spare > 0 && now.duration_since(activity.last_checkout) >= settings.server_idle_timeout;
-            let keep = self.is_usable(server) && !old && !bored && !server.has_spoken();
+            let keep = self.is_usable(server) && surplus == 0 && !old && !bored && !server.has_spoken();
             if !keep {
                 spare = spare.saturating_sub(1);
+                surplus = surplus.saturating_sub(1);
             }
             !keep
         });

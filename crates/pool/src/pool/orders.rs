@@ -80,11 +80,9 @@ impl Pool {
         size.max(self.listening.get() + 1)
     }
 
-    /// A connection that listens has taken a place beyond the limit.
-    pub(super) fn is_over_limit(&self) -> bool {
-        self.listening.get() > 0 && {
-            let settings = self.settings.borrow();
-            self.live.get() > self.limit(settings.size).saturating_add(settings.reserve_size)
-        }
+    /// Connections beyond the limit, which was lowered, or beyond which one that listens has taken a place.
+    pub(super) fn surplus(&self) -> u32 {
+        let settings = self.settings.borrow();
+        self.live.get().saturating_sub(self.limit(settings.size).saturating_add(settings.reserve_size))
     }
 }
