@@ -126,7 +126,9 @@ fn binary(bytes: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     let length = u16::from_be_bytes([high, low]);
     let (version, command) = (version_command >> 4, version_command & 0xf);
     let (family, transport) = (family_transport >> 4, family_transport & 0xf);
-    if version != 2 || command > 1 || family > 3 || transport > 2 {
+    // of a load balancer that speaks for itself, family and addresses say nothing and may be anything
+    let is_known = command == LOCAL || command == 1 && family <= 3 && transport <= 2;
+    if version != 2 || !is_known {
         return Err(ProxyHeaderError::Malformed);
     }
     if length > REST_LIMIT {
@@ -219,6 +221,7 @@ mod tests {
         check(&v2(0x21, 0x21, &v6), Some("[2001::]:4000"));
         check(&v2(0x20, 0x11, &v4), None);
         check(&v2(0x20, 0x00, &[]), None);
+        check(&v2(0x20, 0xff, &[7; 3]), None);
         check(&v2(0x21, 0x00, b"unspecified"), None);
         check(&v2(0x21, 0x31, &[0; 216]), None);
         check(&v2(0x21, 0x12, &v4), None);
