@@ -129,6 +129,66 @@ async fn a_second_proxy_does_not_take_a_socket_from_the_first() {
     assert_eq!(folder.answer(&herd, "select 'still here'"), "still here");
 }
 
+#[tokio::test]
+async fn a_cancel_over_a_unix_socket_hits_its_own_query_alone() {
+    let folder = Folder::new();
+    let herd = folder.setup().set("pool.size", 3).start();
+    let sleep = |name: &str| {
+        let sql = format!("select '{name}', pg_sleep(60)");
+        let mut command = folder.psql(&herd, &sql);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn().unwrap()
+    };
+    let mut others = ["other 1", "other 2"].map(sleep);
+    let running = || {
+        let sql = "select count(*) from pg_stat_activity where query like 'select ''%'', pg_sleep(60)' and state = 'active'
+                   and datname = ";
+        let sql = format!("{sql}'{}'", herd.database());
+        let count = |node| herd.cluster().psql(node, &sql).unwrap().parse::<usize>().unwrap();
+        (0..herd.cluster().nodes().len()).map(count).sum::<usize>()
+    };
+    for _ in 0..3 {
+        let victim = sleep("victim");
+        eventually("all run", PATIENCE, || (running() == 3).then_some(()));
+        lab::signal(victim.id(), Signal::SIGINT).unwrap();
+        let error = victim.wait_with_output().unwrap().stderr;
+        let error = String::from_utf8_lossy(&error);
+        assert!(error.contains("canceling statement due to user request"), "{error}");
+        assert_eq!(running(), 2);
+    }
+    for other in &mut others {
+        assert!(other.try_wait().unwrap().is_none(), "it still runs");
+        lab::signal(other.id(), Signal::SIGINT).unwrap();
+        other.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_goes_over_to_a_new_process() {
+    let folder = Folder::new();
+    let herd = folder.setup().set("proxy.takeover_socket", "takeover-unix").start();
+    // A session of the old process that is cancelled by way of the new one.
+    let sql = "select 'of old', pg_sleep(60)";
+    let mut command = folder.psql(&herd, sql);
+    let old = command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn().unwrap();
+    eventually("the query runs", PATIENCE, || {
+        let count = "select count(*) from pg_stat_activity where query like 'select ''of old''%' and state = 'active'";
+        let nodes = 0..herd.cluster().nodes().len();
+        { nodes }.any(|node| herd.cluster().psql(node, count).unwrap() == "1").then_some(())
+    });
+    let mut process = herd.proxy(0).replace();
+    assert_eq!(folder.answer(&herd, "select 'new'"), "new");
+    assert!(process.end().is_none(), "it has a client");
+    lab::signal(old.id(), Signal::SIGINT).unwrap();
+    let error = String::from_utf8_lossy(&old.wait_with_output().unwrap().stderr).into_owned();
+    assert!(error.contains("canceling statement due to user request"), "{error}");
+    assert!(eventually("the old process ends", PATIENCE, || process.end()).success());
+    assert_eq!(folder.answer(&herd, "select 'after it'"), "after it");
+    assert_eq!(fs::metadata(folder.socket()).unwrap().permissions().mode() & 0o777, 0o700);
+    herd.proxy(0).signal(Signal::SIGTERM);
+    herd.proxy(0).wait_for_end();
+    assert!(!folder.socket().exists());
+}
+
 /// A connection from where the herd expects a load balancer, beginning with `header`.
 async fn balanced(herd: &Herd, header: &[u8]) -> Client {
     let socket = TcpSocket::new_v4().unwrap();
@@ -208,6 +268,42 @@ async fn a_balancer_must_send_a_header_and_nobody_else_may() {
         let mut client = balanced(&herd, hostile).await;
         let answer = client.next().await;
         assert!(answer.is_none_or(|message| message.sqlstate().as_deref() == Some("08P01")));
+    }
+}
+
+#[tokio::test]
+async fn cancels_through_a_load_balancer_hit_their_own_queries_alone() {
+    let herd = balanced_herd();
+    let header = b"PROXY TCP4 192.0.2.7 10.0.0.1 4000 5432\r\n"; // the same for all
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = balanced(&herd, header).await;
+        log_in(&herd, &mut client).await.unwrap();
+        client.send(testkit::Batch::new().query("select pg_sleep(60)").bytes()).await.unwrap();
+        clients.push(client);
+    }
+    let active = format!(
+        "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active' and datname = '{}'",
+        herd.database()
+    );
+    let running = || -> usize {
+        let nodes = 0..herd.cluster().nodes().len();
+        nodes.map(|node| herd.cluster().psql(node, &active).unwrap().parse::<usize>().unwrap()).sum()
+    };
+    eventually("all run", PATIENCE, || (running() == 4).then_some(()));
+    for left in (0..4).rev() {
+        let mut client = clients.remove(left / 2);
+        let (pid, secret) = client.key();
+        let mut request = header.to_vec();
+        startup::cancel_request(pid, secret, &mut request);
+        assert!(balanced(&herd, &request).await.next().await.is_none());
+        let messages = client.until_ready().await;
+        assert!(
+            messages.iter().any(|message| message.sqlstate().as_deref() == Some("57014")),
+            "{messages:?}"
+        );
+        assert_eq!(running(), left);
+        assert_eq!(client.value("select 'alive'").await, "alive");
     }
 }
 
