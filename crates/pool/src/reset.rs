@@ -11,7 +11,7 @@ use wire::{
     },
 };
 
-use crate::{CleanServer, ParameterSets, Server, SessionState};
+use crate::{CleanServer, ParameterSets, SequenceValues, Server, SessionState};
 
 /// Messages that come while a connection is cleaned are short; a longer one is not worth keeping the connection for.
 const MESSAGE_LIMIT: u32 = 1 << 20;
@@ -104,6 +104,7 @@ pub(crate) async fn clean(
         if reset == Reset::Session {
             run(&mut server, "DISCARD ALL", parameters).await?;
             server.prepared.clear();
+            server.sequence_values = SequenceValues::default();
             server.state = empty;
         } else if server.listens {
             run(&mut server, "UNLISTEN *", parameters).await?;

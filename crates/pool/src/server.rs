@@ -15,7 +15,7 @@ use tokio::{
 use topology::Stamp;
 use wire::message::backend::TxStatus;
 
-use crate::{ParameterSet, Pool, Prepared, SessionState, permit::Permit};
+use crate::{ParameterSet, Pool, Prepared, SequenceValues, SessionState, permit::Permit};
 
 /// Where in a message's body the bytes that come next from a server belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,6 +62,8 @@ pub struct Server {
     pub prepared: Prepared,
     /// Its client's LISTEN was run on it: notifications come until that is undone.
     pub listens: bool,
+    /// Whose values `currval` and `lastval` tell on it.
+    pub sequence_values: SequenceValues,
     /// What it was used for.
     pub activity: ServerActivity,
     stamp: Stamp,
@@ -97,6 +99,7 @@ impl Server {
             in_hot_standby,
             prepared: Prepared::default(),
             listens: false,
+            sequence_values: SequenceValues::default(),
             activity: ServerActivity { connected_at: now, last_checkout: now },
             stamp,
             process_id: connection.pid,

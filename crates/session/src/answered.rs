@@ -149,10 +149,8 @@ impl Session {
             exchange.block = if status == TxStatus::Idle { Block::None } else { Block::Open };
         }
         exchange.unit_answering = false;
-        if status == TxStatus::Idle
-            && exchange.writes.end_of_transaction(unit)
-            && exchange.side == Side::Primary
-        {
+        let wrote = status == TxStatus::Idle && exchange.writes.end_of_transaction(unit);
+        if wrote && exchange.side == Side::Primary {
             // not the turn's time, which lies before the commit: a sample of the primary taken in between would not
             // cover it
             self.written = Some(routing::Written::After(Instant::now().into_std()));
@@ -183,6 +181,7 @@ impl Session {
                 self.worker.refresh_functions(&self.pools); // before the commit nobody else could see them
             }
             self.note_end_of_transaction();
+            self.keep_for_sequence_values(wrote);
             count(&self.pools.stats.transactions, 1);
             add(&self.pools.stats.transaction_time, now.duration_since(started));
         }

@@ -11,6 +11,7 @@ use wire::{
 
 use crate::{
     Timeouts,
+    sequence_values::KEPT_MAX,
     session::{End, Phase, Session},
 };
 
@@ -34,6 +35,8 @@ pub(crate) enum Timed {
     Cancelled,
     /// It has a transaction, and its server waits for it.
     IdleTransaction,
+    /// It has no transaction and no request, and keeps its server for the values that it may have got from sequences.
+    Kept,
 }
 
 /// Since when a session does what it does, in ticks of its worker: a whole clock would make each idle client larger.
@@ -68,6 +71,7 @@ impl Clock {
             Timed::Query => timeouts.query,
             Timed::Cancelled => Some(CANCELLED_MAX),
             Timed::IdleTransaction => timeouts.idle_transaction,
+            Timed::Kept => Some(KEPT_MAX),
         };
         let whole_ticks = tick.wrapping_sub(self.since.get()).saturating_sub(1);
         let over = limit.is_some_and(|limit| TICK.saturating_mul(whole_ticks) >= limit);
@@ -106,6 +110,10 @@ impl Session {
             Timed::Idle => ("idle-session timeout", SqlState::IDLE_SESSION_TIMEOUT),
             Timed::Query => {
                 self.query_takes_too_long(cx);
+                return Ok(());
+            }
+            Timed::Kept => {
+                self.keep_no_longer(cx);
                 return Ok(());
             }
             Timed::Cancelled => ("query timeout", SqlState::QUERY_CANCELED),
@@ -147,7 +155,7 @@ impl Session {
 
 fn setting_of(timed: Timed) -> &'static str {
     match timed {
-        Timed::Nothing => "",
+        Timed::Nothing | Timed::Kept => "",
         Timed::Idle => "The limit is [pool] client_idle_timeout.",
         Timed::Query | Timed::Cancelled => "The limit is [pool] query_timeout.",
         Timed::IdleTransaction => "The limit is [pool] idle_transaction_timeout.",

@@ -91,6 +91,18 @@ pub(crate) enum Unnamed {
     Unread,
 }
 
+/// What `currval` and `lastval` tell on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sequences {
+    /// What other clients got, perhaps.
+    #[default]
+    Foreign,
+    /// Nothing but what this client got.
+    Own,
+    /// As before, and the present transaction asked for it.
+    Asked,
+}
+
 /// Whether another unit may follow on what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Next {
@@ -139,6 +151,8 @@ pub(crate) enum Inquiry {
 pub(crate) struct Writes {
     /// The first and the last such unit.
     span: Option<(u32, u32)>,
+    /// Since the checkout there was one, though its transaction may have ended.
+    any: bool,
 }
 
 impl Writes {
@@ -146,11 +160,17 @@ impl Writes {
     pub(crate) fn note(&mut self, unit: u32) {
         let first = self.span.map_or(unit, |(first, _)| first);
         self.span = Some((first, unit));
+        self.any = true;
     }
 
     /// No such unit is under way.
     pub(crate) fn is_empty(self) -> bool {
         self.span.is_none()
+    }
+
+    /// There was one since the checkout.
+    pub(crate) fn were_any(self) -> bool {
+        self.any
     }
 
     /// The transaction that unit number `unit` belongs to has ended; whether it held one. Later units may follow in the
@@ -174,6 +194,7 @@ pub(crate) struct Exchange {
     pub(crate) unconfirmed: VecDeque<Unconfirmed>,
     /// This portal drops all statements when it is executed.
     pub(crate) forgets_at_execute: Option<Box<[u8]>>,
+    pub(crate) sequences: Sequences,
     pub(crate) next: Next,
     pub(crate) unnamed: Unnamed,
     /// Named statements that were bound in units not answered yet, and the unit.
@@ -229,6 +250,7 @@ impl Exchange {
             effects: Effects::default(),
             unconfirmed: VecDeque::new(),
             forgets_at_execute: None,
+            sequences: Sequences::default(),
             next: Next::default(),
             unnamed: Unnamed::default(),
             bound: VecDeque::new(),

@@ -64,7 +64,7 @@ impl Session {
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<usize, End> {
         if self.is_unlike_wanted(server) {
-            let entrance = self.bring_settings_about(server, out);
+            let entrance = self.bring_settings_about(server, None, out);
             self.exchange_mut().entrance = entrance;
         }
         if matches!(self.exchange().entrance, Entrance::Replaying { .. }) {
@@ -320,7 +320,8 @@ impl Session {
                 return true;
             }
         }
-        if let Some(error) = self.refusal(class) {
+        let (class, lost) = self.with_sequence_values(server, class, text);
+        if let Some(error) = lost.or_else(|| self.refusal(class)) {
             self.note_refusal(error);
             frontend::query(REFUSED_TEXT, splice.replace(message.at, message.end()));
         } else {

@@ -34,6 +34,7 @@ mod replication;
 mod reworded;
 mod route;
 mod scan;
+mod sequence_values;
 mod serve;
 mod session;
 mod settings;

@@ -27,6 +27,8 @@ pub(crate) enum PinReason {
     Load,
     /// A setting that cannot be followed.
     Settings,
+    /// It asks for values that it got from sequences.
+    SequenceValue,
     /// Several session changes in one text.
     Mixed,
     /// A statement was too long to be looked at.
@@ -36,7 +38,7 @@ pub(crate) enum PinReason {
 }
 
 impl PinReason {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::SessionPooling,
         Self::TemporaryTable,
         Self::Listen,
@@ -45,6 +47,7 @@ impl PinReason {
         Self::HoldCursor,
         Self::Load,
         Self::Settings,
+        Self::SequenceValue,
         Self::Mixed,
         Self::LongStatement,
         Self::SettingsInDoubt,
@@ -61,6 +64,7 @@ impl PinReason {
             Self::HoldCursor => "WITH HOLD cursor",
             Self::Load => "LOAD",
             Self::Settings => "setting that cannot be followed",
+            Self::SequenceValue => "currval or lastval",
             Self::Mixed => "several session changes in one text",
             Self::LongStatement => "statement too long to be looked at",
             Self::SettingsInDoubt => "settings undone in part",
@@ -78,6 +82,7 @@ impl From<PinCause> for PinReason {
             PinCause::HoldCursor => Self::HoldCursor,
             PinCause::Load => Self::Load,
             PinCause::Settings => Self::Settings,
+            PinCause::SequenceValue => Self::SequenceValue,
             PinCause::Mixed => Self::Mixed,
         }
     }
@@ -142,10 +147,17 @@ impl Pins {
     }
 
     /// What of them is lost with the server connection, if `established` of them were there when its last transaction
-    /// began: a temporary table of a transaction that is lost as a whole was never there.
+    /// began: a temporary table of a transaction that is lost as a whole was never there. Who asks for a sequence's value
+    /// that is lost is told so then.
     pub(crate) fn lost(self, established: Self) -> Self {
         let begun = self.without(established);
-        self.without(Self(begun.0 & Self::TRANSACTIONAL.0))
+        self.without(Self(begun.0 & Self::TRANSACTIONAL.0)).without(PinReason::SequenceValue.into())
+    }
+
+    /// Whether they last until something ends them: the values of sequences are kept for a moment at most, which does
+    /// not count as pinned.
+    pub(crate) fn last(self) -> bool {
+        !self.without(PinReason::SequenceValue.into()).is_empty()
     }
 
     /// There are some, and the server can be asked about each.
@@ -193,7 +205,7 @@ impl Session {
             self.handle.pinned_since.set(self.worker.now());
         }
         self.handle.pinned.set(before.and(reasons));
-        let counts = !self.pins().has(PinReason::SessionPooling);
+        let counts = self.pins().last() && !self.pins().has(PinReason::SessionPooling);
         let pool = |exchange: &Exchange| self.worker.pool(&self.pools, exchange.node);
         let permit = self
             .exchange
@@ -215,7 +227,7 @@ impl Session {
     pub(crate) fn keep_pins(&mut self, left: Pins) {
         let before = self.pins();
         self.handle.pinned.set(left);
-        if left.is_empty() && !before.is_empty() {
+        if !left.last() && before.last() {
             tracing::debug!(client = %self.handle.id, "no longer pinned");
             if let Some(exchange) = self.exchange.as_deref_mut() {
                 exchange.pin_permit = None;

@@ -36,6 +36,8 @@ pub(crate) struct PoolSet {
     pub(crate) clients: Cell<u32>,
     /// Since when it has had neither client nor connection.
     unused_since: Cell<Option<Instant>>,
+    /// A client of it has asked for a value that it got from a sequence in an earlier transaction.
+    pub(crate) asks_for_sequence_values: Cell<bool>,
     statements: Interner,
     functions: RefCell<FunctionsNow>,
     refused: Refused,
@@ -67,6 +69,7 @@ impl PoolSet {
             stats: Stats::default(),
             clients: Cell::default(),
             unused_since: Cell::default(),
+            asks_for_sequence_values: Cell::default(),
             statements: Interner::new(STATEMENT_BYTES),
             functions: RefCell::new(functions),
             refused: Refused::default(),

@@ -43,7 +43,7 @@ impl Session {
                 .with_detail("What the statement leaves behind would be lost at the end of the transaction.")
                 .with_hint("Connect to the database directly, or set session_state = \"pin\" for the pool."),
             ),
-            StatePolicy::Pin if self.pins().is_empty() => {
+            StatePolicy::Pin if !self.pins().last() => {
                 let pinned = self.worker.pool(&self.pools, self.exchange().node).pinned();
                 let max = settings.pool.pinned_max();
                 (pinned >= max).then(|| too_many(pinned, max, pins))

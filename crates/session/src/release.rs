@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use pool::{Body, Reset, Server};
+use pool::{Body, Reset, Server, Writing};
 
 use crate::{
     exchange::{Entrance, Inquiry},
@@ -17,7 +17,7 @@ impl Session {
     }
 
     /// Gives the server connection back.
-    pub(crate) fn release(&mut self, cx: &mut Context<'_>, server: Box<Server>) -> Result<Turn, End> {
+    pub(crate) fn release(&mut self, cx: &mut Context<'_>, mut server: Box<Server>) -> Result<Turn, End> {
         if self.told.is_none()
             && let Err(end) = self.welcome(cx, &server)
         {
@@ -26,6 +26,11 @@ impl Session {
         }
         self.give_up_rerun();
         if let Some(exchange) = self.exchange.take() {
+            if exchange.writes.were_any() {
+                self.writings = self.writings.wrapping_add(1);
+                let writing = Writing { client: self.handle.id.0, serial: self.writings };
+                server.sequence_values = server.sequence_values.then(writing);
+            }
             self.worker.keep_exchange(exchange);
         }
         self.request_over();
@@ -65,7 +70,7 @@ impl Session {
             self.worker.cancel_and_close(&self.pools, &pool, server);
             return;
         }
-        let reset = if self.pins().is_empty() { Reset::Transaction } else { Reset::Session };
+        let reset = if self.pins().last() { Reset::Session } else { Reset::Transaction };
         pool.reset_and_give_back(server, reset);
     }
 }

@@ -219,11 +219,15 @@ impl Session {
                 return false;
             }
             self.note_portal(names.portal, found.as_deref());
-            let refusal = found.as_ref().and_then(|statement| self.refusal(statement.class()));
-            let refused = refusal.map(|error| self.note_refusal(error)).is_some();
-            if let Some(statement) = found.as_ref().filter(|_| !refused) {
+            let judged = found.as_ref().map(|statement| {
+                let (class, lost) = self.with_sequence_values(server, statement.class(), statement.text());
+                (class, lost.or_else(|| self.refusal(class)))
+            });
+            let (class, refusal) = judged.unzip();
+            let refused = refusal.flatten().map(|error| self.note_refusal(error)).is_some();
+            if let (Some(statement), Some(class), false) = (&found, class, refused) {
                 let place = Place::Execute(self.exchange().executes);
-                self.note_class(statement.class(), place, statement.text());
+                self.note_class(class, place, statement.text());
                 if !names.statement.is_empty() {
                     self.exchange_mut().note_bound(statement);
                 }

@@ -23,7 +23,7 @@ use crate::{
     names::Names,
     oversized::{Pieces, in_pieces, too_long},
     pin::PinReason,
-    scan::{Group, Scan, scan},
+    scan::{Group, Scan, Seeks, scan},
     session::{ClientBody, End, Phase, Session, Work},
     stats::count,
     texts::texts,
@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// A unit that is longer than the proxy keeps: it goes to the primary in pieces.
-pub(crate) const LONG_UNIT: Group = Group { replica: false, replayable: false, hinted: false };
+pub(crate) const LONG_UNIT: Group =
+    Group { replica: false, replayable: false, hinted: false, seeks: Seeks::Any };
 
 impl Session {
     /// Takes up new input while idle; the number of bytes consumed.
@@ -133,12 +134,17 @@ impl Session {
         };
         let names = std::mem::take(&mut self.names); // what it has prepared may have the hint
         let hint = group.hinted.then(|| hint_of(input, &names)).flatten();
-        let server = self.check_out(wants, hint);
+        let server = self.check_out(wants, hint, group.seeks);
         self.names = names;
         server
     }
 
-    pub(crate) fn check_out(&mut self, wants: Wants, hint: Option<sql::Hint<'_>>) -> Option<Box<Server>> {
+    pub(crate) fn check_out(
+        &mut self,
+        wants: Wants,
+        hint: Option<sql::Hint<'_>>,
+        seeks: Seeks,
+    ) -> Option<Box<Server>> {
         let worker = Rc::clone(&self.worker);
         let now = worker.now();
         let snapshot = worker.snapshot(&self.pools);
@@ -162,7 +168,10 @@ impl Session {
         match decision {
             Decision::Use { node, .. } => {
                 let pool = worker.pool(&self.pools, node);
-                if let Some(server) = pool.try_checkout(&self.wanted, now) {
+                let own = (seeks == Seeks::SequenceValues)
+                    .then(|| pool.try_checkout_with_values_of(self.handle.id.0, self.writings, now))
+                    .flatten();
+                if let Some(server) = own.or_else(|| pool.try_checkout(&self.wanted, now)) {
                     return Some(server);
                 }
                 self.begin_wait();
@@ -214,7 +223,9 @@ impl Session {
             self.pools.stats.routed_to(node, group.replica);
         }
         work.out.clear();
-        exchange.entrance = self.bring_settings_about(&mut server, &mut work.out);
+        let (sequences, first) = self.sequences_on(&mut server, group);
+        exchange.sequences = sequences;
+        exchange.entrance = self.bring_settings_about(&mut server, first, &mut work.out);
         if exchange.entrance == Entrance::Open && self.told.is_some() {
             let mut news = Vec::new();
             self.tell_parameters(&server, &mut news);
@@ -235,13 +246,19 @@ impl Session {
         Ok(())
     }
 
-    /// Writes what brings the client's settings about on `server`, if they are not in force; whether its input has to
-    /// wait for the answer.
-    pub(crate) fn bring_settings_about(&self, server: &mut Server, out: &mut Vec<u8>) -> Entrance {
-        if Rc::ptr_eq(&server.state, &self.wanted) {
+    /// Writes what brings the client's settings about on `server`, if they are not in force, behind `first`, if that is
+    /// anything; whether the client's input has to wait for the answer.
+    pub(crate) fn bring_settings_about(
+        &self,
+        server: &mut Server,
+        first: Option<&'static str>,
+        out: &mut Vec<u8>,
+    ) -> Entrance {
+        if first.is_none() && Rc::ptr_eq(&server.state, &self.wanted) {
             return Entrance::Open;
         }
-        let texts = transition(&server.state, &self.wanted);
+        let mut texts = transition(&server.state, &self.wanted);
+        texts.splice(..0, first.map(Vec::from));
         for text in &texts {
             frontend::query(text, out);
             server.ledger.owe(Owed::Query, Origin::Proxy);

@@ -13,6 +13,7 @@ use wire::{
 use crate::{
     names::Names,
     pool_set::PoolSet,
+    sequence_values::asks_for_sequence_values,
     sql_prepared::{class_by_name, executed},
 };
 
@@ -35,6 +36,17 @@ pub(crate) struct Group {
     pub(crate) replayable: bool,
     /// A statement of theirs carries a routing hint.
     pub(crate) hinted: bool,
+    /// On which server connection they are at home.
+    pub(crate) seeks: Seeks,
+}
+
+/// Which server connection of a node is best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seeks {
+    /// The one whose settings fit.
+    Any,
+    /// The one that has what the client got from sequences.
+    SequenceValues,
 }
 
 /// What a scan found.
@@ -58,7 +70,7 @@ pub(crate) fn scan(
     scanned: &mut VecDeque<Scanned>,
 ) -> Result<Scan, FrameError> {
     scanned.clear();
-    let mut group = Group { replica: true, replayable: true, hinted: false };
+    let mut group = Group { replica: true, replayable: true, hinted: false, seeks: Seeks::Any };
     let mut units = 0_u32;
     let mut last = None;
     let mut rest = input;
@@ -115,6 +127,9 @@ impl Group {
     fn add(&mut self, class: Class, first_unit: bool) {
         self.replica &= matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { replica: true });
         self.hinted |= class.hinted;
+        if asks_for_sequence_values(class) {
+            self.seeks = Seeks::SequenceValues;
+        }
         if first_unit {
             self.replayable &=
                 class.replayable || matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { .. });

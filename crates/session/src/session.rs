@@ -129,6 +129,8 @@ pub(crate) struct Session {
     pub(crate) primary_only: bool,
     /// How often the present request was run again.
     pub(crate) reruns: u8,
+    /// How often it wrote through some server connection.
+    pub(crate) writings: u32,
     /// The present request waits, since [`Session::waiting_since`].
     pub(crate) waiting: bool,
     /// The client was told that it waits.

@@ -298,7 +298,10 @@ impl Session {
         }
         self.begin_simple(server);
         let out = splice.replace(message.at, message.end());
-        if let Some(error) = self.refusal(statement.class()).or_else(|| self.refusal(class)) {
+        let (prepared, lost) = self.with_sequence_values(server, statement.class(), statement.text());
+        let (class, lost_by_arguments) = self.with_sequence_values(server, class, text);
+        let refusal = lost.or(lost_by_arguments).or_else(|| self.refusal(prepared));
+        if let Some(error) = refusal.or_else(|| self.refusal(class)) {
             self.refuse_query(server, error, out);
             return ByName::Sent;
         }
@@ -312,8 +315,8 @@ impl Session {
         server.ledger.owe(Owed::Query, Origin::Client);
         let kind = self.pools.kind_of_execute(statement.class().kind, text);
         self.note_class(Class { kind, ..class }, Place::Query, text);
-        if statement.class().effect != Effect::None {
-            let effect = Class { kind: Kind::Read, ..statement.class() };
+        if prepared.effect != Effect::None {
+            let effect = Class { kind: Kind::Read, ..prepared };
             self.note_class(effect, Place::Query, statement.text());
         }
         self.exchange_mut().note_bound(&statement);

@@ -64,6 +64,7 @@ impl SessionTask {
             listening: None,
             policy,
             primary_only: false,
+            writings: 0,
             reruns: 0,
             waiting: false,
             told_to_wait: false,

@@ -9,6 +9,7 @@ use wire::message::backend::{Authentication, TxStatus, backend_key_data, paramet
 use crate::{
     io::send,
     route::LONG_UNIT,
+    scan::Seeks,
     serve::Turn,
     session::{End, Phase, Session, Work},
 };
@@ -25,7 +26,7 @@ impl Session {
             Policy::ReadOnly => Wants::Replica,
             Policy::Smart | Policy::ReadWrite => Wants::Any,
         };
-        if let Some(server) = self.check_out(wants, None) {
+        if let Some(server) = self.check_out(wants, None, Seeks::Any) {
             self.link(cx, server, LONG_UNIT, &mut Work::default())?;
         } else if matches!(self.phase, Phase::Held)
             && let Some(parameters) = self.likely_parameters()

@@ -122,7 +122,7 @@ impl Effect {
 
 /// Why a client must keep its server connection: one cause or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PinCauses(u8);
+pub struct PinCauses(u16);
 
 impl PinCauses {
     /// One.
@@ -137,9 +137,22 @@ impl PinCauses {
         Self(self.0 | others.0)
     }
 
+    /// Those but this one; `None` if no other is left.
+    #[must_use]
+    pub fn without(self, cause: PinCause) -> Option<Self> {
+        let left = self.0 & !Self::of(cause).0;
+        (left != 0).then_some(Self(left))
+    }
+
+    /// Whether this is one of them.
+    #[must_use]
+    pub const fn has(self, cause: PinCause) -> bool {
+        self.0 & Self::of(cause).0 != 0
+    }
+
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = PinCause> {
-        PinCause::ALL.into_iter().filter(move |cause| self.0 & Self::of(*cause).0 != 0)
+        PinCause::ALL.into_iter().filter(move |cause| self.has(*cause))
     }
 }
 
@@ -161,12 +174,14 @@ pub enum PinCause {
     /// A setting, or other session state, that cannot be followed from the text alone, such as a `search_path` that
     /// makes the next table temporary.
     Settings,
+    /// `currval` or `lastval`: a value that the session got from a sequence earlier.
+    SequenceValue,
     /// Several effects whose order or outcome the text does not show, such as `BEGIN; SET …; COMMIT`.
     Mixed,
 }
 
 impl PinCause {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::TemporaryTable,
         Self::Listen,
         Self::SqlPrepare,
@@ -174,6 +189,7 @@ impl PinCause {
         Self::HoldCursor,
         Self::Load,
         Self::Settings,
+        Self::SequenceValue,
         Self::Mixed,
     ];
 }

@@ -27,7 +27,7 @@ mod shape;
 mod token;
 
 pub use class::{Class, Effect, Kind, PinCause, PinCauses, Statements};
-pub use classify::{classify, effect_of_code};
+pub use classify::{calls_nextval, classify, effect_of_code, gets_from_sequence, names_sequence_value};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
 pub use prepared::{

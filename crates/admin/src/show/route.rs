@@ -179,6 +179,7 @@ fn cause(cause: PinCause) -> &'static str {
         PinCause::HoldCursor => "WITH HOLD",
         PinCause::Load => "LOAD",
         PinCause::Settings => "settings that cannot be followed",
+        PinCause::SequenceValue => "currval or lastval",
         PinCause::Mixed => "several effects",
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use conn::Row;
-use sql::PinCauses;
+use sql::{PinCause, PinCauses};
 
 use crate::lookup::{LookupError, Lookups};
 
@@ -22,7 +22,7 @@ const SUSPECT: &str = "\
     ) f WHERE code ~* ";
 
 /// The words.
-const WORDS: &str = "'set_config|setseed|dblink_connect|advisory_lock|pg_temp|\
+const WORDS: &str = "'set_config|setseed|dblink_connect|advisory_lock|pg_temp|currval|lastval|\
     \\m(set|reset|listen|load|prepare|discard|deallocate|temp|temporary|hold)\\M'";
 
 /// Code that names one of these functions.
@@ -85,7 +85,8 @@ impl Found {
             let folded = word.to_ascii_lowercase();
             self.by_name.get(word).or_else(|| self.by_name.get(&*folded)).copied()
         });
-        called.chain(sql::effect_of_code(code)).reduce(PinCauses::and)
+        let causes = called.chain(sql::effect_of_code(code)).reduce(PinCauses::and)?;
+        if sql::gets_from_sequence(code) { causes.without(PinCause::SequenceValue) } else { Some(causes) }
     }
 }
 
@@ -111,8 +112,6 @@ fn array(names: &HashSet<Box<[u8]>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sql::PinCause;
-
     use super::*;
 
     fn row(name: &str, code: &str) -> Row {
@@ -132,6 +131,19 @@ mod tests {
         let causes = found.functions.get(&(b"public".as_slice().into(), b"outer".as_slice().into())).unwrap();
         let expected = PinCauses::of(PinCause::Settings).and(PinCauses::of(PinCause::AdvisoryLock));
         assert_eq!(*causes, expected);
+    }
+
+    #[test]
+    fn what_gets_its_values_from_sequences_itself_asks_for_none_of_before() {
+        let mut found = Found::default();
+        found.add(&[row("mine", "return lastval();")]);
+        found.add(&[
+            row("add", "insert into t default values; return mine();"),
+            row("tell", "return mine();"),
+        ]);
+        let has =
+            |name: &str| found.functions.contains_key(&(b"public".as_slice().into(), name.as_bytes().into()));
+        assert_eq!(["mine", "add", "tell"].map(has), [true, false, true]);
     }
 
     #[test]

@@ -106,18 +106,36 @@ impl Pool {
         self.take_idle(wanted, now)
     }
 
+    /// The clean connection that has the sequence values of this client, as [`SequenceValues::are_of`] has it, if it is
+    /// free.
+    pub fn try_checkout_with_values_of(&self, client: u64, serial: u32, now: Instant) -> Option<Box<Server>> {
+        if self.state.get() == PoolState::Paused {
+            return None;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let at = idle.iter().position(|server| server.get().sequence_values.are_of(client, serial))?;
+        self.take_usable(idle.swap_remove(at), now)
+    }
+
     fn take_idle(&self, wanted: &Rc<SessionState>, now: Instant) -> Option<Box<Server>> {
         let mut idle = self.idle.borrow_mut();
         while !idle.is_empty() {
             let at = idle.iter().rposition(|s| Rc::ptr_eq(&s.get().state, wanted)).unwrap_or(idle.len() - 1);
-            let mut server = idle.swap_remove(at);
-            if self.is_usable(&server) && !server.has_spoken() {
-                let mut server = server.into_inner();
-                server.activity.last_checkout = now;
+            let server = idle.swap_remove(at);
+            if let Some(server) = self.take_usable(server, now) {
                 return Some(server);
             }
         }
         None
+    }
+
+    fn take_usable(&self, mut server: CleanServer, now: Instant) -> Option<Box<Server>> {
+        let usable = self.is_usable(&server) && !server.has_spoken();
+        usable.then(|| {
+            let mut server = server.into_inner();
+            server.activity.last_checkout = now;
+            server
+        })
     }
 
     fn is_usable(&self, server: &CleanServer) -> bool {

@@ -64,6 +64,7 @@ impl<F: Functions + ?Sized> Scan<'_, '_, F> {
                 self.undone = Undone::InPart;
             }
             Standing::SessionLock => self.pin(PinCause::AdvisoryLock),
+            Standing::SequenceValue => self.pin(PinCause::SequenceValue),
             Standing::SessionState => self.pin(PinCause::Settings),
             Standing::SetConfig => self.set_config(),
         }

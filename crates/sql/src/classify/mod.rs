@@ -10,7 +10,7 @@ pub(crate) mod statement;
 mod tests;
 mod transaction;
 
-pub use procedural::effect_of_code;
+pub use procedural::{calls_nextval, effect_of_code, gets_from_sequence, names_sequence_value};
 
 use crate::class::{Class, Effect, Kind, PinCause, Statements};
 use crate::functions::Functions;

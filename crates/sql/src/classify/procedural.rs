@@ -13,7 +13,9 @@ pub(super) fn effect_of<F: Functions + ?Sized>(tokens: &mut Tokenizer<'_>, funct
     let mut effect = Effect::None;
     while let Some(token) = tokens.next().filter(|token| token.kind != TokenKind::Semicolon) {
         if token.kind == TokenKind::String {
-            let causes = [effect_of_code(token.text()), left_by_calls(token.text(), functions)];
+            let left = left_by_calls(token.text(), functions);
+            let left = left.and_then(|causes| what_is_of_before(causes, token.text()));
+            let causes = [effect_of_code(token.text()), left];
             effect = causes.into_iter().flatten().fold(effect, |effect, more| effect.then(Effect::Pin(more)));
         }
     }
@@ -37,7 +39,37 @@ fn left_by_calls<F: Functions + ?Sized>(code: &[u8], functions: &F) -> Option<Pi
 
 /// What code in any language may leave behind in the session that runs it; `None`: nothing, as far as its words show.
 #[must_use]
-pub fn effect_of_code(mut rest: &[u8]) -> Option<PinCauses> {
+pub fn effect_of_code(code: &[u8]) -> Option<PinCauses> {
+    what_is_of_before(causes_of_words(code)?, code)
+}
+
+/// Without values from sequences if the code may get them itself.
+fn what_is_of_before(causes: PinCauses, code: &[u8]) -> Option<PinCauses> {
+    let itself = causes.has(PinCause::SequenceValue) && gets_from_sequence(code);
+    if itself { causes.without(PinCause::SequenceValue) } else { Some(causes) }
+}
+
+/// Whether `text`, of a statement or of code, may get a value from a sequence itself before it asks for that again.
+#[must_use]
+pub fn gets_from_sequence(text: &[u8]) -> bool {
+    let mut words = text.split(|&b| !is_word_byte(b));
+    words.any(|word| [&b"nextval"[..], b"insert"].iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
+/// Whether `text` names `currval` or `lastval`, rather than functions that may call them.
+#[must_use]
+pub fn names_sequence_value(text: &[u8]) -> bool {
+    let mut words = text.split(|&b| !is_word_byte(b));
+    words.any(|word| [&b"currval"[..], b"lastval"].iter().any(|known| word.eq_ignore_ascii_case(known)))
+}
+
+/// Whether `text` may call `nextval`.
+#[must_use]
+pub fn calls_nextval(text: &[u8]) -> bool {
+    text.split(|&b| !is_word_byte(b)).any(|word| word.eq_ignore_ascii_case(b"nextval"))
+}
+
+fn causes_of_words(mut rest: &[u8]) -> Option<PinCauses> {
     let mut effect: Option<PinCauses> = None;
     let mut before = Before::Start;
     while let [first, after @ ..] = rest {
@@ -108,6 +140,7 @@ fn effect_of_word(before: Before, word: &[u8], behind: &[u8]) -> Option<PinCause
         _ if is_temporary_schema(word) => PinCause::TemporaryTable,
         _ if is(&["set_config"]) && is_local_config(behind) => return None,
         _ if is(&["set_config", "setseed", "dblink_connect"]) => PinCause::Settings,
+        _ if is(&["currval", "lastval"]) => PinCause::SequenceValue,
         _ if starts("pg_advisory_lock") || starts("pg_try_advisory_lock") => PinCause::AdvisoryLock,
         _ => return None,
     };
@@ -183,6 +216,8 @@ mod tests {
         ] {
             check(code, Some(PinCause::Settings));
         }
+        check("begin return currval('s'); end", Some(PinCause::SequenceValue));
+        check("begin insert into t default values; return lastval(); end", None);
         check("begin perform pg_advisory_lock(1); end", Some(PinCause::AdvisoryLock));
         check("create temp table if not exists a (x int)", Some(PinCause::TemporaryTable));
     }

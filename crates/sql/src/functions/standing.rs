@@ -15,6 +15,8 @@ pub(crate) enum Standing {
     Outside,
     /// It takes a lock that the session holds after the transaction.
     SessionLock,
+    /// It tells what the session got from a sequence.
+    SequenceValue,
     /// It changes the session in a way that cannot be followed.
     SessionState,
     /// `set_config`.
@@ -87,7 +89,7 @@ const fn names_of<const N: usize>(list: &[(&'static str, Standing)]) -> [&'stati
     names
 }
 
-use Standing::{Node, Outside, SessionLock, SessionState, SetConfig, Writes};
+use Standing::{Node, Outside, SequenceValue, SessionLock, SessionState, SetConfig, Writes};
 
 /// Sorted by name. From the manual's "System Administration Functions", "Session Information Functions" and "Large
 /// Objects", and every volatile function in `pg_proc` of PostgreSQL 15 that is not harmless.
@@ -96,7 +98,7 @@ pub(super) const EXACT: &[(&str, Standing)] = &[
     ("autoprewarm_start_worker", Outside),
     ("currtid", Writes),
     ("currtid2", Writes),
-    ("currval", Writes),
+    ("currval", SequenceValue),
     ("dblink_connect", SessionState),
     ("dblink_connect_u", SessionState),
     ("gin_clean_pending_list", Writes),
@@ -104,7 +106,7 @@ pub(super) const EXACT: &[(&str, Standing)] = &[
     ("heap_force_kill", Writes),
     ("inet_server_addr", Node),
     ("inet_server_port", Node),
-    ("lastval", Writes),
+    ("lastval", SequenceValue),
     ("lo_export", Outside),
     ("loread", Writes),
     ("lowrite", Writes),

@@ -51,8 +51,6 @@ fn functions_that_write_or_tell_about_the_node_belong_on_the_primary() {
         "\"nextval\"('s')",
         "NextVal ('s')",
         "setval('s', 1)",
-        "currval('s')",
-        "lastval()",
         "lo_import('f')",
         "lo_create(1)",
         "lo_unlink(1)",

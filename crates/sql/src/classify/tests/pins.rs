@@ -43,6 +43,15 @@ fn session_level_advisory_locks_pin() {
 }
 
 #[test]
+fn values_that_a_session_got_from_sequences_pin() {
+    for call in ["currval('s')", "lastval()", "pg_catalog.CurrVal('s'::regclass)"] {
+        check(&format!("select {call}"), pin(PinCause::SequenceValue));
+        check(&format!("insert into t values ({call})"), pin(PinCause::SequenceValue));
+    }
+    check("select 'lastval()', lastval from t", READ);
+}
+
+#[test]
 fn other_things_that_live_on_one_connection_pin() {
     check("listen U&\"c\"", session_pin(PinCause::Listen));
     check("prepare p as select 1", pin(PinCause::SqlPrepare));
