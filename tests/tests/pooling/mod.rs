@@ -8,6 +8,7 @@ mod leaks;
 mod listen;
 mod pins;
 mod pipelines;
+mod refused_logins;
 mod sequences;
 mod session_mode;
 mod session_state;

@@ -11,6 +11,12 @@ use crate::{Delivery, DialFailure, PoolState, Server, permit::Permit, quota::Rea
 /// After a failed dial the pool's next one waits this long; for the node as a whole the quota knows more.
 const DIAL_BACKOFF: Duration = Duration::from_millis(50);
 
+/// After a login that was refused for good the pool rests so long, twice as long after each further one, unless it
+/// has no connection and somebody waits for one.
+const REFUSED_REST_MIN: Duration = Duration::from_millis(100);
+/// At most so long.
+const REFUSED_REST_MAX: Duration = Duration::from_secs(10);
+
 /// What became of the wish for one more connection.
 enum Dialing {
     /// It is being made.
@@ -27,12 +33,10 @@ impl Pool {
         if self.asked.get() {
             return; // what is asked for would be there if there were room
         }
-        let size = self.size_now(now);
-        let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
-        let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
+        let (size, needed) = (self.size_now(now), self.needed(now));
         while self.state.get() == PoolState::Open
             && self.live.get() < size
-            && self.dialing.get() < waiting.max(min_missing)
+            && self.dialing.get() < needed
             && self.dial_not_before.get().is_none_or(|at| at <= now)
         {
             match self.dial() {
@@ -46,6 +50,33 @@ impl Pool {
                     return;
                 }
             }
+        }
+    }
+
+    /// How many connections should be under way.
+    fn needed(&self, now: Instant) -> u32 {
+        let waiting = u32::try_from(self.waiters.borrow().len()).unwrap_or(u32::MAX);
+        let min_missing = self.settings.borrow().min_size.saturating_sub(self.live.get());
+        let rests = self.refusals.get().1.is_some_and(|until| now < until);
+        match self.established() {
+            0 if rests => waiting, // they are told of the next refusal, and of nothing before it
+            _ if rests => 0,
+            _ => waiting.max(min_missing),
+        }
+    }
+
+    /// Connections that exist and may become free.
+    fn established(&self) -> u32 {
+        self.live.get().saturating_sub(self.dialing.get() + self.listening.get())
+    }
+
+    /// A server refused a login, and would again.
+    fn refused(&self, now: Instant) {
+        let (count, until) = self.refusals.get();
+        // those that were on their way together count once
+        if until.is_none_or(|until| until <= now) {
+            let rest = REFUSED_REST_MIN.saturating_mul(2_u32.saturating_pow(count)).min(REFUSED_REST_MAX);
+            self.refusals.set((count.saturating_add(1), Some(now + rest)));
         }
     }
 
@@ -77,6 +108,7 @@ impl Pool {
         match result {
             Ok(connection) => {
                 self.dial_not_before.set(None);
+                self.refusals.take();
                 self.account.login_ended(Reached::Yes);
                 let parameters = self.parameters.intern(connection.parameters.iter().cloned());
                 let server = Server::new(connection, stamp, self.states.empty(), parameters, permit, now);
@@ -94,6 +126,8 @@ impl Pool {
                 self.dial_not_before.set(Some(now + DIAL_BACKOFF));
                 if failure.is_transient() {
                     self.account.login_ended(Reached::No);
+                } else {
+                    self.refused(now);
                 }
                 drop(permit);
                 self.fail_waiters(failure);
@@ -102,9 +136,10 @@ impl Pool {
     }
 
     /// A failure that may pass sends everybody back to decide again; any other is the answer to all who wait for a
-    /// first connection, since it would be the same for each.
+    /// first connection, since it would be the same for each. With others there, they wait for one of those.
     fn fail_waiters(&self, failure: DialFailure) {
-        if failure.is_transient() && self.live.get() > 0 {
+        let others = if failure.is_transient() { self.live.get() } else { self.established() };
+        if others > 0 {
             return;
         }
         let failure = Rc::new(failure);

@@ -43,6 +43,8 @@ pub struct Pool {
     stale: Cell<u32>,
     /// No dialing before this instant, after a failure.
     dial_not_before: Cell<Option<Instant>>,
+    /// How often in a row a login was refused for good, and until when nobody tries again who can do without.
+    refusals: Cell<(u32, Option<Instant>)>,
     /// Connections made before this instant may have reached their lifetime.
     aged_before: Cell<Option<Instant>>,
     /// Its share in the bounds that are wider than one pool.
@@ -85,6 +87,7 @@ impl Pool {
             generation: Cell::default(),
             stale: Cell::default(),
             dial_not_before: Cell::default(),
+            refusals: Cell::default(),
             aged_before: Cell::default(),
             account,
             asked: Cell::default(),
@@ -142,7 +145,8 @@ impl Pool {
         server.get().is_current_in(self) && self.gate.admits(&server.get().stamp())
     }
 
-    /// Joins the queue. The caller polls the waiter and leaves with [`Pool::leave`].
+    /// Joins the queue, which is in the order of [`Waiter::since`]: who was in another one before has not waited in
+    /// vain. The caller polls the waiter and leaves with [`Pool::leave`].
     ///
     /// # Errors
     /// Gives the number of waiting clients if the queue is full.
@@ -152,7 +156,8 @@ impl Pool {
             return Err(waiting);
         }
         waiter.set_queued(true);
-        self.waiters.borrow_mut().push_back(Rc::clone(waiter));
+        let place = place_for(&self.waiters.borrow(), waiter.since());
+        self.waiters.borrow_mut().insert(place, Rc::clone(waiter));
         self.dial_if_needed(now);
         Ok(())
     }
@@ -355,5 +360,30 @@ impl Pool {
     pub fn longest_wait(&self, now: Instant) -> std::time::Duration {
         let waiters = self.waiters.borrow();
         waiters.front().map_or(std::time::Duration::ZERO, |w| now.duration_since(w.since()))
+    }
+}
+
+/// Where a client that has waited since then belongs in a queue: as a rule, at the end.
+fn place_for(waiters: &VecDeque<Rc<Waiter>>, since: Instant) -> usize {
+    waiters.iter().rposition(|other| other.since() <= since).map_or(0, |before| before + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_waited_longer_in_another_queue_comes_before_those_who_have_not() {
+        let start = Instant::now();
+        let mut queue = VecDeque::new();
+        for ms in [30, 10, 20, 40, 10] {
+            let waiter = Waiter::new(start + std::time::Duration::from_millis(ms));
+            let place = place_for(&queue, waiter.since());
+            queue.insert(place, waiter);
+        }
+        let order: Vec<_> = queue.iter().map(|waiter| (waiter.since() - start).as_millis()).collect();
+        assert_eq!(order, [10, 10, 20, 30, 40]);
+        let first_of_ten = Waiter::new(start + std::time::Duration::from_millis(10));
+        assert_eq!(place_for(&queue, first_of_ten.since()), 2, "behind those who came at the same time");
     }
 }

@@ -40,6 +40,7 @@ impl Pool {
     /// Sends all waiting clients back to decide again, as after a change of the topology.
     pub fn reroute_waiters(&self) {
         self.dial_not_before.set(None);
+        self.refusals.take();
         self.account.login_ended(Reached::Yes);
         let unusable: Vec<_> = {
             let mut idle = self.idle.borrow_mut();
@@ -55,6 +56,7 @@ impl Pool {
     pub fn reconfigure(&self, settings: Settings, plan: DialPlan, redial: bool) {
         *self.settings.borrow_mut() = settings;
         *self.plan.borrow_mut() = plan;
+        self.refusals.take(); // with another secret it may be let in
         if redial {
             self.reconnect();
         }
