@@ -392,7 +392,11 @@ impl Session {
         let now = self.worker.now();
         let since = *self.exchange_mut().deposed_since.get_or_insert(now);
         let settled = server.ledger.is_answered();
-        self.exchange().may_be_cut(server.ledger.status(), settled)
-            || now.duration_since(since) >= self.worker.settings().session.drain_timeout
+        let is_over = self.exchange().may_be_cut(server.ledger.status(), settled)
+            || now.duration_since(since) >= self.worker.settings().session.drain_timeout;
+        if !is_over {
+            self.worker.note_deposed();
+        }
+        is_over
     }
 }

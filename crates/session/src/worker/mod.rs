@@ -6,6 +6,7 @@ mod report;
 mod run;
 mod statements;
 mod suspend;
+mod tick;
 mod view;
 
 use std::{
@@ -77,6 +78,8 @@ pub(crate) struct Worker {
     /// How many ticks there were; it may wrap around.
     ticks: Cell<u32>,
     servers_report_their_role: Cell<bool>,
+    deposed_is_linked: Cell<bool>,
+    has_cancelled: Cell<bool>,
 }
 
 /// Spare buffers and books that are kept for the next use; more are freed.
@@ -110,6 +113,8 @@ impl Worker {
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (id.0 as u64 + 1)),
             ticks: Cell::default(),
             servers_report_their_role: Cell::new(true),
+            deposed_is_linked: Cell::default(),
+            has_cancelled: Cell::default(),
         })
     }
 

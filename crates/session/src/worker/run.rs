@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
 use crate::{
-    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, pool_set::PoolSet,
-    replication, task::SessionTask,
+    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, replication,
+    task::SessionTask,
 };
 
 /// Which databases a command is about.
@@ -281,7 +281,7 @@ impl Worker {
         }
     }
 
-    fn topology_changed(&self, cluster: usize, view: &ClusterView) {
+    pub(super) fn topology_changed(&self, cluster: usize, view: &ClusterView) {
         if !view.refresh() {
             return;
         }
@@ -291,71 +291,6 @@ impl Worker {
         }
         release_held(&self.held);
         self.wake_linked();
-    }
-
-    /// Clients with a server connection look whether it is still of any use.
-    fn wake_linked(&self) {
-        for (handle, _) in self.handles.borrow().values() {
-            if handle.node.get().is_some() {
-                handle.wake();
-            }
-        }
-    }
-
-    fn tick(&self, now: Instant) {
-        // watchers bring what changes routing at once; positions and lag are taken over here
-        let views = self.views.borrow().clone();
-        for (cluster, view) in views.iter().enumerate() {
-            self.topology_changed(cluster, view);
-        }
-        self.sets.borrow_mut().retain(|_, set| !set.is_forgettable(now));
-        self.retired.borrow_mut().retain(|(_, pool)| pool.counts().live > 0);
-        for set in self.sets.borrow().values() {
-            let settings = set.settings.borrow().clone();
-            if let Some(view) = self.views.borrow().get(settings.cluster) {
-                set.set_functions(view.cluster.functions.functions(&set.server_database()));
-            }
-            set.for_each_pool(|_, pool| pool.maintain(now));
-            self.look_at_hubs(set);
-        }
-        self.attend_to_quota(now);
-        self.look_at_clocks();
-        let max_hold = self.settings().session.max_hold;
-        for waiter in self.held.borrow().iter() {
-            let waited = now.duration_since(waiter.since());
-            if waited >= max_hold || pool::has_news(waited) {
-                waiter.wake();
-            }
-        }
-        let deposed_may_be_linked =
-            self.handles.borrow().values().any(|(handle, set)| self.holds_a_deposed(handle, set));
-        if deposed_may_be_linked {
-            self.wake_linked();
-        }
-    }
-
-    /// The connections that listen follow the topology and RECONNECT.
-    fn look_at_hubs(&self, set: &PoolSet) {
-        let limit = self.world.borrow().session.notification_limit as usize;
-        set.for_each_hub(|hub| hub.look_around(limit));
-    }
-
-    /// Wakes the sessions that take longer than they may.
-    fn look_at_clocks(&self) {
-        if self.is_suspended() {
-            return;
-        }
-        let tick = self.ticks.get().wrapping_add(1);
-        self.ticks.set(tick);
-        for (handle, set) in self.handles.borrow().values() {
-            if handle.clock.is_over(tick, &set.settings.borrow().timeouts) {
-                handle.wake();
-            }
-        }
-    }
-
-    fn holds_a_deposed(&self, handle: &crate::handle::Handle, set: &PoolSet) -> bool {
-        handle.node.get().is_some_and(|node| !self.is_primary(set, node))
     }
 
     fn reconfigure(&self, world: Arc<World>) {

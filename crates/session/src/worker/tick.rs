@@ -1,0 +1,85 @@
+//! What a worker does ten times a second. It costs the same however many clients are idle, unless they are timed.
+
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::{Timeouts, clock::Timed, pool_set::PoolSet};
+
+impl Worker {
+    pub(super) fn tick(&self, now: Instant) {
+        // watchers bring what changes routing at once; positions and lag are taken over here
+        let views = self.views.borrow().clone();
+        for (cluster, view) in views.iter().enumerate() {
+            self.topology_changed(cluster, view);
+        }
+        self.sets.borrow_mut().retain(|_, set| !set.is_forgettable(now));
+        self.retired.borrow_mut().retain(|(_, pool)| pool.counts().live > 0);
+        for set in self.sets.borrow().values() {
+            let cluster = set.settings.borrow().cluster;
+            if let Some(view) = self.views.borrow().get(cluster) {
+                set.set_functions(view.cluster.functions.functions(&set.server_database()));
+            }
+            set.for_each_pool(|_, pool| pool.maintain(now));
+            self.look_at_hubs(set);
+        }
+        self.attend_to_quota(now);
+        self.look_at_clocks();
+        let max_hold = self.settings().session.max_hold;
+        for waiter in self.held.borrow().iter() {
+            let waited = now.duration_since(waiter.since());
+            if waited >= max_hold || pool::has_news(waited) {
+                waiter.wake();
+            }
+        }
+        if self.deposed_is_linked.take() {
+            self.wake_linked();
+        }
+    }
+
+    /// Clients with a server connection look whether it is still of any use.
+    pub(super) fn wake_linked(&self) {
+        for (handle, _) in self.handles.borrow().values() {
+            if handle.node.get().is_some() {
+                handle.wake();
+            }
+        }
+    }
+
+    /// A client has a connection to a primary that was replaced, and may keep it for a while: with the next tick it
+    /// looks again.
+    pub(crate) fn note_deposed(&self) {
+        self.deposed_is_linked.set(true);
+    }
+
+    /// The connections that listen follow the topology and RECONNECT.
+    pub(super) fn look_at_hubs(&self, set: &PoolSet) {
+        let limit = self.world.borrow().session.notification_limit as usize;
+        set.for_each_hub(|hub| hub.look_around(limit));
+    }
+
+    /// A statement was cancelled because it took too long: its end is timed, whatever is configured.
+    pub(crate) fn note_cancelled(&self) {
+        self.has_cancelled.set(true);
+    }
+
+    /// Wakes the sessions that take longer than they may.
+    fn look_at_clocks(&self) {
+        if self.is_suspended() {
+            return;
+        }
+        let tick = self.ticks.get().wrapping_add(1);
+        self.ticks.set(tick);
+        let are_timed = |set: &PoolSet| set.settings.borrow().timeouts != Timeouts::default();
+        if !self.has_cancelled.get() && !self.sets.borrow().values().any(|set| are_timed(set)) {
+            return;
+        }
+        let mut has_cancelled = false;
+        for (handle, set) in self.handles.borrow().values() {
+            has_cancelled |= handle.clock.timed() == Timed::Cancelled;
+            if handle.clock.is_over(tick, &set.settings.borrow().timeouts) {
+                handle.wake();
+            }
+        }
+        self.has_cancelled.set(has_cancelled);
+    }
+}
