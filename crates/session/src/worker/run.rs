@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
 use crate::{
-    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, replication,
-    task::SessionTask,
+    CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, pool_set::PoolSet,
+    replication, task::SessionTask,
 };
 
 /// Which databases a command is about.
@@ -293,6 +293,13 @@ impl Worker {
         self.wake_linked();
     }
 
+    fn retire_pools(&self, set: &PoolSet) {
+        for pool in set.forget_pools() {
+            pool.retire();
+            self.retired.borrow_mut().push((set.database.clone(), pool));
+        }
+    }
+
     fn reconfigure(&self, world: Arc<World>) {
         let same_nodes = |a: &World, b: &World| {
             a.clusters.len() == b.clusters.len()
@@ -305,16 +312,16 @@ impl Worker {
             let Some(settings) = world.database(&set.database).map(|settings| settings.for_user(&set.user))
             else {
                 self.send_away(&PauseScope::Database(set.database.clone()), Farewell::Killed, true);
+                // nobody comes any more; those who are there may need connections until they leave
+                set.settings.borrow_mut().pool.min_size = 0;
+                self.retire_pools(set);
                 continue;
             };
             let moved = settings.cluster != set.settings.borrow().cluster
                 || settings.server_name != set.settings.borrow().server_name;
             *set.settings.borrow_mut() = settings.clone();
             if moved || !unchanged {
-                for pool in set.forget_pools() {
-                    pool.retire();
-                    self.retired.borrow_mut().push((set.database.clone(), pool));
-                }
+                self.retire_pools(set);
                 continue;
             }
             let view = self.view(set);
