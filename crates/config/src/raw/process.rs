@@ -28,7 +28,9 @@ section! {
         state_dir: Option<PathBuf> = Unset("\"/var/lib/pgherd\""), Restart;
         /// A Unix socket over which a new process, started with --takeover, gets the listening sockets of this one, so
         /// that a new version refuses nobody; the folder must be there and is best one of pgherd's own. Clients stay
-        /// with the old process until they leave. Unset: nothing is handed over.
+        /// with the old process until they leave. Each process counts for itself: until the old one has ended there
+        /// may be twice as many clients and server connections as the limits say; PAUSE, DISABLE and SET hold in the
+        /// process that they were said to. Unset: nothing is handed over.
         takeover_socket: Option<PathBuf> = Unset("\"/run/pgherd/takeover\""), Restart;
         /// Most server connections in total. When there are as many, the one that has been idle for longest is closed
         /// for whoever has waited for longest, whatever the pool. 0: as many as the pools allow.
