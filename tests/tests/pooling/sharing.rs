@@ -297,3 +297,31 @@ async fn a_pool_that_is_made_smaller_closes_what_it_has_too_many() {
     }
     assert_eq!(servers(), "2");
 }
+
+#[tokio::test]
+async fn who_waits_for_a_while_is_told_so_once() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let mut owner = herd.proxy(0).connect_to("read-write").await;
+    let mut waiting = herd.proxy(0).connect_to("read-write").await;
+    owner.execute("begin").await;
+    waiting.send(Batch::new().query("select 'at last'").bytes()).await.unwrap();
+    let notice = waiting.next().await.expect("it is told").complaint();
+    assert_eq!(notice, "NOTICE: all server connections are busy; the statement waits for one");
+    let more = waiting.next_within(Duration::from_millis(500)).await;
+    assert!(more.is_err(), "{more:?}");
+    owner.execute("commit").await;
+    assert_eq!(waiting.until_ready().await[1].row(), [Some("at last".to_owned())]);
+    assert_eq!(waiting.query("select 1").await[0].tag, b'T', "what does not wait has no notice");
+}
+
+#[tokio::test]
+async fn connections_are_replaced_at_the_end_of_their_lifetime_and_not_within_transactions() {
+    let herd = Setup::shared().set("pool.size", 1).set("pool.server_lifetime", "1s").start();
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    client.execute("begin").await;
+    let first = client.value("select pg_backend_pid()").await;
+    client.execute("select pg_sleep(1.5)").await;
+    assert_eq!(client.value("select pg_backend_pid()").await, first);
+    client.execute("commit").await;
+    assert_ne!(client.value("select pg_backend_pid()").await, first);
+}
