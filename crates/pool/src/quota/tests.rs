@@ -144,6 +144,19 @@ fn a_connection_goes_to_whoever_has_waited_longest_whatever_the_pool() {
 }
 
 #[test]
+fn what_was_kept_for_the_first_in_line_is_kept_no_more_once_it_has_its_place() {
+    let mut scene = Scene::new(1);
+    let caps = |cap| Caps { database: Some(cap), ..Caps::default() };
+    let [a, b, c] = ["a", "b", "c"].map(|name| scene.pool(0, "d", name, &caps(1)));
+    scene.fill(a, 1);
+    scene.want(b, 1);
+    scene.want(c, 2);
+    scene.book.rebound(a, Bounds::new(0, NodeId(0), "d", "a", &caps(3)));
+    scene.book.settle(scene.at(3));
+    assert_eq!(scene.orders(0).1, [b, c]);
+}
+
+#[test]
 fn a_client_behind_two_bounds_that_others_keep_full_in_turn_gets_its_place() {
     let mut scene = Scene::new(1);
     let caps = Caps { database: Some(1), user: Some(1), ..Caps::default() };

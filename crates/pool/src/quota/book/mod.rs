@@ -258,6 +258,7 @@ impl Book {
         waiting.retain(|(_, id)| {
             let fits = self.fits(*id, now);
             if fits {
+                self.head = self.head.filter(|(head, _)| head != id); // nothing needs to be kept for it
                 self.count(*id);
                 if let Some(entry) = self.accounts.get_mut(*id) {
                     (entry.wants, entry.granted) = (None, entry.granted + 1);
