@@ -180,6 +180,20 @@ async fn a_replication_connection_is_shown_counted_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_receiver_gets_the_place_of_an_idle_connection_under_a_cap() {
+    let herd = Setup::shared()
+        .set("database.0.name", "*")
+        .set("database.0.max_server_connections", 1)
+        .set("pool.wait_timeout", "10s")
+        .start();
+    let mut session = herd.proxy(0).login(herd.cluster().monitor(), herd.database());
+    session.address.set_port(herd.proxy(0).port_of("read-write"));
+    assert_eq!(session.connect().await.unwrap().value("select 'pooled'").await, "pooled");
+    let mut client = receiver(&herd, "smart", "true").connect().await.unwrap();
+    assert!(!client.query("IDENTIFY_SYSTEM").await.is_empty());
+}
+
+#[tokio::test]
 async fn a_receiver_keeps_nobody_from_suspending_and_goes_on_afterwards() {
     let herd = Setup::shared().start();
     let mut idle = receiver(&herd, "smart", "true").connect().await.unwrap();

@@ -30,7 +30,7 @@ enum Dialing {
 impl Pool {
     /// Makes connections while clients wait, there is room, and the node did not fail a moment ago.
     pub(super) fn dial_if_needed(&self, now: Instant) {
-        if self.asked.get() {
+        if self.asked.get() || self.guest_goes_first(now) {
             return; // what is asked for would be there if there were room
         }
         let (size, needed) = (self.size_now(now), self.needed(now));

@@ -51,8 +51,8 @@ pub struct Pool {
     account: Arc<Account>,
     /// A place was asked for there, which will be granted in its turn.
     asked: Cell<bool>,
-    /// When a place was last asked for there that is for no waiter.
-    guest: Cell<Option<Instant>>,
+    /// Who asked for a place there that is for no waiter.
+    guest: Cell<Option<share::Guest>>,
     /// Somebody waits for a place there, perhaps one of this pool's.
     is_short: Cell<bool>,
     gate: Rc<dyn Gate>,

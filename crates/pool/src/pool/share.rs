@@ -19,6 +19,15 @@ use crate::{
 /// time than what they are for.
 const TENURE: Duration = Duration::from_millis(100);
 
+/// Whoever wants a place for a connection that is not pooled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guest {
+    /// Since when.
+    since: Instant,
+    /// It last asked then.
+    asked_at: Instant,
+}
+
 /// Who asks for a place and has not asked again for so long needs it no more.
 const GUEST_ASKS_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 
@@ -75,15 +84,22 @@ impl Pool {
     }
 
     fn has_guest(&self, now: Instant) -> bool {
-        self.guest.get().is_some_and(|asked_at| now.duration_since(asked_at) < GUEST_ASKS_AGAIN_WITHIN)
+        self.guest.get().is_some_and(|guest| now.duration_since(guest.asked_at) < GUEST_ASKS_AGAIN_WITHIN)
+    }
+
+    /// Whether the next place is a guest's, which has waited for longer than any client.
+    pub(super) fn guest_goes_first(&self, now: Instant) -> bool {
+        let client = self.longest_waiting().map(|waiter| waiter.since());
+        let since = self.guest.get().map(|guest| guest.since);
+        self.has_guest(now) && client.is_none_or(|client| since < Some(client))
     }
 
     /// A place for a connection that is not pooled; the caller asks again until it gets it. `since`: when its client
     /// began to wait.
     pub(crate) fn take_slot_for_guest(self: &Rc<Self>, since: Instant) -> Option<(Permit, Turn)> {
-        let taken = Permit::take(self);
-        self.guest.set(taken.is_none().then(Instant::now));
-        if taken.is_none() && !self.asked.get() {
+        let (taken, now) = (Permit::take(self), Instant::now());
+        self.guest.set(taken.is_none().then_some(Guest { since, asked_at: now }));
+        if taken.is_none() && (!self.asked.get() || self.guest_goes_first(now)) {
             self.account.want(Some(since));
         }
         taken

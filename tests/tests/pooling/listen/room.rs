@@ -125,3 +125,24 @@ async fn a_cap_that_leaves_no_room_for_a_connection_that_listens_is_named_at_onc
     }
     assert!(listeners(&herd).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_connection_that_listens_gets_its_place_among_busy_clients_under_a_cap() {
+    let herd =
+        Setup::shared().set("database.0.name", "*").set("database.0.max_server_connections", 2).start();
+    let mut busy = Vec::new();
+    for _ in 0..6 {
+        let mut client = herd.proxy(0).connect_to("read-write").await;
+        busy.push(tokio::spawn(async move {
+            loop {
+                client.execute("select pg_sleep(0.01)").await;
+            }
+        }));
+    }
+    let mut client = herd.proxy(0).connect_to("read-write").await;
+    client.execute("listen news").await;
+    client.execute("notify news, 'in time'").await;
+    assert_eq!(heard(&mut client).await, pair("news", "in time"));
+    assert!(busy.iter().all(|busy| !busy.is_finished()), "nobody else failed");
+    busy.iter().for_each(|busy| busy.abort());
+}

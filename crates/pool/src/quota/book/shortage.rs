@@ -89,21 +89,22 @@ impl Book {
             if victims.iter().any(|victim| self.accounts.get(*victim).is_some_and(shares)) {
                 continue;
             }
-            let idle = self.accounts.iter().filter(|(id, entry)| *id != unmet.account && shares(entry));
+            // its own as well: they are of no use to one whose connection is never pooled
+            let idle = self.accounts.iter().filter(|(_, entry)| shares(entry));
             let idle = idle.filter_map(|(id, entry)| Some((entry.idle_since?, id)));
             victims.push(idle.min()?.1);
         }
         Some(victims)
     }
 
-    /// Whether a connection that comes back to this account is to be closed for a client that has waited longer,
-    /// elsewhere, than the first of its own pool.
+    /// Whether a connection that comes back to this account is to be closed for somebody who has waited longer than the
+    /// first client of its own pool: elsewhere, or here for a connection that is never pooled.
     pub(in crate::quota) fn yields(&mut self, account: usize, own: Option<Instant>) -> bool {
         let waiting = self.waiting();
         let Some(bounds) = self.accounts.get(account).map(|entry| entry.bounds) else { return false };
         let unmet = self.unmet(&waiting);
         let older = unmet.iter().take_while(|unmet| own.is_none_or(|own| unmet.since < own));
-        let yields = older.filter(|unmet| unmet.account != account).any(|unmet| {
+        let yields = older.into_iter().any(|unmet| {
             let Some(entry) = self.accounts.get(unmet.account) else { return false };
             let helps = |scope: usize| unmet.full[scope] && entry.bounds[scope] == bounds[scope];
             let is_head = self.head.is_some_and(|(head, _)| head == unmet.account);
