@@ -341,6 +341,9 @@ impl Session {
         if let (Some(error), Ok(())) = (unsuited, &outcome) {
             return self.refuse_unit(cx, server, error);
         }
+        if outcome.is_ok() && self.steps_aside(&server) {
+            return self.step_aside(cx, server);
+        }
         self.phase = Phase::Linked(server);
         outcome?;
         self.answer_settled(cx, work)?;

@@ -184,6 +184,7 @@ impl Session {
 
     /// The next request fails with `error`; after it, the session goes on.
     pub(crate) fn fail_request(&mut self, error: ErrorMessage) {
+        self.settle_channels();
         self.phase = Phase::Local(Box::new(Responder::request_fails(error)));
     }
 

@@ -124,6 +124,9 @@ impl Session {
     }
 
     fn keep_waiting(&mut self, cx: &mut Context<'_>, read: &mut [u8]) -> Result<Turn, End> {
+        if let Some(turn) = self.turn_aside() {
+            return Ok(turn);
+        }
         let waited = self.worker.now() - self.waiting_since();
         let settings = self.worker.settings();
         if matches!(self.phase, Phase::Held) && waited >= settings.session.max_hold {
@@ -134,6 +137,9 @@ impl Session {
         if waited >= pool::TELL_AFTER && !self.told_to_wait && self.told.is_some() {
             self.told_to_wait = true;
             let text = match &self.phase {
+                Phase::Held if self.is_aside() => {
+                    "there is no room for the connection that listens; the statement waits for it".to_owned()
+                }
                 Phase::Held => {
                     "there is no primary at the moment; the statement is held until there is one".to_owned()
                 }

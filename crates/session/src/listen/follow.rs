@@ -50,6 +50,7 @@ impl Session {
             return false;
         }
         if is_heard {
+            subscriber.hub().waits_no_more(self.handle.id);
             self.exchange_mut().awaits_channel = None;
             return true;
         }
@@ -192,7 +193,7 @@ fn too_many() -> ErrorMessage {
         .with_hint("Use fewer channels, and tell in the payload what a notification is about.")
 }
 
-fn not_heard(waited: Duration, trouble: Option<Trouble>) -> ErrorMessage {
+pub(super) fn not_heard(waited: Duration, trouble: Option<Trouble>) -> ErrorMessage {
     let detail = match trouble {
         Some(Trouble::NoPlace(usage)) => {
             let text = "there is no room for the server connection over which the proxy listens";

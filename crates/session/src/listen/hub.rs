@@ -56,6 +56,8 @@ pub(crate) struct Hub {
     line: Cell<Option<LineReport>>,
     /// Why there is no connection at present.
     trouble: RefCell<Option<Trouble>>,
+    /// Of those that wait for the connection while there is no place for it, the one that keeps its own meanwhile.
+    first: Cell<Option<ClientId>>,
 }
 
 /// What keeps the shared connection from being made.
@@ -80,6 +82,7 @@ impl Hub {
             queue_limit: Cell::new(queue_limit),
             line: Cell::default(),
             trouble: RefCell::default(),
+            first: Cell::default(),
         })
     }
 
@@ -117,6 +120,21 @@ impl Hub {
     pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
         *self.trouble.borrow_mut() = trouble;
         self.wake_waiting();
+    }
+
+    /// Whether `client` may keep its server connection while it waits for a place for the shared one. If all kept
+    /// theirs, there might never be one; if none did, connections that listen could take all places there are.
+    pub(super) fn is_first(&self, client: ClientId) -> bool {
+        let first = self.first.get().unwrap_or(client);
+        self.first.set(Some(first));
+        first == client
+    }
+
+    /// It does not wait any more.
+    pub(super) fn waits_no_more(&self, client: ClientId) {
+        if self.first.get() == Some(client) {
+            self.first.set(None);
+        }
     }
 
     fn wake_waiting(&self) {

@@ -5,6 +5,7 @@
 //! place in the transaction and their errors. A LISTEN is sent once the shared connection listens to its channel; the
 //! server connection that it ran on is not reused before `UNLISTEN *` (see [`pool::Server::listens`]).
 
+mod aside;
 mod channel;
 mod follow;
 mod hub;

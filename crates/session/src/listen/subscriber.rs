@@ -37,6 +37,8 @@ pub(crate) struct Subscriber {
     unsettled: Cell<bool>,
     /// It waits for the shared connection.
     pub(super) waits: Cell<bool>,
+    /// It does so without a server connection.
+    pub(super) aside: Cell<bool>,
     /// The shared connection was lost while it listened.
     pub(super) missed: Cell<bool>,
     news: RefCell<VecDeque<News>>,
@@ -53,6 +55,7 @@ impl Subscriber {
             channels: RefCell::default(),
             unsettled: Cell::default(),
             waits: Cell::default(),
+            aside: Cell::default(),
             missed: Cell::default(),
             news: RefCell::default(),
             bytes: Cell::default(),
@@ -126,6 +129,7 @@ impl Subscriber {
 
     /// Nothing that it asked for is open: it lets go of all channels that it does not listen to.
     pub(super) fn settle(&self) {
+        self.hub.waits_no_more(self.id());
         if self.unsettled.replace(false) {
             self.keep(|standing| standing == Some(Standing::Listening));
         }
@@ -153,6 +157,7 @@ impl Subscriber {
 
     /// Lets go of everything.
     pub(crate) fn leave(&self) {
+        self.hub.waits_no_more(self.id());
         self.keep(|_| false);
         self.news.take();
     }

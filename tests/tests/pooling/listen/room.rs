@@ -1,6 +1,7 @@
 //! The connection that listens among those of its pool.
 
 use e2e::Setup;
+use testkit::Batch;
 
 use super::{heard, listeners, pair, pinned, shown};
 
@@ -124,6 +125,33 @@ async fn a_cap_that_leaves_no_room_for_a_connection_that_listens_is_named_at_onc
         assert_eq!(client.value("select 'alive'").await, "alive");
     }
     assert!(listeners(&herd).await.is_empty());
+}
+
+#[tokio::test]
+async fn clients_that_begin_to_listen_at_a_time_do_not_take_all_places_under_a_cap() {
+    let herd =
+        Setup::shared().set("database.0.name", "*").set("database.0.max_server_connections", 3).start();
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(herd.proxy(0).connect_to("read-write").await);
+    }
+    // All places are taken and then idle.
+    for text in ["begin", "select 1", "commit"] {
+        for client in &mut clients[..3] {
+            client.execute(text).await;
+        }
+    }
+    for client in &mut clients {
+        client.send(Batch::new().query("listen news").bytes()).await.unwrap();
+    }
+    for client in &mut clients {
+        let answer = client.until_ready().await;
+        assert!(answer.iter().all(|message| message.tag != b'E'), "{answer:?}");
+    }
+    clients[0].execute("notify news, 'to all'").await;
+    for client in &mut clients {
+        assert_eq!(heard(client).await, pair("news", "to all"));
+    }
 }
 
 #[tokio::test]
