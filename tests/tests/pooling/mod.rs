@@ -20,3 +20,4 @@ mod statements;
 mod storm;
 mod timeouts;
 mod users;
+mod wildcards;
