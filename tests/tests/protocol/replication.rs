@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
-use e2e::{Herd, Setup, eventually_async};
+use e2e::{Herd, Setup, eventually, eventually_async};
 use lab::{Cluster, Options};
 use testkit::{Batch, Client, ConnectionParameters};
 
@@ -191,6 +191,25 @@ async fn a_receiver_gets_the_place_of_an_idle_connection_under_a_cap() {
     assert_eq!(session.connect().await.unwrap().value("select 'pooled'").await, "pooled");
     let mut client = receiver(&herd, "smart", "true").connect().await.unwrap();
     assert!(!client.query("IDENTIFY_SYSTEM").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_receiver_runs_ends_when_it_leaves_or_is_killed() {
+    let herd = Setup::shared().start();
+    let count = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active' \
+                 and datname = current_database()";
+    for leaves in [true, false] {
+        let mut client = receiver(&herd, "smart", "database").connect().await.unwrap();
+        client.send(Batch::new().query("select pg_sleep(60)").bytes()).await.unwrap();
+        eventually("it runs", PATIENCE, || (herd.psql_directly(count).unwrap() == "1").then_some(()));
+        if leaves {
+            client.reset();
+        } else {
+            herd.proxy(0).admin().await.execute(&format!("KILL {}", herd.database())).await;
+            assert_eq!(last_word(&mut client).await.as_deref(), Some("57P01"));
+        }
+        eventually("it has ended", PATIENCE, || (herd.psql_directly(count).unwrap() == "0").then_some(()));
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::BytesMut;
 use conn::Stream;
-use pool::{DialPlan, Place};
+use pool::DialPlan;
 use tokio::time::{Sleep, sleep};
 use topology::{Health, Stamp};
 use wire::{
@@ -54,7 +54,6 @@ struct Relay {
     process: u32,
     key: Rc<[u8]>,
     leaving: Option<Leaving>,
-    _place: Place,
 }
 
 /// The client has to go after the present message.
@@ -68,7 +67,7 @@ struct Over;
 
 impl Guest {
     /// Welcomes the client in the server's words and passes everything on until either end has gone.
-    pub(super) fn relay(mut self, walsender: Walsender) -> impl Future<Output = ()> {
+    pub(super) async fn relay(mut self, walsender: Walsender) {
         let Walsender { connection, plan, stamp, side, place } = walsender;
         let mut out = Vec::new();
         Authentication::Ok.write(&mut out);
@@ -82,7 +81,7 @@ impl Guest {
         self.handle.node.set(Some(stamp.node));
         self.handle.server_process.set(connection.pid);
         count(&self.pools.stats.server_assignments, 1);
-        Relay {
+        let mut relay = Relay {
             guest: self,
             server: connection.stream,
             server_output: BytesMut::new(),
@@ -93,8 +92,10 @@ impl Guest {
             process: connection.pid,
             key: connection.cancel_key.into(),
             leaving: None,
-            _place: place,
-        }
+        };
+        (&mut relay).await;
+        let Relay { guest, server, plan, process, key, .. } = relay;
+        guest.worker.end_process(plan, (process, key), server, place);
     }
 }
 

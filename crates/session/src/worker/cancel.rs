@@ -2,7 +2,9 @@
 
 use std::{rc::Rc, time::Duration};
 
-use pool::{Body, DialPlan, Pool, Server, settle};
+use conn::Stream;
+use pool::{Body, DialPlan, Place, Pool, Server, settle};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Worker;
 use crate::{handle::Handle, pool_set::PoolSet};
@@ -46,6 +48,27 @@ impl Worker {
         });
     }
 
+    /// Closes the connection of a server process that its client has left, and ends what it runs, which does not notice
+    /// that: the place is free when the process has gone, or does not go.
+    pub(crate) fn end_process(
+        &self,
+        plan: DialPlan,
+        (pid, key): (u32, Rc<[u8]>),
+        mut server: Stream,
+        place: Place,
+    ) {
+        tokio::task::spawn_local(async move {
+            for n in 0..TRIES {
+                let ended = hang_up(&mut server);
+                if tokio::time::timeout(OBEYS_WITHIN * 2_u32.pow(n), ended).await.is_ok() {
+                    break;
+                }
+                send_cancel(&plan, pid, &key).await;
+            }
+            drop(place);
+        });
+    }
+
     /// Ends what runs on `server` and closes it. A cancel that overtakes its statement does nothing, and a server
     /// that runs a statement does not notice that its socket is closed: so the end is waited for.
     pub(crate) fn cancel_and_close(&self, pools: &PoolSet, pool: &Pool, mut server: Box<Server>) {
@@ -74,6 +97,13 @@ enum Cancelled {
     Done,
     /// It may have been lost, or be carried out at any time.
     Perhaps,
+}
+
+/// Says that nothing more comes and waits until the server has closed its side; what it says until then is nobody's.
+async fn hang_up(server: &mut Stream) {
+    let _ = server.shutdown().await; // the server may have closed its side before
+    let mut ignored = [0; 4096];
+    while server.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
 }
 
 async fn send_cancel(plan: &DialPlan, pid: u32, key: &[u8]) -> Cancelled {
