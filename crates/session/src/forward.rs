@@ -295,7 +295,9 @@ impl Session {
         // here that of the text alone, without what it executes
         let first = sql::may_name_statements(text);
         let class = if first { self.pools.classify(text) } else { class };
-        if first || class.statements == Statements::Many || self.names.are_in_code(text) {
+        let by_name = first || class.statements == Statements::Many || self.names.are_in_code(text);
+        let another = by_name.then(|| self.names_another(text)).flatten();
+        if by_name && another.is_none() {
             executed(text, &self.names).into_iter().for_each(|statement| self.pools.reclassify(statement));
             match self.query_by_name(server, message, text, class, splice) {
                 ByName::No => {}
@@ -305,7 +307,8 @@ impl Session {
         }
         count(&self.pools.stats.queries, 1);
         server.prepared.set_unnamed(None);
-        if class.effect == Effect::Deallocate && server.ledger.status() != TxStatus::Failed {
+        let deallocates = class.effect == Effect::Deallocate && another.is_none();
+        if deallocates && server.ledger.status() != TxStatus::Failed {
             let name = sql::deallocated_name(text).unwrap_or_default();
             if self.must_wait_for(&name, None) {
                 return false;
@@ -321,7 +324,7 @@ impl Session {
             }
         }
         let (class, lost) = self.with_sequence_values(server, class, text);
-        if let Some(error) = lost.or_else(|| self.refusal(class)) {
+        if let Some(error) = another.or(lost).or_else(|| self.refusal(class)) {
             self.note_refusal(error);
             frontend::query(REFUSED_TEXT, splice.replace(message.at, message.end()));
         } else {

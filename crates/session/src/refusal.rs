@@ -1,7 +1,7 @@
 //! Statements that are not sent, because their client would have to keep its server connection and may not.
 
 use pool::{PoolMode, Server, StatePolicy, Statement};
-use sql::{Class, Effect};
+use sql::{Class, Effect, NameVerb};
 use wire::{
     SqlState,
     message::{
@@ -67,6 +67,21 @@ impl Session {
                 .with_detail(detail)
                 .with_hint("Close statements that are not used any more, or DEALLOCATE ALL.")
         })
+    }
+
+    /// Why a text must not run that names a prepared statement as servers do, and none of the client's; `None`: it does not.
+    /// What it would find there is somebody else's.
+    pub(crate) fn names_another(&self, text: &[u8]) -> Option<ErrorMessage> {
+        const PREFIX: &[u8] = b"pgherd_";
+        if !text.windows(PREFIX.len()).any(|part| part.eq_ignore_ascii_case(PREFIX)) {
+            return None;
+        }
+        let name = sql::statement_names(text)
+            .filter(|found| found.verb != NameVerb::Prepare && found.name.starts_with(PREFIX))
+            .find(|found| self.names.find(&found.name).is_none())?
+            .name;
+        let text = format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(&name));
+        Some(ErrorMessage::error(SqlState::INVALID_SQL_STATEMENT_NAME, text))
     }
 
     /// In the present unit something was sent in place of a statement that is refused with `error`.

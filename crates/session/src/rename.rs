@@ -57,6 +57,11 @@ impl Session {
     ) -> Result<bool, End> {
         let parse = Parse::read(message.body).map_err(|_| End::protocol("invalid Parse message"))?;
         if sql::may_name_statements(parse.query) || self.names.are_in_code(parse.query) {
+            if let Some(error) = self.names_another(parse.query) {
+                scanned.pop_front();
+                self.refuse_parse(server, error, splice.replace(message.at, message.end()));
+                return Ok(true);
+            }
             match self.parse_by_name(server, message, parse.query, splice) {
                 ByName::No => {}
                 ByName::Sent => {

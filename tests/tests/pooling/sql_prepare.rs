@@ -378,3 +378,38 @@ async fn settings_that_matter_matter_to_sql_prepare() {
         assert_eq!(b.value("execute m").await, "1577804400");
     }
 }
+
+#[tokio::test]
+async fn the_names_that_statements_have_on_servers_lead_nobody_to_them() {
+    let herd = start(1);
+    let (mut owner, mut other) = (on_primary(&herd).await, on_primary(&herd).await);
+    owner.execute("prepare mine as select 'mine'").await;
+    assert_eq!(owner.value("execute mine").await, "mine");
+    let name = other.value("select name from pg_prepared_statements where statement like '%mine%'").await;
+    assert!(name.starts_with("pgherd_"), "{name}");
+    for text in [
+        format!("execute {name}"),
+        format!("execute \"{name}\""),
+        format!("explain execute {name}"),
+        format!("deallocate {}", name.to_uppercase()),
+        format!("select 1; deallocate {name}"),
+    ] {
+        let messages = other.query(&text).await;
+        assert_eq!(field(&messages, b'C').as_deref(), Some("26000"), "{text}: {messages:?}");
+        assert_eq!(
+            field(&messages, b'M'),
+            Some(format!("prepared statement \"{name}\" does not exist")),
+            "{text}"
+        );
+        let batch = Batch::new().parse("", &text).bind("", "", &[]).execute("", 0).sync();
+        assert!(field(&other.run(&batch).await, b'C').is_some(), "{text}");
+    }
+    owner.execute("begin").await;
+    assert_eq!(owner.value("execute mine").await, "mine");
+    owner.execute("commit").await;
+    // under such a name it may have one of its own
+    other.execute(&format!("prepare {name} as select 'own'")).await;
+    assert_eq!(other.value(&format!("execute {name}")).await, "own");
+    other.execute(&format!("deallocate {name}")).await;
+    assert_eq!(owner.value("execute mine").await, "mine");
+}
