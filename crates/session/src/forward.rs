@@ -324,7 +324,8 @@ impl Session {
             }
         }
         let (class, lost) = self.with_sequence_values(server, class, text);
-        if let Some(error) = another.or(lost).or_else(|| self.refusal(class)) {
+        let refusal = another.or(lost).or_else(|| self.refusal(class));
+        if let Some(error) = refusal.or_else(|| self.unsuited_statement(class, text)) {
             self.note_refusal(error);
             frontend::query(REFUSED_TEXT, splice.replace(message.at, message.end()));
         } else {

@@ -225,8 +225,10 @@ impl Session {
             }
             self.note_portal(names.portal, found.as_deref());
             let judged = found.as_ref().map(|statement| {
-                let (class, lost) = self.with_sequence_values(server, statement.class(), statement.text());
-                (class, lost.or_else(|| self.refusal(class)))
+                let text = statement.text();
+                let (class, lost) = self.with_sequence_values(server, statement.class(), text);
+                let refusal = lost.or_else(|| self.refusal(class));
+                (class, refusal.or_else(|| self.unsuited_statement(class, text)))
             });
             let (class, refusal) = judged.unzip();
             let refused = refusal.flatten().map(|error| self.note_refusal(error)).is_some();

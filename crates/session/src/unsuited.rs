@@ -14,52 +14,65 @@ use crate::{
 
 impl Session {
     /// Why the unit that `rest` begins with must not follow in the open transaction or pinned session. `None`: nothing
-    /// is wrong with it.
-    ///
-    /// A transaction that began read-only is on a replica, where locks exclude nobody on the primary and where a
-    /// client that is pinned could not write any more. Under a read-only policy it may be on the primary, for lack of a
-    /// replica, and must stay what it began as; so must a pinned session.
+    /// is wrong with what is there of it.
     pub(crate) fn unsuited(&self, rest: &[u8]) -> Option<ErrorMessage> {
-        let exchange = self.exchange();
-        let in_block = exchange.block.is_open();
-        match (exchange.side, self.policy) {
-            (Side::Replica, _) if in_block && self.pins().is_empty() => self.find(rest, |class, text| {
-                let locks = class.kind == Kind::Write && mentions(text, b"advisory");
-                (locks || matches!(class.effect, Effect::Pin(_) | Effect::Listen)).then(needs_primary)
-            }),
-            (Side::Primary, Policy::ReadOnly) if in_block || !self.pins().is_empty() => {
-                self.find(rest, |class, text| {
-                    let reopens = match class.kind {
-                        Kind::Begin { replica } => !replica,
-                        Kind::Read => false,
-                        Kind::Write if !in_block => true,
-                        _ => mentions(text, b"transaction"),
-                    };
-                    reopens.then(stays_read_only)
-                })
-            }
-            (Side::Primary | Side::Replica, _) => None,
-        }
-    }
-
-    /// The first of what `judge` says of the statements up to the end of the unit.
-    fn find(
-        &self,
-        rest: &[u8],
-        judge: impl Fn(Class, &[u8]) -> Option<ErrorMessage>,
-    ) -> Option<ErrorMessage> {
+        self.suits()?;
         let unit = first_unit(rest, MESSAGE_LIMIT).ok().flatten().and_then(|end| rest.get(..end));
         texts(unit.unwrap_or(rest), &self.names).find_map(|text| match text {
             Text::Sent(text) => {
                 let class = self.pools.classify(text);
-                judge(class_by_name(text, class, &self.names, &self.wanted, &self.pools), text)
+                let class = class_by_name(text, class, &self.names, &self.wanted, &self.pools);
+                self.unsuited_statement(class, text)
             }
             Text::Prepared(statement) => {
                 self.pools.reclassify(statement);
-                judge(statement.class(), statement.text())
+                self.unsuited_statement(statement.class(), statement.text())
             }
         })
     }
+
+    /// The same of one statement, wherever in its unit it stands.
+    pub(crate) fn unsuited_statement(&self, class: Class, text: &[u8]) -> Option<ErrorMessage> {
+        match self.suits()? {
+            Suits::LeavesNothing => {
+                let locks = class.kind == Kind::Write && sql::calls_advisory_lock(text);
+                (locks || matches!(class.effect, Effect::Pin(_) | Effect::Listen)).then(needs_primary)
+            }
+            Suits::StaysReadOnly => {
+                let reopens = match class.kind {
+                    Kind::Begin { replica } => !replica,
+                    Kind::Read => false,
+                    Kind::Write if !self.exchange().block.is_open() => true,
+                    _ => mentions(text, b"transaction"),
+                };
+                reopens.then(stays_read_only)
+            }
+        }
+    }
+
+    /// What alone may follow here; `None`: anything.
+    ///
+    /// A transaction that began read-only is on a replica, where locks exclude nobody on the primary and where a
+    /// client that is pinned could not write any more. Under a read-only policy it may be on the primary, for lack of a
+    /// replica, and must stay what it began as; so must a pinned session.
+    fn suits(&self) -> Option<Suits> {
+        let exchange = self.exchange();
+        let (in_block, is_pinned) = (exchange.block.is_open(), !self.pins().is_empty());
+        match (exchange.side, self.policy) {
+            (Side::Replica, _) => (in_block && !is_pinned).then_some(Suits::LeavesNothing),
+            (Side::Primary, Policy::ReadOnly) => (in_block || is_pinned).then_some(Suits::StaysReadOnly),
+            (Side::Primary, _) => None,
+        }
+    }
+}
+
+/// What may follow in a transaction or a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Suits {
+    /// What leaves nothing behind and locks nothing.
+    LeavesNothing,
+    /// What lets nothing be written.
+    StaysReadOnly,
 }
 
 fn mentions(text: &[u8], word: &[u8]) -> bool {

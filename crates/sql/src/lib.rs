@@ -18,6 +18,7 @@ mod class;
 mod classify;
 mod functions;
 mod hint;
+mod lock;
 mod name;
 mod parameter_types;
 mod prepared;
@@ -30,6 +31,7 @@ pub use class::{Class, Effect, Kind, PinCause, PinCauses, Statements};
 pub use classify::{calls_nextval, classify, effect_of_code, gets_from_sequence, names_sequence_value};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
+pub use lock::calls_advisory_lock;
 pub use prepared::{
     NameUse, NameVerb, Preparation, kind_of_execute, may_name_statements, names_in_code, preparation,
     statement_names,

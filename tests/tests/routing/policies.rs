@@ -67,6 +67,15 @@ async fn a_read_only_listener_writes_nothing_when_it_has_to_use_the_primary() {
         assert_eq!(reader.failure(insert).await.as_deref(), Some("25P02"), "{evasion}");
         reader.execute("rollback").await;
     }
+    // Behind messages of its unit that were sent before.
+    reader.execute("begin read only").await;
+    reader.send(Batch::new().parse("", "select 1").flush().bytes()).await.unwrap();
+    assert_eq!(reader.next().await.unwrap().tag, b'1');
+    let opens = Batch::new().parse("", "set transaction read write").bind("", "", &[]).execute("", 0).sync();
+    let messages = reader.run(&opens).await;
+    assert!(messages.iter().any(|message| message.sqlstate().as_deref() == Some("25006")), "{messages:?}");
+    assert_eq!(reader.failure(insert).await.as_deref(), Some("25P02"));
+    reader.execute("rollback").await;
     // Behind a read that has to wait.
     let mut keeper = herd.connect_directly(0).await;
     keeper.execute("begin").await;

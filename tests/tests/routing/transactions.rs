@@ -111,4 +111,24 @@ async fn session_state_and_advisory_locks_are_refused_in_a_read_only_transaction
         client.execute("select pg_advisory_xact_lock(42)").await;
         client.execute("commit").await;
     }
+    // Behind messages of its unit that were sent before.
+    client.run(&Batch::new().parse("lock", "select pg_advisory_lock(42)").sync()).await;
+    client.execute("begin read only").await;
+    client.send(Batch::new().parse("", "select pg_is_in_recovery()").flush().bytes()).await.unwrap();
+    assert_eq!(client.next().await.unwrap().tag, b'1');
+    let messages = client.run(&Batch::new().bind("", "lock", &[]).execute("", 0).sync()).await;
+    assert!(messages.iter().any(|message| message.sqlstate().as_deref() == Some("0A000")), "{messages:?}");
+    assert_eq!(client.failure("select 1").await.as_deref(), Some("25P02"));
+    client.execute("rollback").await;
+    // The word alone is no lock.
+    client.execute("create table advisory_board (a int)").await;
+    client.execute("create function stamped() returns int language sql volatile as 'select 1'").await;
+    client.execute("begin read only").await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while client.failure("select stamped() from advisory_board").await.as_deref() == Some("42P01") {
+        assert!(tokio::time::Instant::now() < deadline, "the replica does not get the table");
+        client.execute("rollback").await;
+        client.execute("begin read only").await;
+    }
+    client.execute("rollback").await;
 }
