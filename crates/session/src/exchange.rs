@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::{PinPermit, Statement};
+use pool::{PinPermit, PoolMode, Statement};
 use protocol::Ledger;
 use tokio::time::Instant;
 use topology::NodeId;
@@ -187,6 +187,8 @@ impl Writes {
 pub(crate) struct Exchange {
     pub(crate) node: NodeId,
     pub(crate) side: Side,
+    /// The pool's mode when it began; a reload changes that of the next one.
+    pub(crate) mode: PoolMode,
     pub(crate) entrance: Entrance,
     pub(crate) replay_error: Option<Box<ErrorMessage>>,
     pub(crate) effects: Effects,
@@ -245,6 +247,7 @@ impl Exchange {
         Self {
             node,
             side,
+            mode: PoolMode::default(),
             entrance: Entrance::Open,
             replay_error: None,
             effects: Effects::default(),

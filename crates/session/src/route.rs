@@ -203,7 +203,8 @@ impl Session {
         let node = server.stamp().node;
         let side = if self.worker.is_primary(&self.pools, node) { Side::Primary } else { Side::Replica };
         let mut exchange = self.worker.take_exchange(node, side, now);
-        if group.replayable && self.pools_mode() != pool::PoolMode::Session {
+        exchange.mode = self.pools_mode();
+        if group.replayable && exchange.mode != pool::PoolMode::Session {
             let bytes = self.worker.spare();
             exchange.rerun = Rerun::Possible {
                 bytes,

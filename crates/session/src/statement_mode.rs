@@ -21,9 +21,10 @@ use crate::{
 };
 
 impl Session {
-    /// Whether the pool is in statement mode.
+    /// Whether the pool is in statement mode, or was when the present use of a server connection began.
     pub(crate) fn is_per_statement(&self) -> bool {
-        self.pools_mode() == PoolMode::Statement
+        let mode = self.exchange.as_deref().map_or_else(|| self.pools_mode(), |exchange| exchange.mode);
+        mode == PoolMode::Statement
     }
 
     /// The part of `input` that may be run on one server connection: all of it, or the first unit.

@@ -51,7 +51,7 @@ async fn a_transaction_within_one_text_works_and_one_that_is_left_open_ends_the_
         last = Some(message);
     }
     assert_eq!(last.unwrap().sqlstate().as_deref(), Some("0A000"));
-    let mut next = herd.connect().await;
+    let mut next = herd.proxy(0).connect_to("read-write").await;
     // What comes before BEGIN in one text is part of its transaction (manual, "Multiple Statements in a Simple Query").
     assert_eq!(next.value("select string_agg(a::text, ',') from whole").await, "1");
 }
@@ -79,4 +79,26 @@ async fn statements_of_many_clients_share_servers_and_settings_follow_them() {
     while let Some(done) = clients.join_next().await {
         done.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_open_when_the_mode_changed_comes_to_its_end() {
+    let herd = Setup::shared().set("pool.size", 1).start();
+    let proxy = herd.proxy(0);
+    let mut client = proxy.connect_to("read-write").await;
+    client.execute("begin").await;
+    proxy.write_configuration(|configuration| configuration.set("pool.mode", "statement"));
+    proxy.admin().await.execute("RELOAD").await;
+    let mut other = proxy.connect_to("read-write").await;
+    let refused = || async {
+        let mut client = proxy.connect_to("smart").await;
+        client.failure("begin").await.as_deref() == Some("0A000")
+    };
+    client.execute("create table t (a int)").await;
+    client.execute("insert into t values (1)").await;
+    client.execute("commit").await;
+    assert_eq!(other.value("select count(*) from t").await, "1");
+    assert!(refused().await);
+    assert_eq!(client.failure("begin").await.as_deref(), Some("0A000"));
+    assert_eq!(client.value("select count(*) from t").await, "1");
 }
