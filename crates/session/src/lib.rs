@@ -39,6 +39,7 @@ mod serve;
 mod session;
 mod settings;
 mod sql_prepared;
+mod standing_hint;
 mod startup;
 mod statement_mode;
 mod stats;

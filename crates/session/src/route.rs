@@ -25,6 +25,7 @@ use crate::{
     pin::PinReason,
     scan::{Group, Scan, Seeks, scan},
     session::{ClientBody, End, Phase, Session, Work},
+    standing_hint::with_standing,
     stats::count,
     texts::texts,
     wait::queue_full,
@@ -132,17 +133,18 @@ impl Session {
             pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
             pool::PoolMode::Session => Wants::Primary,
         };
-        let names = std::mem::take(&mut self.names); // what it has prepared may have the hint
+        // what it has prepared may have the hint
+        let (names, standing) = (std::mem::take(&mut self.names), self.standing_hint.take());
         let hint = group.hinted.then(|| hint_of(input, &names)).flatten();
-        let server = self.check_out(wants, hint, group.seeks);
-        self.names = names;
+        let server = self.check_out(wants, with_standing(hint, standing.as_deref()), group.seeks);
+        (self.names, self.standing_hint) = (names, standing);
         server
     }
 
     pub(crate) fn check_out(
         &mut self,
         wants: Wants,
-        hint: Option<sql::Hint<'_>>,
+        hint: Option<routing::Hint<'_>>,
         seeks: Seeks,
     ) -> Option<Box<Server>> {
         let worker = Rc::clone(&self.worker);
@@ -151,8 +153,7 @@ impl Session {
         if let Some(written) = self.written {
             self.written = Some(routing::resolve_written(written, &snapshot));
         }
-        let request =
-            Request { wants, policy: self.policy, written: self.written, hint: hint.map(as_routing_hint) };
+        let request = Request { wants, policy: self.policy, written: self.written, hint };
         let settings = worker.settings();
         let pools = Rc::clone(&self.pools);
         let outstanding = |node| worker.active_on(&pools, node);
@@ -300,15 +301,4 @@ impl Session {
 /// The hints in the texts of `input`: what one leaves open the next may say.
 fn hint_of<'a>(input: &'a [u8], names: &'a Names) -> Option<sql::Hint<'a>> {
     texts(input, names).filter_map(|text| sql::hint(text.bytes())).reduce(sql::Hint::or)
-}
-
-fn as_routing_hint(hint: sql::Hint<'_>) -> routing::Hint<'_> {
-    routing::Hint {
-        target: hint.target.map(|target| match target {
-            sql::HintTarget::Primary => routing::Target::Primary,
-            sql::HintTarget::Replica => routing::Target::Replica,
-        }),
-        region: hint.region,
-        max_lag: hint.max_lag,
-    }
 }

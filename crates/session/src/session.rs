@@ -19,6 +19,7 @@ use crate::{
     names::Names,
     pool_set::PoolSet,
     scan::Scanned,
+    standing_hint::StandingHint,
     worker::Worker,
 };
 
@@ -125,6 +126,8 @@ pub(crate) struct Session {
     /// The channels that it listens to over the shared connection, if any.
     pub(crate) listening: Option<Rc<Subscriber>>,
     pub(crate) policy: Policy,
+    /// What it asked of routing at startup, if anything.
+    pub(crate) standing_hint: Option<Box<StandingHint>>,
     /// The present request must go to the primary: a standby refused it.
     pub(crate) primary_only: bool,
     /// How often the present request was run again.

@@ -5,7 +5,10 @@ use wire::{
     message::{error::ErrorMessage, startup},
 };
 
-use crate::client::{Purpose, Setting};
+use crate::{
+    client::{Purpose, Setting},
+    standing_hint::StandingHint,
+};
 
 /// The parameters of a startup packet, sorted by what they are for.
 #[derive(Debug)]
@@ -58,6 +61,7 @@ impl StartupParameters {
             let text = format!("unrecognized configuration parameter \"{}\"", String::from_utf8_lossy(name));
             return Err(ErrorMessage::fatal(SqlState::UNDEFINED_OBJECT, text));
         }
+        StandingHint::take_from(&mut from_options.clone())?;
         Ok(Self { user, database, purpose, settings: from_options, unknown_options })
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     io::{drain, poll_read, send},
     names::Names,
     session::{ClientBody, End, Phase, Session},
+    standing_hint::StandingHint,
     worker::Worker,
 };
 
@@ -41,9 +42,11 @@ impl SessionTask {
     /// Takes a client in.
     pub(crate) fn spawn(worker: &Rc<Worker>, client: NewClient) {
         let (id, address, now) = (client.id, client.address, Instant::now());
-        let Some(Admitted { handle, pools, stream, settings, policy }) = client.admit(worker, now) else {
+        let Some(Admitted { handle, pools, stream, mut settings, policy }) = client.admit(worker, now) else {
             return;
         };
+        // its values were looked at before its login
+        let standing_hint = StandingHint::take_from(&mut settings).unwrap_or_default();
         let settings = settings.into_iter().map(|(name, value)| (name, Replay::Value(value)));
         let startup = pools.states.intern(settings);
         let session = Session {
@@ -63,6 +66,7 @@ impl SessionTask {
             written: None,
             listening: None,
             policy,
+            standing_hint,
             primary_only: false,
             writings: 0,
             reruns: 0,

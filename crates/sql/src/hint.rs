@@ -63,6 +63,22 @@ impl<'a> Hint<'a> {
         }
     }
 
+    /// What a setting of the session asks for: `target`, `region` or `max_lag` with a value as in a comment. `None` if it
+    /// is another name or cannot be read.
+    #[must_use]
+    pub fn setting(name: &[u8], value: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let mut hint = Self::default();
+        match name {
+            b"target" if text.eq_ignore_ascii_case("primary") => hint.target = Some(HintTarget::Primary),
+            b"target" if text.eq_ignore_ascii_case("replica") => hint.target = Some(HintTarget::Replica),
+            b"region" if !text.is_empty() => hint.region = Some(text),
+            b"max_lag" => hint.max_lag = Some(duration(text)?),
+            _ => return None,
+        }
+        Some(hint)
+    }
+
     fn item(item: &'a [u8]) -> Self {
         let primary = Self { target: Some(HintTarget::Primary), ..Self::default() };
         let Ok(item) = std::str::from_utf8(item) else { return primary };

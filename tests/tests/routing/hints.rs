@@ -52,3 +52,31 @@ async fn a_hint_holds_wherever_in_a_request_its_statement_stands_and_however_oft
     let plain = watched.run(&run(Batch::new(), "plain").sync()).await;
     assert_eq!((plain.error(), plain.nodes), (None, vec!["us".to_owned()]));
 }
+
+#[tokio::test]
+async fn a_hint_in_the_startup_options_holds_for_the_session_and_one_in_a_comment_goes_before() {
+    let setup = Setup::shared().set("routing.read_your_writes", "off");
+    let mut watched = Watched::new(setup, "create table t (a int); alter table t owner to app").await;
+    for (options, sql, node) in [
+        ("-c pgherd.target=primary", "select * from t", "eu"),
+        ("-c pgherd.target=primary", "/* pgherd: replica */ select * from t", "us"),
+        ("-c pgherd.region=ap --pgherd.target=replica", "select * from t", "ap"),
+        ("-c pgherd.region=ap", "/* pgherd: region=us */ select * from t", "us"),
+        ("-c pgherd.max-lag=0ms", "select * from t", "eu"),
+        ("-c pgherd.target=replica", "insert into t values (1)", "eu"),
+    ] {
+        let parameters = watched.herd.proxy(0).app().with("options", options);
+        watched.client = parameters.connect().await.unwrap();
+        let outcome = watched.query(sql).await;
+        assert_eq!((outcome.error(), outcome.nodes), (None, vec![node.to_owned()]), "{options}: {sql}");
+        assert_eq!(watched.client.failure("show pgherd.target").await.as_deref(), Some("42704"));
+    }
+    for (name, value, code) in [
+        ("pgherd.target", "leader", "22023"),
+        ("options", "-c pgherd.max_lag=soon", "22023"),
+        ("pgherd.zone", "a", "42704"),
+    ] {
+        let refused = watched.herd.proxy(0).app().with(name, value).connect().await.unwrap_err();
+        assert!(refused.to_string().contains(code), "{name}: {refused}");
+    }
+}
