@@ -100,6 +100,9 @@ pub struct Interner {
     by_hash: RefCell<HashMap<u64, Vec<Rc<Statement>>, RandomState>>,
     bytes: Cell<usize>,
     bytes_limit: usize,
+    /// Bytes at which those that nobody uses are looked for again: as many may have come as are to be kept. What is in use
+    /// does not count, or each new one would be a reason to look at all.
+    look_at: Cell<usize>,
     next_id: Cell<u64>,
 }
 
@@ -118,6 +121,7 @@ impl Interner {
             by_hash: RefCell::default(),
             bytes: Cell::new(0),
             bytes_limit,
+            look_at: Cell::new(bytes_limit),
             next_id: Cell::new(1),
         }
     }
@@ -156,7 +160,7 @@ impl Interner {
         });
         same.push(Rc::clone(&statement));
         self.bytes.set(self.bytes.get() + cost(&statement));
-        if self.bytes.get() > self.bytes_limit {
+        if self.bytes.get() > self.look_at.get() {
             self.forget_unused(&mut by_hash);
         }
         statement
@@ -181,6 +185,7 @@ impl Interner {
     pub fn forget_all(&self) {
         self.by_hash.borrow_mut().clear();
         self.bytes.set(0);
+        self.look_at.set(self.bytes_limit);
     }
 
     fn hash(&self, text: &[u8], parameter_types: &[u8], state: &SessionState) -> u64 {
@@ -208,6 +213,7 @@ impl Interner {
             !same.is_empty()
         });
         self.bytes.set(by_hash.values().flatten().map(|s| cost(s)).sum());
+        self.look_at.set(self.bytes.get().saturating_add(self.bytes_limit));
     }
 }
 
@@ -281,6 +287,20 @@ mod tests {
         known.interner.forget_all();
         assert_eq!(known.interner.bytes(), 0);
         assert_ne!(second.id(), known.plain("select 1").id());
+    }
+
+    #[test]
+    fn what_is_in_use_takes_no_room_from_what_is_not() {
+        let known = known(10_000);
+        let used: Vec<_> = (0..100).map(|n| known.plain(&format!("select 'used {n}'"))).collect();
+        assert!(known.interner.bytes() > 20_000);
+        let id = known.plain("select 'unused'").id();
+        known.plain("select 'another'");
+        assert_eq!(known.plain("select 'unused'").id(), id);
+        drop(used);
+        (0..200).for_each(|n| drop(known.plain(&format!("select {n}"))));
+        assert!(known.interner.bytes() < 22_000);
+        assert_ne!(known.plain("select 'unused'").id(), id);
     }
 
     #[test]
