@@ -159,6 +159,13 @@ impl Health {
         self.shared.catalogs.functions(database)
     }
 
+    /// Whether what is known of the functions of `database` is what there is, or all that will be known of them: false
+    /// until they were read for the first time or cannot be. Never waits.
+    #[must_use]
+    pub fn are_functions_known(&self, database: &str) -> bool {
+        self.shared.catalogs.is_known(database)
+    }
+
     /// Has the functions of `database` read again soon.
     pub fn refresh_functions(&self, database: &str) {
         self.shared.catalogs.refresh(database);

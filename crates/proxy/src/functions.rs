@@ -94,6 +94,10 @@ impl FunctionSource for KnownFunctions {
         )
     }
 
+    fn are_known(&self, database: &str) -> bool {
+        self.health.are_functions_known(database)
+    }
+
     fn refresh(&self, database: &str) {
         self.health.refresh_functions(database);
     }

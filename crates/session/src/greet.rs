@@ -211,7 +211,7 @@ impl Greeter {
         if CONSOLE.contains(&&*asked.database) {
             return Ok(LoggedIn::Console(user));
         }
-        let world = self.world.load();
+        let world = self.world.load_full();
         let Some(database) = served_database(&world, &asked) else {
             let text = format!("database \"{}\" does not exist", asked.database);
             return Err(Refusal::told(ErrorMessage::fatal(SqlState::INVALID_CATALOG_NAME, text)));
@@ -229,6 +229,9 @@ impl Greeter {
                     .with_detail(format!("The limit is {}.", world.session.max_clients))
                     .with_hint("Raise [session] max_clients.");
             return Err(Refusal::told(error));
+        }
+        if asked.purpose == Purpose::Session {
+            world.until_functions_are_known(&database).await;
         }
         let StartupParameters { purpose, settings, .. } = asked;
         Ok(LoggedIn::Session(Box::new(SessionLogin { user, secret, database, purpose, settings })))

@@ -1,9 +1,12 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use conn::{ServerTlsConfig, Target};
 use pool::{Bounds, Caps, Quota};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
 use topology::{NodeId, Report, Snapshot};
 
 use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings, UserSettings, pool_set::PoolSet};
@@ -12,6 +15,12 @@ use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings, UserSettings, po
 pub trait FunctionSource: fmt::Debug + Send + Sync {
     /// What is known of the functions of `database`, as the servers call it, by now. Never waits.
     fn functions(&self, database: &str) -> FunctionsNow;
+
+    /// Whether what [`FunctionSource::functions`] tells is what there is, or all that will be known. False until they were
+    /// read for the first time, which this call sets off. Never waits.
+    fn are_known(&self, _database: &str) -> bool {
+        true
+    }
 
     /// Some of them were made, changed or dropped: what is known is to be made up to date soon. Never waits.
     fn refresh(&self, _database: &str) {}
@@ -78,6 +87,24 @@ impl World {
     #[must_use]
     pub fn user(&self, name: &str) -> Option<&UserSettings> {
         self.users.iter().find(|user| user.name == name || user.name == "*")
+    }
+
+    /// Waits until it is known what the functions of a database leave behind in a session, which takes a moment when its
+    /// first client has come: one that calls such a function before would not be pinned, and the next client would find
+    /// what is left.
+    pub(crate) async fn until_functions_are_known(&self, database: &str) {
+        /// A server that does not answer for so long does not keep clients out.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        const POLL: Duration = Duration::from_millis(10);
+        let Some(settings) = self.database(database) else { return };
+        let Some(cluster) = self.clusters.get(settings.cluster) else { return };
+        let name = settings.server_name.as_deref().unwrap_or(database);
+        let known = async {
+            while !cluster.functions.are_known(name) {
+                sleep(POLL).await;
+            }
+        };
+        let _ = timeout(PATIENCE, known).await;
     }
 
     /// The bounds that the pool of this database and user on a node is under.

@@ -133,3 +133,26 @@ async fn a_statement_that_was_prepared_before_its_function_was_changed_pins_its_
         client.execute("prepare enter_by_name as select enter('acme')").await;
     }
 }
+
+#[tokio::test]
+async fn the_first_client_after_a_start_is_pinned_like_any_other() {
+    let herd = start();
+    herd.psql_directly(TENANTS).unwrap();
+    let proxy = herd.proxy(0);
+    for _ in 0..3 {
+        proxy.kill();
+        proxy.spawn();
+        proxy.wait_until_ready();
+        let mut client = proxy.connect_to("read-write").await;
+        client.execute("select enter_tenant('acme')").await;
+        let mut next = proxy.connect_to("read-write").await;
+        next.send(Batch::new().query("select coalesce(current_setting('app.tenant', true), '')").bytes())
+            .await
+            .unwrap();
+        client.terminate().await;
+        let messages = next.until_ready().await;
+        let row =
+            messages.iter().find(|message| message.tag == b'D').unwrap_or_else(|| panic!("{messages:?}"));
+        assert_eq!(row.row(), [Some(String::new())]);
+    }
+}

@@ -149,6 +149,18 @@ impl Catalogs {
         })
     }
 
+    /// Whether a database was loaded, or will not be: see [`DATABASES_LIMIT`]. Never waits.
+    pub(crate) fn is_known(&self, database: &str) -> bool {
+        self.functions(database).0 > 0 || self.known.load().len() >= DATABASES_LIMIT
+    }
+
+    /// A database cannot be loaded: what is known of it, if only nothing, is all there is for now.
+    fn give_up(&self, database: &str) {
+        if !self.known.load().contains_key(database) {
+            self.publish(database, FunctionCatalog::default());
+        }
+    }
+
     /// Has a database loaded soon. If too many wait already, it has to be asked for again.
     pub(crate) fn refresh(&self, database: &str) {
         let _ = self.wanted.try_send(Want::Refresh(database.into()));
@@ -197,6 +209,7 @@ pub(crate) async fn load_all(
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(%database, error, "the functions could not be read");
+                catalogs.give_up(&database);
                 RETRY_AFTER
             }
         };
@@ -296,5 +309,9 @@ mod tests {
         catalogs.publish("shop", catalog(&[("public", "a", "t")]));
         assert_eq!(catalogs.functions("shop").0, 2);
         assert!(waiting.try_recv().is_err(), "what is known is not asked for again");
+        assert!(!catalogs.is_known("closed"));
+        catalogs.give_up("closed");
+        catalogs.give_up("shop");
+        assert!(catalogs.is_known("closed") && catalogs.functions("shop").0 == 2);
     }
 }
