@@ -4,7 +4,10 @@ mod code;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
+use wire::SqlState;
 
 use crate::lookup::{LookupError, Lookups};
 
@@ -132,13 +136,14 @@ pub(crate) enum Want {
 #[derive(Debug)]
 pub(crate) struct Catalogs {
     known: ArcSwap<HashMap<Box<str>, Versioned>>,
+    versions: AtomicU64,
     wanted: mpsc::Sender<Want>,
     nothing: Arc<FunctionCatalog>,
 }
 
 impl Catalogs {
     pub(crate) fn new(wanted: mpsc::Sender<Want>) -> Self {
-        Self { known: ArcSwap::default(), wanted, nothing: Arc::default() }
+        Self { known: ArcSwap::default(), versions: AtomicU64::default(), wanted, nothing: Arc::default() }
     }
 
     /// What is known of a database; version 0, and nothing, until its first load has ended. Never waits.
@@ -168,15 +173,31 @@ impl Catalogs {
 
     fn publish(&self, database: &str, catalog: FunctionCatalog) {
         let known = self.known.load();
-        let version = match known.get(database) {
-            Some((_, old)) if **old == catalog => return,
-            Some((version, _)) => version.saturating_add(1),
-            None => 1,
-        };
+        if known.get(database).is_some_and(|(_, old)| **old == catalog) {
+            return;
+        }
+        // no database has a version twice, not even one that was forgotten meanwhile
+        let version = self.versions.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let mut next = HashMap::clone(&known);
         next.insert(database.into(), (version, Arc::new(catalog)));
         self.known.store(Arc::new(next));
     }
+
+    /// There is no such database.
+    fn forget(&self, database: &str) {
+        let mut next = HashMap::clone(&self.known.load());
+        next.remove(database);
+        self.known.store(Arc::new(next));
+    }
+}
+
+/// What is due for a database at its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It is loaded again.
+    Load,
+    /// It did not exist, and makes room for others: names that are made up are not looked for for ever.
+    Forget,
 }
 
 /// Loads what is wanted, and again every minute. Runs until nobody can want anything any more.
@@ -185,9 +206,9 @@ pub(crate) async fn load_all(
     lookups: Arc<Lookups>,
     mut wanted: mpsc::Receiver<Want>,
 ) {
-    let mut schedule: BTreeMap<Box<str>, Instant> = BTreeMap::new();
+    let mut schedule: BTreeMap<Box<str>, (Instant, Then)> = BTreeMap::new();
     loop {
-        let due = schedule.iter().min_by_key(|(_, at)| **at).map(|(name, at)| (name.clone(), *at));
+        let due = schedule.iter().min_by_key(|(_, (at, _))| *at).map(|(name, (at, _))| (name.clone(), *at));
         let database = tokio::select! {
             wanted = wanted.recv() => match wanted {
                 Some(Want::Unknown(database)) if schedule.contains_key(&database) => continue,
@@ -196,24 +217,34 @@ pub(crate) async fn load_all(
                 Some(_) => continue,
                 None => return,
             },
-            database = turn(due) => database,
+            database = turn(due) => {
+                if let Some((_, Then::Forget)) = schedule.get(&database) {
+                    let Some(catalogs) = catalogs.upgrade() else { return };
+                    catalogs.forget(&database);
+                    schedule.remove(&database);
+                    continue;
+                }
+                database
+            }
         };
         let loaded = load(&lookups, &database).await;
         let Some(catalogs) = catalogs.upgrade() else { return };
-        let again = match loaded {
+        let (after, then) = match loaded {
             Ok(catalog) => {
                 catalogs.publish(&database, catalog);
-                REFRESH_AFTER
+                (REFRESH_AFTER, Then::Load)
             }
-            Err(LookupError::NoNode) => NO_NODE_RETRY_AFTER,
+            Err(LookupError::NoNode) => (NO_NODE_RETRY_AFTER, Then::Load),
             Err(error) => {
+                let is_gone = error.sqlstate() == Some(SqlState::INVALID_CATALOG_NAME);
+                let then = if is_gone { Then::Forget } else { Then::Load };
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(%database, error, "the functions could not be read");
                 catalogs.give_up(&database);
-                RETRY_AFTER
+                (RETRY_AFTER, then)
             }
         };
-        schedule.insert(database, Instant::now() + again);
+        schedule.insert(database, (Instant::now() + after, then));
     }
 }
 
@@ -313,5 +344,9 @@ mod tests {
         catalogs.give_up("closed");
         catalogs.give_up("shop");
         assert!(catalogs.is_known("closed") && catalogs.functions("shop").0 == 2);
+        catalogs.forget("shop");
+        assert!(!catalogs.is_known("shop"));
+        catalogs.publish("shop", catalog(&[("public", "a", "f")]));
+        assert!(catalogs.functions("shop").0 > 2, "it may be another one of that name");
     }
 }
