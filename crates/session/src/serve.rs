@@ -7,10 +7,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use pool::Server;
-use wire::{
-    SqlState,
-    message::error::{ErrorMessage, Severity},
-};
+use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
     clock::Timed,
@@ -348,29 +345,6 @@ impl Session {
         outcome?;
         self.answer_settled(cx, work)?;
         Ok(if progress { Turn::Again } else { Turn::Wait })
-    }
-
-    /// The next unit of the client's must not be sent to its server; the client is told why.
-    fn refuse_unit(
-        &mut self,
-        cx: &mut Context<'_>,
-        server: Box<Server>,
-        error: Box<ErrorMessage>,
-    ) -> Result<Turn, End> {
-        if self.is_stuck(&server) {
-            // what was sent is not answered before a Sync that cannot be sent
-            self.phase = Phase::Linked(server);
-            return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
-        }
-        self.exchange_mut().awaits_channel = None;
-        if self.may_release(&server) {
-            self.settle_channels();
-            self.release(cx, server)?;
-            self.fail_request(*error);
-        } else {
-            self.lost(cx, server, Loss::Unsuited(error))?;
-        }
-        Ok(Turn::Again)
     }
 
     /// Gives the proxy's own answers whose turn has come without the server saying anything.

@@ -1,18 +1,50 @@
 //! Statements that the node in use would run, and must not.
 
+use std::task::Context;
+
+use pool::Server;
 use protocol::first_unit;
 use routing::Policy;
 use sql::{Class, Effect, Kind};
-use wire::{SqlState, frame::MESSAGE_LIMIT, message::error::ErrorMessage};
+use wire::{
+    SqlState,
+    frame::MESSAGE_LIMIT,
+    message::error::{ErrorMessage, Severity},
+};
 
 use crate::{
     exchange::Side,
-    session::Session,
+    lost::Loss,
+    serve::Turn,
+    session::{End, Phase, Session},
     sql_prepared::class_by_name,
     texts::{Text, texts},
 };
 
 impl Session {
+    /// The next unit of the client's must not be sent to its server; the client is told why.
+    pub(crate) fn refuse_unit(
+        &mut self,
+        cx: &mut Context<'_>,
+        server: Box<Server>,
+        error: Box<ErrorMessage>,
+    ) -> Result<Turn, End> {
+        if self.is_stuck(&server) {
+            // what was sent is not answered before a Sync that cannot be sent
+            self.phase = Phase::Linked(server);
+            return Err(End::Refused(Box::new(ErrorMessage { severity: Severity::Fatal, ..*error })));
+        }
+        self.exchange_mut().awaits_channel = None;
+        if self.may_release(&server) {
+            self.settle_channels();
+            self.release(cx, server)?;
+            self.fail_request(*error);
+        } else {
+            self.lost(cx, server, Loss::Unsuited(error))?;
+        }
+        Ok(Turn::Again)
+    }
+
     /// Why the unit that `rest` begins with must not follow in the open transaction or pinned session. `None`: nothing
     /// is wrong with what is there of it.
     pub(crate) fn unsuited(&self, rest: &[u8]) -> Option<ErrorMessage> {
