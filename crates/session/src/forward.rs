@@ -291,7 +291,7 @@ impl Session {
         if class.effect == Effect::Listen && !self.may_listen(text) {
             return false;
         }
-        self.drop_unnamed();
+        self.drop_unnamed(server);
         // here that of the text alone, without what it executes
         let first = sql::may_name_statements(text);
         let class = if first { self.pools.classify(text) } else { class };

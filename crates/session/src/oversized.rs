@@ -57,7 +57,7 @@ impl Session {
         self.exchange_mut().next = Next::Waits;
         let owed = if tag == b'Q' { Owed::Query } else { Owed::Parse };
         if tag == b'Q' {
-            self.drop_unnamed();
+            self.drop_unnamed(server);
         } else if is_unnamed {
             let before = self.names.set_unnamed(None);
             self.exchange_mut().note(Step::Unnamed { before });

@@ -25,6 +25,8 @@ pub(crate) struct Unconfirmed {
 pub(crate) enum Step {
     /// The client's unnamed statement became another one or was dropped, which it was before.
     Unnamed { before: Option<Rc<Statement>> },
+    /// The same by a simple query, which nothing confirms but its ReadyForQuery or what comes behind it.
+    UnnamedByQuery { before: Option<Rc<Statement>> },
     /// The unnamed statement was sent ahead, or closed ahead.
     UnnamedAhead,
     /// A statement was sent under its server name; by the client if there is a `name`, else ahead.
@@ -47,7 +49,15 @@ pub(crate) enum Step {
 
 impl Step {
     fn is_of_unnamed(&self) -> bool {
-        matches!(self, Self::Unnamed { .. } | Self::UnnamedAhead)
+        matches!(self, Self::Unnamed { .. } | Self::UnnamedByQuery { .. } | Self::UnnamedAhead)
+    }
+
+    /// What the client's unnamed statement was before, if this changed it.
+    fn unnamed_before(&mut self) -> Option<&mut Option<Rc<Statement>>> {
+        match self {
+            Self::Unnamed { before } | Self::UnnamedByQuery { before } => Some(before),
+            _ => None,
+        }
     }
 
     fn is_of_statement(&self, id: StatementId) -> bool {
@@ -96,10 +106,7 @@ impl Exchange {
 
     /// What the unnamed statement was before the oldest step that changes it.
     fn first_change_of_unnamed(&mut self) -> Option<&mut Option<Rc<Statement>>> {
-        self.unconfirmed.iter_mut().find_map(|one| match &mut one.step {
-            Step::Unnamed { before } => Some(before),
-            _ => None,
-        })
+        self.unconfirmed.iter_mut().find_map(|one| one.step.unnamed_before())
     }
 
     /// Whether it depends on the answer to an earlier unit what the server's unnamed statement is.
@@ -128,7 +135,7 @@ impl Session {
         let skipped: Vec<_> = unconfirmed.drain(..skipped).collect();
         for Unconfirmed { mut step, .. } in skipped.into_iter().rev() {
             // what a later unit makes of the unnamed statement stays; if it is skipped, too, it is what was there before both
-            if let Step::Unnamed { before } = &mut step
+            if let Some(before) = step.unnamed_before()
                 && let Some(later) = self.exchange_mut().first_change_of_unnamed()
             {
                 *later = before.take();
@@ -141,6 +148,7 @@ impl Session {
 
     /// The oldest step is confirmed.
     pub(crate) fn confirm(&mut self) {
+        self.unnamed_at_ready(u32::MAX); // a query before it was answered
         if let Some(Unconfirmed { step: Step::Parse { statement, under: Under::Own, .. }, .. }) =
             self.exchange_mut().unconfirmed.pop_front()
         {
@@ -149,20 +157,21 @@ impl Session {
     }
 
     /// A simple query is sent, which destroys the unnamed statement (manual, "Extended Query").
-    pub(crate) fn drop_unnamed(&mut self) {
+    pub(crate) fn drop_unnamed(&mut self, server: &Server) {
         let before = self.names.set_unnamed(None);
         let exchange = self.exchange_mut();
-        if exchange.unit_open {
-            // it may be skipped
+        if before.is_none() && exchange.first_change_of_unnamed().is_none() {
+            return;
+        }
+        if server.ledger.may_skip() {
             if before.is_some() || exchange.is_unnamed_undecided() {
-                exchange.note(Step::Unnamed { before });
+                exchange.note(Step::UnnamedByQuery { before });
             }
             return;
         }
+        // whatever is skipped of what came before, it is gone
         for one in &mut exchange.unconfirmed {
-            if matches!(one.step, Step::Unnamed { .. }) {
-                one.step = Step::Other; // whatever is skipped, it is gone
-            }
+            one.step.unnamed_before().into_iter().for_each(|before| *before = None);
         }
     }
 
@@ -176,18 +185,15 @@ impl Session {
         }
         let exchange = self.exchange_mut();
         let unit = exchange.units_done(&server.ledger);
-        if let Some(Unconfirmed { unit: of, step: Step::Unnamed { before } }) =
-            exchange.unconfirmed.front_mut()
-            && *of == unit
-        {
-            *before = None;
+        if let Some(one) = exchange.unconfirmed.front_mut().filter(|one| one.unit == unit) {
+            one.step.unnamed_before().into_iter().for_each(|before| *before = None);
         }
     }
 
     /// Unit number `unit` was answered, and with it the simple query that it may have been.
     pub(crate) fn unnamed_at_ready(&mut self, unit: u32) {
         let unconfirmed = &mut self.exchange_mut().unconfirmed;
-        let is_done = |one: &Unconfirmed| one.unit <= unit && matches!(one.step, Step::Unnamed { .. });
+        let is_done = |one: &Unconfirmed| one.unit <= unit && matches!(one.step, Step::UnnamedByQuery { .. });
         while unconfirmed.front().is_some_and(is_done) {
             unconfirmed.pop_front();
         }
@@ -241,7 +247,7 @@ impl Names {
     /// Undoes one step, of which nothing has happened on the server.
     pub(crate) fn take_back(&mut self, step: Step, prepared: &mut Prepared) {
         match step {
-            Step::Unnamed { before } => drop(self.set_unnamed(before)),
+            Step::Unnamed { before } | Step::UnnamedByQuery { before } => drop(self.set_unnamed(before)),
             Step::Parse { statement, name, .. } => {
                 prepared.remove(statement.id());
                 name.map(|name| self.remove(&name));

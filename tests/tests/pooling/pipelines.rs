@@ -276,6 +276,7 @@ async fn what_is_skipped_after_an_error_takes_no_statement_away() {
         Batch::new().parse("", "select 'another'"),
         Batch::new().close_statement(""),
         Batch::new().query("select 'simple'"),
+        Batch::new().query("select 'simple'").query("select 'another'"),
         Batch::new().parse("", "select 'another'").query("deallocate named").parse("", "select 'a third'"),
         Batch::new().query("deallocate all").query("discard all"),
     ] {

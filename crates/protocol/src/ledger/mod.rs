@@ -95,6 +95,19 @@ impl Ledger {
         self.mode == Mode::Skipping
     }
 
+    /// Whether the server may skip what is sent next: something is owed that may fail, and no Sync came behind it.
+    #[must_use]
+    pub fn may_skip(&self) -> bool {
+        let is_sync = |entry: &&Entry| matches!(entry, Entry::Owed(Owed::Sync, _));
+        self.mode != Mode::Normal
+            || self
+                .entries
+                .iter()
+                .rev()
+                .take_while(|entry| !is_sync(entry))
+                .any(|entry| matches!(entry, Entry::Owed(owed, _) if !owed.is_answered_by_ready()))
+    }
+
     /// Notes that a request was forwarded or injected.
     #[inline]
     pub fn owe(&mut self, owed: Owed, origin: Origin) {
