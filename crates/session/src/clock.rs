@@ -140,7 +140,7 @@ impl Session {
         tracing::debug!(client = %self.handle.id, "a statement takes longer than query_timeout");
         self.worker.cancel_on_server(server, &self.handle);
         self.time(Timed::Cancelled);
-        self.worker.note_cancelled();
+        self.worker.note_timed();
         cx.waker().wake_by_ref();
     }
 

@@ -1,7 +1,7 @@
 //! Client to server: messages pass as they are; names of prepared statements are replaced by those that the server
 //! knows, and what the server lacks is sent ahead.
 
-use std::{collections::VecDeque, rc::Rc, task::Context};
+use std::{collections::VecDeque, task::Context};
 
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, first_unit, unit_end};
@@ -63,8 +63,9 @@ impl Session {
         out: &mut Vec<u8>,
         scanned: &mut VecDeque<Scanned>,
     ) -> Result<usize, End> {
-        if self.is_unlike_wanted(server) {
-            let entrance = self.bring_settings_about(server, None, out);
+        if self.may_replay(server) {
+            let first = self.discard_sequences(server);
+            let entrance = self.bring_settings_about(server, first, out);
             self.exchange_mut().entrance = entrance;
         }
         if matches!(self.exchange().entrance, Entrance::Replaying { .. }) {
@@ -103,11 +104,10 @@ impl Session {
         Ok(at)
     }
 
-    /// A RESET or DISCARD ALL gave the server's settings where the client's own of its startup are due, before the next
-    /// unit.
-    fn is_unlike_wanted(&self, server: &Server) -> bool {
-        !Rc::ptr_eq(&server.state, &self.wanted)
-            && self.exchange().entrance == Entrance::Open
+    /// The proxy may run something of its own before the next unit: a RESET or DISCARD ALL gave the server's settings where
+    /// the client's own of its startup are due, or others' values from sequences have to go.
+    fn may_replay(&self, server: &Server) -> bool {
+        self.exchange().entrance == Entrance::Open
             && !self.exchange().unit_open
             && self.body == ClientBody::Boundary
             && server.ledger.is_settled()

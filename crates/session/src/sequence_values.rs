@@ -44,6 +44,20 @@ impl Session {
         (Sequences::Own, Some("DISCARD SEQUENCES"))
     }
 
+    /// What to run before the next request of a client that keeps its server, now that its pool asks for such values: the
+    /// server may have those of others.
+    pub(crate) fn discard_sequences(&mut self, server: &mut Server) -> Option<&'static str> {
+        let foreign =
+            self.exchange().sequences == Sequences::Foreign && self.exchange().side == Side::Primary;
+        let lasting = !self.pins().is_empty() && !self.pins().has(PinReason::SessionPooling);
+        if !foreign || !lasting || !self.pools.asks_for_sequence_values.get() {
+            return None;
+        }
+        server.sequence_values = SequenceValues::Nobodys;
+        self.exchange_mut().sequences = Sequences::Own;
+        Some("DISCARD SEQUENCES")
+    }
+
     /// What is left of the class of a statement with this text when its values from sequences are seen to; an error if
     /// the server does not have them.
     pub(crate) fn with_sequence_values(
@@ -107,6 +121,7 @@ impl Session {
         if (asked || may_ask) && !self.pins().has(PinReason::SessionPooling) {
             self.pin(PinReason::SequenceValue);
             self.time(Timed::Kept);
+            self.worker.note_timed();
         } else if is_pinned {
             self.keep_pins(self.pins().without(PinReason::SequenceValue.into()));
         }

@@ -208,7 +208,7 @@ impl Session {
     fn begin_simple(&mut self, server: &mut Server) {
         count(&self.pools.stats.queries, 1);
         server.prepared.set_unnamed(None);
-        self.drop_unnamed();
+        self.drop_unnamed(server);
     }
 
     /// Sends what fails in place of a simple query.

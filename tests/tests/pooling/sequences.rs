@@ -63,6 +63,29 @@ async fn a_client_alone_is_told_at_its_first_question() {
 }
 
 #[tokio::test]
+async fn a_client_that_keeps_its_server_for_something_else_is_told_its_own() {
+    let herd = start(2);
+    let (mut a, mut b) = (on_primary(&herd).await, on_primary(&herd).await);
+    for client in [&mut a, &mut b] {
+        client.execute("begin").await;
+        insert(client, "somebody").await;
+    }
+    for client in [&mut a, &mut b] {
+        client.execute("commit").await;
+    }
+    a.execute("create temp table kept (x int)").await;
+    assert_eq!(a.failure(LAST).await.as_deref(), Some("55000"));
+    for _ in 0..2 {
+        let id = insert(&mut a, "a").await;
+        a.execute("begin").await;
+        assert_eq!(a.value(CURRENT).await, id);
+        a.execute("commit").await;
+        assert_eq!(a.value(LAST).await, id);
+    }
+    assert_eq!(a.value("select count(*) from kept").await, "0");
+}
+
+#[tokio::test]
 async fn within_a_transaction_or_a_text_it_is_as_ever_and_pins_nobody() {
     let herd = start(1);
     let (mut a, mut b) = (on_primary(&herd).await, on_primary(&herd).await);

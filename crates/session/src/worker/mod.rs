@@ -79,7 +79,7 @@ pub(crate) struct Worker {
     ticks: Cell<u32>,
     servers_report_their_role: Cell<bool>,
     deposed_is_linked: Cell<bool>,
-    has_cancelled: Cell<bool>,
+    has_timed: Cell<bool>,
 }
 
 /// Spare buffers and books that are kept for the next use; more are freed.
@@ -114,7 +114,7 @@ impl Worker {
             ticks: Cell::default(),
             servers_report_their_role: Cell::new(true),
             deposed_is_linked: Cell::default(),
-            has_cancelled: Cell::default(),
+            has_timed: Cell::default(),
         })
     }
 

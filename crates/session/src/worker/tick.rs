@@ -57,9 +57,9 @@ impl Worker {
         set.for_each_hub(|hub| hub.look_around(limit));
     }
 
-    /// A statement was cancelled because it took too long: its end is timed, whatever is configured.
-    pub(crate) fn note_cancelled(&self) {
-        self.has_cancelled.set(true);
+    /// A session is timed whatever is configured.
+    pub(crate) fn note_timed(&self) {
+        self.has_timed.set(true);
     }
 
     /// Wakes the sessions that take longer than they may.
@@ -70,16 +70,16 @@ impl Worker {
         let tick = self.ticks.get().wrapping_add(1);
         self.ticks.set(tick);
         let are_timed = |set: &PoolSet| set.settings.borrow().timeouts != Timeouts::default();
-        if !self.has_cancelled.get() && !self.sets.borrow().values().any(|set| are_timed(set)) {
+        if !self.has_timed.get() && !self.sets.borrow().values().any(|set| are_timed(set)) {
             return;
         }
-        let mut has_cancelled = false;
+        let mut has_timed = false;
         for (handle, set) in self.handles.borrow().values() {
-            has_cancelled |= handle.clock.timed() == Timed::Cancelled;
+            has_timed |= matches!(handle.clock.timed(), Timed::Cancelled | Timed::Kept);
             if handle.clock.is_over(tick, &set.settings.borrow().timeouts) {
                 handle.wake();
             }
         }
-        self.has_cancelled.set(has_cancelled);
+        self.has_timed.set(has_timed);
     }
 }
