@@ -88,7 +88,7 @@ impl Session {
         class: Class,
         splice: &mut Splice<'_>,
     ) -> ByName {
-        if server.ledger.is_skipping() || self.exchange().unit_open {
+        if server.ledger.may_skip() || self.exchange().unit_open {
             return ByName::No; // it may not be read, and then what stands in its place must not be either
         }
         let one = class.statements == Statements::One && !self.wanted.breaks_lexing();
