@@ -1,6 +1,8 @@
 //! Statements that are not sent, because their client would have to keep its server connection and may not.
 
-use pool::{PoolMode, Server, StatePolicy, Statement};
+use std::rc::Rc;
+
+use pool::{Pool, PoolMode, Server, StatePolicy, Statement};
 use sql::{Class, Effect, NameVerb};
 use wire::{
     SqlState,
@@ -10,7 +12,16 @@ use wire::{
     },
 };
 
-use crate::{lost::aborted, names::cost, pin::Pins, session::Session};
+use crate::{
+    handle::ClientState,
+    lost::aborted,
+    names::cost,
+    pin::Pins,
+    scan::Seeks,
+    serve::Turn,
+    session::{Phase, Session},
+    wait::queue_full,
+};
 
 /// A statement name that no server has. What is sent in place of a refused statement uses it, so that the server
 /// itself fails the transaction, skips to the Sync and refuses what follows; the client is told the reason instead.
@@ -44,12 +55,51 @@ impl Session {
                 .with_hint("Connect to the database directly, or set session_state = \"pin\" for the pool."),
             ),
             StatePolicy::Pin if !self.pins().last() => {
-                let pinned = self.worker.pool(&self.pools, self.exchange().node).pinned();
-                let max = settings.pool.pinned_max();
-                (pinned >= max).then(|| too_many(pinned, max, pins))
+                let pool = self.worker.pool(&self.pools, self.exchange().node);
+                is_full(&pool, &settings.pool).then(|| too_many(&pool, &settings.pool, &pins.to_string()))
             }
             StatePolicy::Pin | StatePolicy::Allow => None,
         }
+    }
+
+    /// Whether a request that pins has to wait, since as many clients as may do keep a connection of `pool`.
+    pub(crate) fn must_await_pin(&self, pool: &Pool, seeks: Seeks) -> bool {
+        let settings = self.pools.settings.borrow();
+        let pins = settings.pool.mode != PoolMode::Session && settings.pool.session_state == StatePolicy::Pin;
+        seeks == Seeks::Pin && pins && is_full(pool, &settings.pool)
+    }
+
+    /// Waits, without a server connection, until a client that keeps one is done.
+    pub(crate) fn await_pin(&mut self, pool: Rc<Pool>) {
+        self.begin_wait();
+        let waited = self.worker.now().duration_since(self.waiting_since());
+        if waited >= self.pools.settings.borrow().pool.wait_timeout {
+            let error = too_many(&pool, &self.pools.settings.borrow().pool, "session state");
+            self.fail_request(error);
+            return;
+        }
+        if !self.worker.hold(&self.waiter) {
+            self.fail_request(queue_full(self.worker.settings().session.max_held as usize));
+            return;
+        }
+        self.worker.note_pin_awaited();
+        self.awaits_pin = Some(pool);
+        self.handle.state.set(ClientState::Waiting);
+        self.phase = Phase::Held;
+    }
+
+    /// Looks whether it may go on. `None`: it does not wait for a pin, or goes on to wait.
+    pub(crate) fn turn_awaiting_pin(&mut self) -> Option<Turn> {
+        let pool = self.awaits_pin.as_ref()?;
+        let waited = self.worker.now().duration_since(self.waiting_since());
+        let settings = self.pools.settings.borrow();
+        if is_full(pool, &settings.pool) && waited < settings.pool.wait_timeout {
+            self.worker.note_pin_awaited();
+            return None;
+        }
+        drop(settings);
+        self.leave_queue();
+        Some(Turn::Again)
     }
 
     /// Why the client may not give one more statement a name; `None`: it may.
@@ -118,7 +168,12 @@ impl Session {
     }
 }
 
-fn too_many(pinned: u32, max: u32, pins: Pins) -> ErrorMessage {
+fn is_full(pool: &Pool, settings: &pool::Settings) -> bool {
+    pool.pinned() >= settings.pinned_max()
+}
+
+fn too_many(pool: &Pool, settings: &pool::Settings, pins: &str) -> ErrorMessage {
+    let (pinned, max) = (pool.pinned(), settings.pinned_max());
     ErrorMessage::error(
         SqlState::CONFIGURATION_LIMIT_EXCEEDED,
         format!("too many clients keep their server connections: {pins}"),

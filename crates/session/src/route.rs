@@ -169,6 +169,10 @@ impl Session {
         match decision {
             Decision::Use { node, .. } => {
                 let pool = worker.pool(&self.pools, node);
+                if self.must_await_pin(&pool, seeks) {
+                    self.await_pin(pool);
+                    return None;
+                }
                 let own = (seeks == Seeks::SequenceValues)
                     .then(|| pool.try_checkout_with_values_of(self.handle.id.0, self.writings, now))
                     .flatten();

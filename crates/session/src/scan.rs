@@ -4,7 +4,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 use pool::{SessionState, Statement};
 use protocol::{UnitEnd, unit_end};
-use sql::{Class, Kind};
+use sql::{Class, Effect, Kind, PinCause};
 use wire::{
     frame::{Direction, FrameError, MESSAGE_LIMIT, Peek, peek},
     message::frontend::{BindNames, Parse, query_text},
@@ -13,7 +13,6 @@ use wire::{
 use crate::{
     names::Names,
     pool_set::PoolSet,
-    sequence_values::asks_for_sequence_values,
     sql_prepared::{class_by_name, executed},
 };
 
@@ -47,6 +46,8 @@ pub(crate) enum Seeks {
     Any,
     /// The one that has what the client got from sequences.
     SequenceValues,
+    /// One that it may keep.
+    Pin,
 }
 
 /// What a scan found.
@@ -117,7 +118,7 @@ pub(crate) fn scan(
 /// What is known of a statement that could not be looked at.
 pub(crate) const UNKNOWN: Class = Class {
     kind: Kind::Write,
-    effect: sql::Effect::None,
+    effect: Effect::None,
     statements: sql::Statements::One,
     hinted: false,
     replayable: false,
@@ -127,8 +128,9 @@ impl Group {
     fn add(&mut self, class: Class, first_unit: bool) {
         self.replica &= matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { replica: true });
         self.hinted |= class.hinted;
-        if asks_for_sequence_values(class) {
-            self.seeks = Seeks::SequenceValues;
+        if let Effect::Pin(causes) = class.effect {
+            let passes = causes.without(PinCause::SequenceValue).is_none();
+            self.seeks = if passes && self.seeks != Seeks::Pin { Seeks::SequenceValues } else { Seeks::Pin };
         }
         if first_unit {
             self.replayable &=

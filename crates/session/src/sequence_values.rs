@@ -20,11 +20,6 @@ use crate::{
 /// How long a client that wrote keeps its server. Clients ask for the value at once, if they do; others may be waiting.
 pub(crate) const KEPT_MAX: Duration = Duration::from_millis(300);
 
-/// Whether a statement of this class asks for values that the session got from sequences.
-pub(crate) fn asks_for_sequence_values(class: Class) -> bool {
-    matches!(class.effect, Effect::Pin(causes) if causes.has(PinCause::SequenceValue))
-}
-
 impl Session {
     /// What these functions tell on a server that was just checked out, and what to run there first.
     pub(crate) fn sequences_on(

@@ -132,6 +132,8 @@ pub(crate) struct Session {
     pub(crate) primary_only: bool,
     /// How often the present request was run again.
     pub(crate) reruns: u8,
+    /// The present request waits for clients of this pool that keep their connections.
+    pub(crate) awaits_pin: Option<Rc<Pool>>,
     /// How often it wrote through some server connection.
     pub(crate) writings: u32,
     /// The present request waits, since [`Session::waiting_since`].

@@ -68,6 +68,7 @@ impl SessionTask {
             policy,
             standing_hint,
             primary_only: false,
+            awaits_pin: None,
             writings: 0,
             reruns: 0,
             waiting: false,

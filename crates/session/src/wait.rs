@@ -53,6 +53,7 @@ impl Session {
 
     /// Leaves whatever queue it stands in.
     pub(crate) fn leave_queue(&mut self) {
+        self.awaits_pin = None;
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Waiting(pool) => pool.leave(&self.waiter),
             Phase::Held => self.worker.leave_hold(&self.waiter),
@@ -117,6 +118,14 @@ impl Session {
             Scan::Units(group) => group,
             Scan::Incomplete => LONG_UNIT,
         };
+        if let Some(pool) = server.pool().filter(|pool| self.must_await_pin(pool, group.seeks)) {
+            self.input = input;
+            if let Ok(clean) = server.prove_clean() {
+                pool.give_back(clean);
+            }
+            self.await_pin(pool);
+            return Ok(Turn::Again);
+        }
         self.link(cx, server, group, work)?;
         let consumed = self.forward_linked(cx, &input, work)?;
         self.put_back(input.get(consumed..).unwrap_or_default());
@@ -124,12 +133,13 @@ impl Session {
     }
 
     fn keep_waiting(&mut self, cx: &mut Context<'_>, read: &mut [u8]) -> Result<Turn, End> {
-        if let Some(turn) = self.turn_aside() {
+        if let Some(turn) = self.turn_aside().or_else(|| self.turn_awaiting_pin()) {
             return Ok(turn);
         }
         let waited = self.worker.now() - self.waiting_since();
         let settings = self.worker.settings();
-        if matches!(self.phase, Phase::Held) && waited >= settings.session.max_hold {
+        let awaits_primary = matches!(self.phase, Phase::Held) && self.awaits_pin.is_none();
+        if awaits_primary && waited >= settings.session.max_hold {
             self.leave_queue();
             self.hold("the primary did not come back in time");
             return Ok(Turn::Again);
@@ -137,6 +147,10 @@ impl Session {
         if waited >= pool::TELL_AFTER && !self.told_to_wait && self.told.is_some() {
             self.told_to_wait = true;
             let text = match &self.phase {
+                Phase::Held if self.awaits_pin.is_some() => {
+                    "too many clients keep their server connections; the statement waits for one of them"
+                        .to_owned()
+                }
                 Phase::Held if self.is_aside() => {
                     "there is no room for the connection that listens; the statement waits for it".to_owned()
                 }

@@ -157,3 +157,45 @@ async fn pinned_clients_leave_connections_to_others() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_would_be_one_pinned_client_too_many_waits_for_another_to_be_done() {
+    let herd = Setup::shared().set("pool.size", 3).set("pool.max_pinned", 1).start();
+    let (mut a, mut b, mut c) = (connect(&herd).await, connect(&herd).await, connect(&herd).await);
+    let statement =
+        Batch::new().parse("", "select pg_advisory_lock(2)").bind("", "", &[]).execute("", 0).sync();
+    for (unlock, request) in [
+        ("select pg_advisory_unlock(1)", Batch::new().query("select pg_advisory_lock(2)")),
+        ("discard all", statement),
+    ] {
+        a.execute("select pg_advisory_lock(1)").await;
+        b.send(request.bytes()).await.unwrap();
+        c.send(request.bytes()).await.unwrap();
+        herd.proxy(0).until_waiting(2).await;
+        // nobody else has to
+        assert_eq!(connect(&herd).await.value("select 'as ever'").await, "as ever");
+        a.execute(unlock).await;
+        for client in [&mut b, &mut c] {
+            let messages = client.until_ready().await;
+            assert!(messages.iter().all(|message| message.tag != b'E'), "{messages:?}");
+            client.execute("discard all").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_others_to_keep_fewer_connections_has_an_end() {
+    let herd = Setup::shared()
+        .set("pool.size", 3)
+        .set("pool.max_pinned", 1)
+        .set("pool.wait_timeout", "300ms")
+        .start();
+    let (mut a, mut b) = (connect(&herd).await, connect(&herd).await);
+    a.execute("create temp table t (x int)").await;
+    let messages = b.query("create temp table t (x int)").await;
+    let (code, text) = error(&messages);
+    assert_eq!((code.as_str(), messages.last().unwrap().status()), ("53400", TxStatus::Idle), "{text}");
+    assert_eq!(b.value("select 'goes on'").await, "goes on");
+    a.terminate().await;
+    b.execute("create temp table t (x int)").await;
+}

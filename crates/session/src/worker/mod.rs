@@ -80,6 +80,7 @@ pub(crate) struct Worker {
     servers_report_their_role: Cell<bool>,
     deposed_is_linked: Cell<bool>,
     has_timed: Cell<bool>,
+    pin_is_awaited: Cell<bool>,
 }
 
 /// Spare buffers and books that are kept for the next use; more are freed.
@@ -115,6 +116,7 @@ impl Worker {
             servers_report_their_role: Cell::new(true),
             deposed_is_linked: Cell::default(),
             has_timed: Cell::default(),
+            pin_is_awaited: Cell::default(),
         })
     }
 

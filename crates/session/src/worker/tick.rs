@@ -25,9 +25,10 @@ impl Worker {
         self.attend_to_quota(now);
         self.look_at_clocks();
         let max_hold = self.settings().session.max_hold;
+        let pin_awaited = self.pin_is_awaited.take();
         for waiter in self.held.borrow().iter() {
             let waited = now.duration_since(waiter.since());
-            if waited >= max_hold || pool::has_news(waited) {
+            if pin_awaited || waited >= max_hold || pool::has_news(waited) {
                 waiter.wake();
             }
         }
@@ -49,6 +50,11 @@ impl Worker {
     /// looks again.
     pub(crate) fn note_deposed(&self) {
         self.deposed_is_linked.set(true);
+    }
+
+    /// A client waits until others keep fewer connections: with the next tick it looks again.
+    pub(crate) fn note_pin_awaited(&self) {
+        self.pin_is_awaited.set(true);
     }
 
     /// The connections that listen follow the topology and RECONNECT.
