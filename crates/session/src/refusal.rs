@@ -66,7 +66,8 @@ impl Session {
     pub(crate) fn must_await_pin(&self, pool: &Pool, seeks: Seeks) -> bool {
         let settings = self.pools.settings.borrow();
         let pins = settings.pool.mode != PoolMode::Session && settings.pool.session_state == StatePolicy::Pin;
-        seeks == Seeks::Pin && pins && is_full(pool, &settings.pool)
+        let some_may = settings.pool.pinned_max() > 0;
+        seeks == Seeks::Pin && pins && some_may && is_full(pool, &settings.pool)
     }
 
     /// Waits, without a server connection, until a client that keeps one is done.

@@ -42,8 +42,9 @@ section! {
         /// connection has, such as a temporary table or an advisory lock: "pin" (the client keeps the connection
         /// until that is gone), "refuse" (0A000) or "allow" (it stays behind for whoever comes next).
         session_state: OneOf<StatePolicy> = Text("pin"), Reload;
-        /// Most connections of one pool that clients keep in this way; one more statement that would is refused with
-        /// 53400. Three quarters of size if it is not set.
+        /// Most connections of one pool that clients keep in this way. One more statement that would waits for one of
+        /// them, for at most wait_timeout, and then fails with 53400; within a transaction, and with 0, at once. Three
+        /// quarters of size if it is not set.
         max_pinned: Option<Count<0, 100_000>> = Unset("15"), Reload;
         /// Most prepared statements that are kept on one server connection.
         max_prepared_statements: Count<1, 100_000> = Text("200"), Reload;
