@@ -100,9 +100,10 @@ async fn in_a_transaction_and_behind_other_units_the_error_is_the_clients() {
 #[tokio::test]
 async fn statements_that_a_server_lost_are_prepared_again() {
     let (herd, mut client) = start().await;
-    // nothing in the text that calls it shows what it does
+    // neither its code nor the text that calls it shows what it does
     herd.psql(
-        "create function lose() returns void language plpgsql as $$ begin execute 'deallocate all'; end $$",
+        "create function lose() returns void language plpgsql \
+         as $$ begin execute 'deal' || 'ocate all'; end $$",
     )
     .unwrap();
     prepare(&mut client, "all", "select * from altered").await;
