@@ -3,6 +3,8 @@
 use e2e::{Herd, Setup};
 use testkit::{Batch, Client, Message};
 
+use super::LOSE;
+
 fn tags(messages: &[Message]) -> String {
     messages.iter().map(|message| char::from(message.tag)).collect()
 }
@@ -101,11 +103,7 @@ async fn in_a_transaction_and_behind_other_units_the_error_is_the_clients() {
 async fn statements_that_a_server_lost_are_prepared_again() {
     let (herd, mut client) = start().await;
     // neither its code nor the text that calls it shows what it does
-    herd.psql(
-        "create function lose() returns void language plpgsql \
-         as $$ begin execute 'deal' || 'ocate all'; end $$",
-    )
-    .unwrap();
+    herd.psql(LOSE).unwrap();
     prepare(&mut client, "all", "select * from altered").await;
     prepare(&mut client, "change", "update altered set a = a + 1 returning a").await;
     for round in 1..4 {
@@ -128,10 +126,7 @@ async fn statements_that_a_server_lost_are_prepared_again() {
 #[tokio::test]
 async fn what_runs_again_finds_the_names_as_they_were() {
     let (herd, mut client) = start().await;
-    herd.psql(
-        "create function lose() returns void language plpgsql as $$ begin execute 'deallocate all'; end $$",
-    )
-    .unwrap();
+    herd.psql(LOSE).unwrap();
     prepare(&mut client, "all", "select * from altered").await;
     prepare(&mut client, "lose", "select lose()").await;
     for name in ["", "named"] {

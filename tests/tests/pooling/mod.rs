@@ -21,3 +21,8 @@ mod storm;
 mod timeouts;
 mod users;
 mod wildcards;
+
+/// A function that takes all prepared statements of its server away, which its code does not show: one that does would
+/// pin its caller, who then hears of the loss.
+const LOSE: &str = "create function lose() returns void language plpgsql \
+                    as $$ begin execute 'deall' || 'ocate all'; end $$";

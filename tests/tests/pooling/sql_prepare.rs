@@ -3,6 +3,8 @@
 use e2e::{Herd, Setup};
 use testkit::{Batch, Client, Message};
 
+use super::LOSE;
+
 fn tags(messages: &[Message]) -> String {
     messages.iter().map(|message| char::from(message.tag)).collect()
 }
@@ -359,7 +361,7 @@ async fn a_statement_that_its_server_lost_or_whose_table_was_altered_is_prepared
     client.execute("alter table altered add b int").await;
     let messages = client.query("execute p").await;
     assert_eq!(tags(&messages), "TDCZ", "{messages:?}");
-    client.execute("create function lose() returns void language plpgsql as $$ begin execute 'deallocate all'; end $$").await;
+    client.execute(LOSE).await;
     client.execute("select lose()").await;
     assert_eq!(tags(&client.query("execute p").await), "TDCZ");
 }
