@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use pool::{Body, Reset, Server, Writing};
+use pool::{Body, Reset, Server};
 
 use crate::{
     exchange::{Entrance, Inquiry},
@@ -26,11 +26,7 @@ impl Session {
         }
         self.give_up_rerun();
         if let Some(exchange) = self.exchange.take() {
-            if exchange.writes.were_any() {
-                self.writings = self.writings.wrapping_add(1);
-                let writing = Writing { client: self.handle.id.0, serial: self.writings };
-                server.sequence_values = server.sequence_values.then(writing);
-            }
+            self.note_writing(&mut server, &exchange);
             self.worker.keep_exchange(exchange);
         }
         self.request_over();
@@ -57,8 +53,9 @@ impl Session {
     /// What becomes of the server when the client has gone: the next client gets a clean one or none.
     pub(crate) fn leave(&mut self) {
         self.leave_queue();
-        let Phase::Linked(server) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        let Phase::Linked(mut server) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
         let Some(exchange) = self.exchange.take() else { return };
+        self.note_writing(&mut server, &exchange);
         let Some(pool) = server.pool() else { return };
         let mid_message =
             self.body != ClientBody::Boundary || !server.output.is_empty() || server.body != Body::Boundary;

@@ -5,13 +5,13 @@
 
 use std::{task::Context, time::Duration};
 
-use pool::{PoolMode, SequenceValues, Server, StatePolicy};
+use pool::{PoolMode, SequenceValues, Server, StatePolicy, Writing};
 use sql::{Class, Effect, PinCause, Statements};
 use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
     clock::Timed,
-    exchange::{Sequences, Side},
+    exchange::{Exchange, Sequences, Side},
     pin::PinReason,
     scan::{Group, Seeks},
     session::Session,
@@ -37,6 +37,15 @@ impl Session {
         }
         server.sequence_values = SequenceValues::Nobodys;
         (Sequences::Own, Some("DISCARD SEQUENCES"))
+    }
+
+    /// A use of `server` is over: if the client wrote, whatever it may have got from sequences is there.
+    pub(crate) fn note_writing(&mut self, server: &mut Server, exchange: &Exchange) {
+        if exchange.writes.were_any() {
+            self.writings = self.writings.wrapping_add(1);
+            let writing = Writing { client: self.handle.id.0, serial: self.writings };
+            server.sequence_values = server.sequence_values.then(writing);
+        }
     }
 
     /// What to run before the next request of a client that keeps its server, now that its pool asks for such values: the

@@ -51,6 +51,22 @@ async fn what_another_client_got_is_told_to_nobody() {
 }
 
 #[tokio::test]
+async fn what_a_client_got_that_left_in_its_transaction_is_told_to_nobody() {
+    for leave in [Client::reset, |client: Client| drop(client)] {
+        let herd = Setup::shared().set("pool.size", 1).start();
+        herd.psql_directly("create sequence s; grant all on s to app").unwrap();
+        let (mut a, mut b) = (on_primary(&herd).await, on_primary(&herd).await);
+        a.value("select nextval('s')").await;
+        b.execute("begin").await;
+        b.value("select nextval('s')").await;
+        leave(b);
+        assert_eq!(a.failure(LAST).await.as_deref(), Some("55000"));
+        assert_eq!(a.value("select nextval('s')").await, "3");
+        assert_eq!(a.value(LAST).await, "3");
+    }
+}
+
+#[tokio::test]
 async fn a_client_alone_is_told_at_its_first_question() {
     let herd = start(2);
     let mut client = on_primary(&herd).await;
