@@ -9,7 +9,7 @@ use pool::{Interner, ParameterSets, Pool, SessionState, SessionStates, Statement
 use sql::{Class, Functions, Kind};
 use tokio::time::Instant;
 
-use crate::{DatabaseSettings, listen::Hub, refused::Refused, stats::Stats};
+use crate::{DatabaseSettings, listen::Hub, refused::Refused, sequence_values::Questions, stats::Stats};
 
 /// What is known of a database's functions, with a version that is another one after each change.
 pub type FunctionsNow = (u64, Arc<dyn Functions + Send + Sync>);
@@ -36,8 +36,8 @@ pub(crate) struct PoolSet {
     pub(crate) clients: Cell<u32>,
     /// Since when it has had neither client nor connection.
     unused_since: Cell<Option<Instant>>,
-    /// A client of it has asked for a value that it got from a sequence in an earlier transaction.
-    pub(crate) asks_for_sequence_values: Cell<bool>,
+    /// How its clients have asked so far for values that they got from sequences.
+    pub(crate) questions: Cell<Questions>,
     statements: Interner,
     functions: RefCell<FunctionsNow>,
     refused: Refused,
@@ -69,7 +69,7 @@ impl PoolSet {
             stats: Stats::default(),
             clients: Cell::default(),
             unused_since: Cell::default(),
-            asks_for_sequence_values: Cell::default(),
+            questions: Cell::default(),
             statements: Interner::new(STATEMENT_BYTES),
             functions: RefCell::new(functions),
             refused: Refused::default(),

@@ -20,7 +20,24 @@ use crate::{
 /// How long a client that wrote keeps its server. Clients ask for the value at once, if they do; others may be waiting.
 pub(crate) const KEPT_MAX: Duration = Duration::from_millis(300);
 
+/// How the clients of a pool ask for values that they got from sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Questions {
+    /// Not at all.
+    #[default]
+    None,
+    /// In the transaction or text that got them, or wrote at least: nothing of others must be there.
+    WithinTransactions,
+    /// Afterwards, too.
+    Afterwards,
+}
+
 impl Session {
+    fn note_question(&self, question: Questions) {
+        let questions = &self.pools.questions;
+        questions.set(questions.get().max(question));
+    }
+
     /// What these functions tell on a server that was just checked out, and what to run there first.
     pub(crate) fn sequences_on(
         &self,
@@ -31,7 +48,7 @@ impl Session {
         if values == SequenceValues::Nobodys || values.are_of(self.handle.id.0, self.writings) {
             return (Sequences::Own, None);
         }
-        let ask = group.seeks == Seeks::SequenceValues || self.pools.asks_for_sequence_values.get();
+        let ask = group.seeks == Seeks::SequenceValues || self.pools.questions.get() > Questions::None;
         if group.replica || !ask || self.pools.settings.borrow().pool.session_state != StatePolicy::Pin {
             return (Sequences::Foreign, None);
         }
@@ -54,7 +71,7 @@ impl Session {
         let foreign =
             self.exchange().sequences == Sequences::Foreign && self.exchange().side == Side::Primary;
         let lasting = !self.pins().is_empty() && !self.pins().has(PinReason::SessionPooling);
-        if !foreign || !lasting || !self.pools.asks_for_sequence_values.get() {
+        if !foreign || !lasting || self.pools.questions.get() == Questions::None {
             return None;
         }
         server.sequence_values = SequenceValues::Nobodys;
@@ -82,13 +99,19 @@ impl Session {
         };
         // a standby refuses it
         let elsewhere = mode == PoolMode::Session || self.exchange().side == Side::Replica;
-        if elsewhere || policy == StatePolicy::Allow || self.gets_them_itself(class, text) {
+        if elsewhere || policy == StatePolicy::Allow {
+            return (without, None);
+        }
+        if self.gets_them_itself(class, text) {
+            if !sql::calls_nextval(text) {
+                self.note_question(Questions::WithinTransactions);
+            }
             return (without, None);
         }
         if policy == StatePolicy::Refuse {
             return (class, None);
         }
-        self.pools.asks_for_sequence_values.set(true);
+        self.note_question(Questions::Afterwards);
         let exchange = self.exchange();
         let wrote_here = exchange.writes.were_any() || server.sequence_values != SequenceValues::Nobodys;
         let has_them = match exchange.sequences {
@@ -119,8 +142,9 @@ impl Session {
         if asked {
             exchange.sequences = Sequences::Own;
         }
-        let may_ask =
-            wrote && exchange.sequences == Sequences::Own && self.pools.asks_for_sequence_values.get();
+        let may_ask = wrote
+            && exchange.sequences == Sequences::Own
+            && self.pools.questions.get() == Questions::Afterwards;
         let is_pinned = self.pins().has(PinReason::SequenceValue);
         if (asked || may_ask) && !self.pins().has(PinReason::SessionPooling) {
             self.pin(PinReason::SequenceValue);

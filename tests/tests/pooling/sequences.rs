@@ -123,6 +123,21 @@ async fn within_a_transaction_or_a_text_it_is_as_ever_and_pins_nobody() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_wrote_and_got_nothing_is_told_nothing() {
+    let herd = start(1);
+    let (mut a, mut b) = (on_primary(&herd).await, on_primary(&herd).await);
+    a.execute("begin").await;
+    let id = insert(&mut a, "a").await;
+    assert_eq!(a.value(LAST).await, id);
+    a.execute("commit").await;
+    b.execute("begin").await;
+    b.execute("update entries set who = 'b'").await;
+    assert_eq!(b.failure(LAST).await.as_deref(), Some("55000"));
+    b.execute("rollback").await;
+    assert_eq!(herd.proxy(0).admin().await.rows("SHOW PINNED").await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn a_function_that_asks_is_known_by_its_code() {
     let herd = start(1);
     herd.psql(
