@@ -109,8 +109,8 @@ impl Pool {
         self.take_idle(wanted, now)
     }
 
-    /// The clean connection that has the sequence values of this client, as [`are_of`](crate::SequenceValues::are_of) has it, if it is
-    /// free.
+    /// The clean connection that has the sequence values of this client, as [`are_of`](crate::SequenceValues::are_of)
+    /// has it, if it is free.
     pub fn try_checkout_with_values_of(&self, client: u64, serial: u32, now: Instant) -> Option<Box<Server>> {
         if self.state.get() == PoolState::Paused {
             return None;

@@ -52,21 +52,25 @@ fn what_is_of_before(causes: PinCauses, code: &[u8]) -> Option<PinCauses> {
 /// Whether `text`, of a statement or of code, may get a value from a sequence itself before it asks for that again.
 #[must_use]
 pub fn gets_from_sequence(text: &[u8]) -> bool {
-    let mut words = text.split(|&b| !is_word_byte(b));
-    words.any(|word| [&b"nextval"[..], b"insert"].iter().any(|known| word.eq_ignore_ascii_case(known)))
+    has_word(text, &["nextval", "insert"])
 }
 
 /// Whether `text` names `currval` or `lastval`, rather than functions that may call them.
 #[must_use]
 pub fn names_sequence_value(text: &[u8]) -> bool {
-    let mut words = text.split(|&b| !is_word_byte(b));
-    words.any(|word| [&b"currval"[..], b"lastval"].iter().any(|known| word.eq_ignore_ascii_case(known)))
+    has_word(text, &["currval", "lastval"])
 }
 
 /// Whether `text` may call `nextval`.
 #[must_use]
 pub fn calls_nextval(text: &[u8]) -> bool {
-    text.split(|&b| !is_word_byte(b)).any(|word| word.eq_ignore_ascii_case(b"nextval"))
+    has_word(text, &["nextval"])
+}
+
+/// Whether one of these words stands in `text`, in code, quotes or comments.
+fn has_word(text: &[u8], words: &[&str]) -> bool {
+    let is_one = |word: &[u8]| words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+    text.split(|&b| !is_word_byte(b)).any(is_one)
 }
 
 fn causes_of_words(mut rest: &[u8]) -> Option<PinCauses> {
