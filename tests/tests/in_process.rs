@@ -61,6 +61,8 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         zone: None,
         role: Role::Primary,
         health: Health::Up,
+        down: None,
+        priority: 100,
         timeline: TimelineId(1),
         wal_lsn: Lsn(1),
         replay_lsn: Lsn(1),
@@ -69,6 +71,7 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         rtt: Some(Duration::from_millis(1)),
         sampled_at: Some(now),
         streaming: false,
+        upstream_silence: None,
         server_version: 160_000,
     };
     let snapshot = Snapshot {

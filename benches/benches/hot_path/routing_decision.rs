@@ -46,6 +46,8 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         zone: None,
         role: if id == 0 { Role::Primary } else { Role::Standby },
         health: Health::Up,
+        down: None,
+        priority: 100,
         timeline: TimelineId(1),
         wal_lsn: Lsn(5000),
         replay_lsn: Lsn(5000),
@@ -54,6 +56,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         rtt: Some(Duration::from_millis(1 + 80 * u64::from(id))),
         sampled_at: Some(now),
         streaming: id != 0,
+        upstream_silence: None,
         server_version: 150_000,
     });
     Snapshot {

@@ -35,12 +35,12 @@ pub(crate) enum Mode {
 
 /// A primary's answer to a probe.
 pub(crate) fn primary(timeline: u32) -> Mode {
-    Mode::Row(format!("f 7412345678901234567 {timeline:08X}00000000000000A1 1 - - 0/A1000028 - 150020"))
+    Mode::Row(format!("f 7412345678901234567 {timeline:08X}00000000000000A1 1 - - - 0/A1000028 - 150020"))
 }
 
 /// A standby's.
 pub(crate) fn standby(timeline: u32) -> Mode {
-    Mode::Row(format!("t 7412345678901234567 - 1 {timeline} t 0/A1000028 0/A1000028 150020"))
+    Mode::Row(format!("t 7412345678901234567 - 1 {timeline} t 20 0/A1000028 0/A1000028 150020"))
 }
 
 /// Bytes that every open connection is sent and then closed with.

@@ -15,6 +15,7 @@ fn topology(nodes: &[&FakeNode]) -> topology::Settings {
         port: node.port,
         region: "eu".into(),
         zone: None,
+        priority: 100,
     };
     topology::Settings {
         cluster: "main".into(),

@@ -42,6 +42,8 @@ fn node(id: u16, role: Role, region: &str, rtt: u64, now: Instant) -> NodeView {
         zone: None,
         role,
         health: Health::Up,
+        down: None,
+        priority: 100,
         timeline: TIMELINE,
         wal_lsn: Lsn(5000),
         replay_lsn: Lsn(5000),
@@ -50,6 +52,7 @@ fn node(id: u16, role: Role, region: &str, rtt: u64, now: Instant) -> NodeView {
         rtt: Some(ms(rtt)),
         sampled_at: Some(now),
         streaming: role == Role::Standby,
+        upstream_silence: None,
         server_version: 150_000,
     }
 }
@@ -73,6 +76,7 @@ impl Scene {
         let snapshot = Snapshot {
             epoch: Epoch(1),
             writable: Writable::Primary(A),
+            draining: false,
             timeline: Some(TIMELINE),
             nodes: nodes.into(),
             primary_wal: PrimaryWal::default(),
@@ -285,6 +289,7 @@ fn an_instant_becomes_a_position_by_the_first_sample_after_it_and_survives_a_pro
         port,
         region: "eu".to_owned(),
         zone: None,
+        priority: 100,
     };
     let watched = topology::Settings {
         cluster: "main".to_owned(),

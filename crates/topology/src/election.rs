@@ -11,6 +11,7 @@ use wire::TimelineId;
 
 use crate::{
     branch::Branch,
+    mandate::Mandate,
     node::{Ancestry, DownReason, Node, NodeId, Reach},
     probe::Role,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Ballot<'a> {
     pub(crate) vacant_since: Option<Instant>,
     /// No primary was found since the proxy started.
     pub(crate) first: bool,
+    /// Who may be elected at all.
+    pub(crate) mandate: Mandate,
     pub(crate) now: Instant,
 }
 
@@ -69,6 +72,8 @@ pub(crate) enum Outcome {
     Split(NodeId, NodeId),
     /// A claim whose descent is being looked up.
     Waiting,
+    /// The one who would be may not be: see [`Mandate`].
+    Forbidden,
     /// A claim that does not descend from this timeline.
     Unproven { node: NodeId, expected: TimelineId },
 }
@@ -92,6 +97,11 @@ struct Claim<'a> {
 impl Ballot<'_> {
     /// Elects.
     pub(crate) fn decide(&self) -> Verdict {
+        let verdict = self.decide_by_claims();
+        Verdict { outcome: self.mandate.restrict(verdict.outcome), ..verdict }
+    }
+
+    fn decide_by_claims(&self) -> Verdict {
         let floor = self.floor.unwrap_or(TimelineId(0));
         let (mut claims, below): (Vec<_>, Vec<_>) =
             self.nodes.iter().filter_map(|node| self.claim(node)).partition(|claim| claim.timeline >= floor);

@@ -156,6 +156,7 @@ pub(crate) struct Node {
     pub(crate) address: Arc<str>,
     region: Arc<str>,
     zone: Option<Arc<str>>,
+    priority: u16,
     pub(crate) reach: Reach,
     /// The last answer, kept when the node goes down: its claim and its positions stay known.
     pub(crate) said: Option<Sample>,
@@ -179,6 +180,7 @@ impl Node {
             address: format!("{}:{}", settings.host, settings.port).into(),
             region: settings.region.as_str().into(),
             zone: settings.zone.as_deref().map(Into::into),
+            priority: settings.priority,
             reach: Reach::Unknown,
             said: None,
             heard_at: None,
@@ -200,6 +202,7 @@ impl Node {
         self.name = settings.name.as_str().into();
         self.region = settings.region.as_str().into();
         self.zone = settings.zone.as_deref().map(Into::into);
+        self.priority = settings.priority;
     }
 
     pub(crate) fn named(&self) -> Named {
@@ -320,6 +323,11 @@ impl Node {
             zone: self.zone.clone(),
             role: self.role(),
             health: self.health,
+            down: match self.reach {
+                Reach::Down(reason) => Some(reason),
+                Reach::Unknown | Reach::Up | Reach::Suspect { .. } | Reach::Recovering { .. } => None,
+            },
+            priority: self.priority,
             timeline: self.timeline(),
             wal_lsn: said.map_or(Lsn(0), |said| said.wal_lsn),
             replay_lsn: said.map_or(Lsn(0), |said| said.replay_lsn),
@@ -330,6 +338,7 @@ impl Node {
             rtt: self.rtt,
             sampled_at: said.map(|said| said.sent_at),
             streaming: said.is_some_and(|said| said.streaming),
+            upstream_silence: said.and_then(|said| said.upstream_silence),
             server_version: said.map_or(0, |said| said.server_version),
         }
     }

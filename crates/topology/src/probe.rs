@@ -45,6 +45,9 @@ pub struct Sample {
     pub replay_lsn: Lsn,
     /// A standby: its WAL receiver is streaming. A primary: false.
     pub streaming: bool,
+    /// A standby: for how long its upstream has said nothing, by its own clock (`last_msg_receipt_time`); `None` without
+    /// a WAL receiver, and for a primary.
+    pub upstream_silence: Option<Duration>,
     /// `server_version_num`, as in 150020.
     pub server_version: u32,
 }

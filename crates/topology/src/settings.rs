@@ -13,6 +13,8 @@ pub struct NodeSettings {
     pub region: String,
     /// The zone inside the region, if zones are told apart.
     pub zone: Option<String>,
+    /// How gladly it is made the primary: of equals the highest wins; 0: never by itself (default 100).
+    pub priority: u16,
 }
 
 /// What belongs together: a primary and its standbys.

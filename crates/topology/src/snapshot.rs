@@ -6,7 +6,11 @@ use std::{
 
 use wire::{Lsn, TimelineId};
 
-use crate::{node::NodeId, probe::Role, wal::PrimaryWal};
+use crate::{
+    node::{DownReason, NodeId},
+    probe::Role,
+    wal::PrimaryWal,
+};
 
 /// Counts the reigns of primaries, as this proxy saw them; it only grows.
 ///
@@ -29,6 +33,8 @@ pub struct Snapshot {
     pub epoch: Epoch,
     /// Who may be written to.
     pub writable: Writable,
+    /// Whether the primary is about to be replaced, so that no transaction should begin on it.
+    pub draining: bool,
     /// The timeline of the primary, or of the last good one while there is none; `None` before any was known.
     pub timeline: Option<TimelineId>,
     /// The nodes, in configured order.
@@ -68,6 +74,8 @@ pub enum NoPrimary {
     OnlyStale,
     /// The one claimant is not (yet) known to descend from the last good timeline.
     Unproven,
+    /// The failover manager is putting another node in its place, or restarts it.
+    Replacing,
 }
 
 impl NoPrimary {
@@ -81,6 +89,7 @@ impl NoPrimary {
             Self::SplitBrain => "split brain",
             Self::OnlyStale => "only stale primaries",
             Self::Unproven => "unproven claim",
+            Self::Replacing => "being replaced",
         }
     }
 }
@@ -94,6 +103,7 @@ impl fmt::Display for NoPrimary {
             Self::SplitBrain => "two nodes claim to be the primary",
             Self::OnlyStale => "only primaries of abandoned timelines are left",
             Self::Unproven => "the only claimant is not known to descend from the last primary",
+            Self::Replacing => "the primary is being replaced",
         })
     }
 }
@@ -152,6 +162,10 @@ pub struct NodeView {
     pub role: Role,
     /// How far it can be relied on.
     pub health: Health,
+    /// How it was found to be down, if it is.
+    pub down: Option<DownReason>,
+    /// How gladly it is made the primary; 0: never by itself.
+    pub priority: u16,
     /// The timeline it last said; `TimelineId(0)` before that.
     pub timeline: TimelineId,
     /// A primary's insert position, a standby's receive position, as last sampled.
@@ -168,6 +182,8 @@ pub struct NodeView {
     pub sampled_at: Option<Instant>,
     /// A standby: its WAL receiver was streaming.
     pub streaming: bool,
+    /// A standby: for how long its upstream had said nothing when it was sampled; `None` without a WAL receiver.
+    pub upstream_silence: Option<Duration>,
     /// `server_version_num`; 0 before it said.
     pub server_version: u32,
 }

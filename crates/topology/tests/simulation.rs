@@ -85,6 +85,7 @@ fn settings(count: usize) -> Settings {
         port: 5000 + index,
         region: "r".to_owned(),
         zone: None,
+        priority: 100,
     };
     Settings {
         cluster: "main".to_owned(),

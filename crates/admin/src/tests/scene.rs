@@ -120,6 +120,8 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
         zone: None,
         role,
         health: Health::Up,
+        down: None,
+        priority: 100,
         timeline: TimelineId(3),
         wal_lsn: Lsn(0x2_0000_0060),
         replay_lsn: Lsn(0x2_0000_0060 - u64::from(id)),
@@ -128,6 +130,7 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
         rtt: Some(Duration::from_micros(250 + u64::from(id) * 80_000)),
         sampled_at: Some(now),
         streaming: role == Role::Standby,
+        upstream_silence: None,
         server_version: 150_020,
     }
 }
@@ -147,6 +150,7 @@ fn world() -> World {
         timeline: Some(TimelineId(3)),
         nodes: nodes.into(),
         primary_wal: PrimaryWal::default(),
+        draining: false,
         built_at: now,
     };
     let cluster = ClusterHandle {

@@ -1,6 +1,6 @@
 //! The query of a probe, and how its answer reads.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use conn::{QueryError, Row, ServerConnection};
 use topology::{Role, Sample};
@@ -18,6 +18,7 @@ const SQL: &str = "\
     (SELECT timeline_id FROM pg_control_checkpoint()), \
     (SELECT received_tli FROM pg_stat_wal_receiver), \
     (SELECT coalesce(status = 'streaming', true) FROM pg_stat_wal_receiver), \
+    (SELECT (1000 * extract(epoch FROM clock_timestamp() - last_msg_receipt_time))::bigint FROM pg_stat_wal_receiver), \
     CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
     ELSE pg_current_wal_insert_lsn() END, \
     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END, \
@@ -36,7 +37,7 @@ pub(super) async fn run(connection: &mut ServerConnection) -> Result<Vec<Row>, Q
 /// Reads the answer; `None` if it is not one.
 pub(super) fn read(rows: &[Row], sent_at: Instant, received_at: Instant) -> Option<Sample> {
     let [row] = rows else { return None };
-    let [recovery, system_id, wal_file, checkpoint, received, streaming, wal, replay, version] =
+    let [recovery, system_id, wal_file, checkpoint, received, streaming, silence, wal, replay, version] =
         row.as_slice()
     else {
         return None;
@@ -58,6 +59,11 @@ pub(super) fn read(rows: &[Row], sent_at: Instant, received_at: Instant) -> Opti
         wal_lsn,
         replay_lsn: if recovery { lsn(replay).unwrap_or_default() } else { wal_lsn },
         streaming: recovery && streaming.as_deref() == Some("t"),
+        upstream_silence: silence
+            .as_deref()
+            .and_then(|ms| ms.parse::<i64>().ok())
+            // a clock that was set back makes it negative: as if just heard
+            .map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
         server_version: version.as_deref()?.parse().ok()?,
     })
 }

@@ -216,7 +216,8 @@ impl Worker {
             Writable::Primary(primary) => primary != stamp.node || snapshot.timeline != Some(stamp.timeline),
             // while nobody knows who is right, nobody is written to, not even by sessions that were there before
             Writable::None {
-                reason: NoPrimary::SplitBrain | NoPrimary::Unproven | NoPrimary::OnlyStale,
+                reason:
+                    NoPrimary::SplitBrain | NoPrimary::Unproven | NoPrimary::OnlyStale | NoPrimary::Replacing,
                 ..
             } => true,
             Writable::None { .. } => node.is_none_or(|n| matches!(n.health, Health::Stale | Health::Foreign)),

@@ -18,6 +18,7 @@ use crate::{
     election::{Ballot, Reign},
     event::Event,
     history::History,
+    mandate::Mandate,
     node::{Ancestry, Node, NodeId, Reach},
     probe::{ProbeResult, Report, Role},
     settings::Settings,
@@ -43,6 +44,7 @@ pub struct Cluster {
     /// Which one of that number.
     branch: Option<Branch>,
     epoch: Epoch,
+    mandate: Mandate,
     tenure: Tenure,
     wal: PrimaryWal,
     /// A promotion whose cost is not known yet.
@@ -68,6 +70,7 @@ impl Cluster {
             floor: remembered.as_ref().map(|known| known.timeline),
             epoch: Epoch(remembered.as_ref().map_or(0, |known| known.epoch.0).saturating_add(1)),
             branch: remembered.and_then(|known| known.branch),
+            mandate: Mandate::Open,
             tenure: Tenure::Vacant(Vacancy::at_the_start(now)),
             wal: PrimaryWal::default(),
             tail: None,
@@ -153,11 +156,20 @@ impl Cluster {
         Snapshot {
             epoch: self.epoch,
             writable,
+            draining: self.mandate == Mandate::Draining && !vacant,
             timeline: self.floor,
             nodes: self.nodes.iter().map(|node| node.view(self.floor, &self.wal, vacant)).collect(),
             primary_wal: self.wal.clone(),
             built_at: now,
         }
+    }
+
+    /// Whom the failover manager allows to be the primary from now on, and the least epoch for it: what begins under
+    /// this mandate must not be taken for what came before.
+    pub fn set_mandate(&mut self, mandate: Mandate, epoch: Epoch, now: Instant) {
+        self.mandate = mandate;
+        self.epoch = self.epoch.max(epoch);
+        self.settle(now);
     }
 
     /// Applies a reloaded configuration. Nodes keep their id and all that is known of them by host and port;
@@ -216,6 +228,7 @@ impl Cluster {
             present: self.present(),
             vacant_since: self.vacancy().map(|vacancy| vacancy.since),
             first: self.vacancy().is_some_and(|vacancy| vacancy.last.is_none()),
+            mandate: self.mandate,
             now,
         }
         .decide();

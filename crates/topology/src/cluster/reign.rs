@@ -67,6 +67,7 @@ impl Cluster {
             }
             Outcome::Absent => self.vacate(self.absence(), now),
             Outcome::OnlyStale => self.vacate(NoPrimary::OnlyStale, now),
+            Outcome::Forbidden => self.vacate(NoPrimary::Replacing, now),
             Outcome::Split(a, b) => {
                 self.vacate(NoPrimary::SplitBrain, now);
                 let (a, b) = (self.node(a), self.node(b));

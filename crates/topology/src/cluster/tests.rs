@@ -18,6 +18,7 @@ fn settings(names: &[&str]) -> Settings {
         port: 5432,
         region: "eu".to_owned(),
         zone: None,
+        priority: 100,
     };
     Settings {
         cluster: "main".to_owned(),
@@ -74,6 +75,7 @@ impl Scene {
             wal_lsn: Lsn(lsn),
             replay_lsn: Lsn(lsn),
             streaming: role == Role::Standby,
+            upstream_silence: None,
             server_version: 150_020,
         };
         self.probe(node, ProbeResult::Answered(sample))
@@ -489,6 +491,7 @@ fn an_answer_that_was_overtaken_is_ignored() {
         wal_lsn: Lsn(1),
         replay_lsn: Lsn(1),
         streaming: false,
+        upstream_silence: None,
         server_version: 0,
     };
     scene.probe(A, ProbeResult::Answered(sample));

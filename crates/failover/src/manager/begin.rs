@@ -1,0 +1,259 @@
+//! Whether a failover is to begin.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use topology::{DownReason, Health, NoPrimary, NodeId, NodeView, Role, Writable};
+use wire::Lsn;
+
+use super::{Manager, Reign, address, run::Run};
+use crate::{
+    command::{Command, Refusal, Ticket},
+    hindrance::Hindrance,
+    note::{Kind, Step},
+};
+
+/// A standby whose upstream said something as short a time ago still hears it. A crash ends the connection at once; of a
+/// host that vanished nothing comes for at least the two probes that it takes to be found down.
+const STILL_HEARD: Duration = Duration::from_secs(1);
+
+/// What a candidate of a switchover may lack, in bytes, so that clients do not wait for it to catch up.
+const SWITCHOVER_LAG_MAX: u64 = 16 << 20;
+
+impl Manager {
+    /// Whether a failover may begin by itself, there being no primary.
+    pub(super) fn may_begin(&self, now: Instant) -> Result<(), Hindrance> {
+        if self.is_maintenance {
+            return Err(Hindrance::Maintenance);
+        }
+        if let Some(epoch) = self.superseded {
+            return Err(Hindrance::Superseded(epoch));
+        }
+        if let Some((until, why)) = &self.failed
+            && now < *until
+        {
+            return Err(Hindrance::Failed(why.clone()));
+        }
+        let reign = self.reign.ok_or(Hindrance::NeverKnown)?;
+        self.is_certainly_vacant()?;
+        self.is_gone(reign)?;
+        self.is_undamped(reign, now)?;
+        self.everybody_was_asked()?;
+        let best = self.best_candidate().ok_or(Hindrance::NoCandidate)?;
+        if let Some(hearing) = self.hears_the_primary() {
+            return Err(Hindrance::StillHeard(Arc::clone(&hearing.name)));
+        }
+        let lost = self.would_lose(best);
+        if lost > self.settings.max_lost_bytes {
+            return Err(Hindrance::WouldLose(Arc::clone(&best.name), lost));
+        }
+        Ok(())
+    }
+
+    /// No failover decides a doubt, nor cuts a start short.
+    fn is_certainly_vacant(&self) -> Result<(), Hindrance> {
+        match self.snapshot.writable {
+            Writable::Primary(_) => Err(Hindrance::InDoubt(NoPrimary::NotFoundYet)),
+            Writable::None {
+                reason:
+                    reason @ (NoPrimary::Starting
+                    | NoPrimary::SplitBrain
+                    | NoPrimary::OnlyStale
+                    | NoPrimary::Unproven),
+                ..
+            } => Err(Hindrance::InDoubt(reason)),
+            Writable::None {
+                reason: NoPrimary::NotFoundYet | NoPrimary::Down | NoPrimary::Replacing,
+                ..
+            } => Ok(()),
+        }
+    }
+
+    fn is_gone(&self, reign: Reign) -> Result<(), Hindrance> {
+        let Some(old) = reign.node.and_then(|node| self.view(node)) else { return Ok(()) };
+        match (old.health, old.down) {
+            (_, Some(DownReason::Unusable(why))) => Err(Hindrance::Unusable(Arc::clone(&old.name), why)),
+            (Health::Down, _) => Ok(()),
+            // somebody made it a standby, and nobody a primary
+            (Health::Up, _) if old.role == Role::Standby => Ok(()),
+            _ => Err(Hindrance::NotDown(Arc::clone(&old.name))),
+        }
+    }
+
+    fn is_undamped(&self, reign: Reign, now: Instant) -> Result<(), Hindrance> {
+        let Some((ended, promoted)) = self.last else { return Ok(()) };
+        let passed = now.saturating_duration_since(ended);
+        let died = promoted.is_some()
+            && promoted == reign.node
+            && promoted.and_then(|node| self.view(node)).is_none_or(|node| {
+                matches!(node.down, Some(DownReason::Refused | DownReason::StartsForTooLong))
+            });
+        if died || passed >= self.settings.damping {
+            return Ok(());
+        }
+        Err(Hindrance::Damped(self.settings.damping.saturating_sub(passed)))
+    }
+
+    /// Who was heard before the primary was lost may have been promoted since, or still hear it.
+    fn everybody_was_asked(&self) -> Result<(), Hindrance> {
+        let Some(since) = self.vacant_since() else { return Ok(()) };
+        let silent = self.snapshot.nodes.iter().find(|node| match node.health {
+            Health::Unknown | Health::Suspect => true,
+            Health::Up => node.sampled_at.is_none_or(|at| at < since),
+            Health::Down | Health::Recovering | Health::Stale | Health::Foreign => false,
+        });
+        silent.map_or(Ok(()), |node| Err(Hindrance::Asking(Arc::clone(&node.name))))
+    }
+
+    /// Standbys that are up, on the timeline that was written last.
+    pub(super) fn standbys(&self) -> impl Iterator<Item = &NodeView> {
+        self.snapshot.nodes.iter().filter(|node| node.role == Role::Standby && node.health == Health::Up)
+    }
+
+    fn best_candidate(&self) -> Option<&NodeView> {
+        let timeline = self.snapshot.timeline;
+        self.standbys()
+            .filter(|node| node.priority > 0 && timeline.is_none_or(|timeline| node.timeline == timeline))
+            .max_by_key(|node| node.wal_lsn)
+    }
+
+    fn hears_the_primary(&self) -> Option<&NodeView> {
+        self.standbys()
+            .find(|node| node.streaming && node.upstream_silence.is_some_and(|silence| silence < STILL_HEARD))
+    }
+
+    /// Bytes of what the primary was last seen to have that no standby has: what they have, the candidate gets.
+    fn would_lose(&self, best: &NodeView) -> u64 {
+        let wal = &self.snapshot.primary_wal;
+        let had = wal.last().map_or(Lsn(0), |(_, lsn)| lsn);
+        let most =
+            self.standbys().filter(|node| node.timeline == best.timeline).map(|node| node.wal_lsn).max();
+        had.bytes_since(most.unwrap_or(best.wal_lsn))
+    }
+
+    pub(super) fn begin_automatic(&mut self, now: Instant) {
+        let from = self.reign.and_then(|reign| reign.node);
+        self.begin(
+            Run::unplanned(Kind::Automatic, self.next_epoch(), self.reign, None, None, now),
+            from,
+            now,
+        );
+    }
+
+    /// The least epoch that was never used.
+    pub(super) fn next_epoch(&self) -> topology::Epoch {
+        self.snapshot.epoch.max(topology::Epoch(self.record.epoch.0.saturating_add(1)))
+    }
+
+    fn begin(&mut self, run: Run, from: Option<NodeId>, now: Instant) {
+        let kind = run.kind;
+        self.run = Some(run);
+        self.note(now, from, Step::Begun(kind));
+        self.enter_first_stage(now);
+    }
+
+    /// Begins what an operator asks for. `Some`: it has ended already.
+    pub(super) fn begin_command(
+        &mut self,
+        ticket: Ticket,
+        command: Command,
+        now: Instant,
+    ) -> Option<Result<(), Refusal>> {
+        match command {
+            Command::MaintenanceOn => {
+                self.is_maintenance = true;
+                return Some(Ok(()));
+            }
+            Command::MaintenanceOff => {
+                self.is_maintenance = false;
+                self.superseded = None; // an operator has looked
+                return Some(Ok(()));
+            }
+            Command::Switchover { .. } | Command::Failover { .. } | Command::Restart(_) => {}
+        }
+        if self.run.is_some() {
+            return Some(Err(Refusal::Busy));
+        }
+        self.superseded = None;
+        let begun = match command {
+            Command::Switchover { to } => self.switchover(ticket, to, now),
+            Command::Failover { to, force } => self.failover(ticket, to, force, now),
+            Command::Restart(node) => self.restart(ticket, node, now),
+            Command::MaintenanceOn | Command::MaintenanceOff => Ok(()),
+        };
+        begun.err().map(Err)
+    }
+
+    fn switchover(&mut self, ticket: Ticket, to: Option<NodeId>, now: Instant) -> Result<(), Refusal> {
+        let primary = self.primary().ok_or(Refusal::NoPrimary)?;
+        let (from, name) = (primary.id, Arc::clone(&primary.name));
+        if to == Some(from) {
+            return Err(Refusal::IsPrimary(name));
+        }
+        match to {
+            Some(to) => self.is_ready(self.view(to).ok_or(Refusal::NoNode)?)?,
+            None if self.standbys().any(|node| node.priority > 0 && self.is_ready(node).is_ok()) => {}
+            None => {
+                return Err(Refusal::Unfit(
+                    name,
+                    "and no standby is close behind it that may take its place",
+                ));
+            }
+        }
+        let run = Run::planned(Kind::Switchover, self.snapshot.epoch, self.reign, to, ticket, now);
+        self.begin(run, Some(from), now);
+        Ok(())
+    }
+
+    /// Whether a standby may take over without anybody waiting for long.
+    fn is_ready(&self, node: &NodeView) -> Result<(), Refusal> {
+        let why = match (node.role, node.health) {
+            (Role::Standby, Health::Up) if !node.streaming => "it does not stream from the primary",
+            (Role::Standby, Health::Up) if Some(node.timeline) != self.snapshot.timeline => {
+                "it is on another timeline"
+            }
+            (Role::Standby, Health::Up) if node.lag_bytes.is_none_or(|lag| lag > SWITCHOVER_LAG_MAX) => {
+                "it is too far behind the primary"
+            }
+            (Role::Standby, Health::Up) => return Ok(()),
+            (Role::Standby, _) => "it is not up",
+            (Role::Primary | Role::Unknown, _) => "it is no standby",
+        };
+        Err(Refusal::Unfit(Arc::clone(&node.name), why))
+    }
+
+    fn failover(&mut self, ticket: Ticket, to: NodeId, force: bool, now: Instant) -> Result<(), Refusal> {
+        let node = self.view(to).ok_or(Refusal::NoNode)?;
+        if node.role != Role::Standby || node.health != Health::Up {
+            return Err(Refusal::Unfit(Arc::clone(&node.name), "it is no standby that is up"));
+        }
+        if let Some(primary) = self.primary().filter(|_| !force) {
+            return Err(Refusal::PrimaryThere(Arc::clone(&primary.name)));
+        }
+        let lost = self.would_lose(node);
+        if !force && lost > self.settings.max_lost_bytes {
+            return Err(Refusal::Unfit(
+                Arc::clone(&node.name),
+                "it lacks more than max_lost_bytes; FORCE accepts that",
+            ));
+        }
+        let from = self.reign.and_then(|reign| reign.node);
+        let run = Run::unplanned(Kind::Failover, self.next_epoch(), self.reign, Some(to), Some(ticket), now);
+        self.begin(run, from, now);
+        Ok(())
+    }
+
+    fn restart(&mut self, ticket: Ticket, node: NodeId, now: Instant) -> Result<(), Refusal> {
+        let view = self.view(node).ok_or(Refusal::NoNode)?;
+        if self.primary().is_none_or(|primary| primary.id != node) {
+            return Err(Refusal::Unfit(Arc::clone(&view.name), "only the primary is restarted in this way"));
+        }
+        let run = Run::planned(Kind::Restart, self.snapshot.epoch, self.reign, None, ticket, now);
+        self.begin(run, Some(node), now);
+        Ok(())
+    }
+
+    /// The address of the primary that a run replaces.
+    pub(super) fn old_address(&self, run: &Run) -> Option<Arc<str>> {
+        Some(address(self.view(run.from()?)?))
+    }
+}

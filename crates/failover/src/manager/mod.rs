@@ -1,0 +1,307 @@
+//! The state machine: snapshots, answers, commands and time in; orders, notes, replies and a mandate out.
+
+mod begin;
+mod planned;
+mod run;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use topology::{Epoch, Mandate, NodeId, NodeView, Snapshot, Writable};
+use wire::TimelineId;
+
+use crate::{
+    command::{Command, Refusal, Reply, Ticket},
+    hindrance::Hindrance,
+    keeper::Keeper,
+    note::{Note, Step},
+    order::{Answer, Done, Failure, Order, OrderId, Task},
+    record::{Phase, Record},
+    settings::Settings,
+};
+use run::Run;
+
+/// Notes kept for a shell that does not drain them; the oldest go first.
+const NOTES_MAX: usize = 1024;
+
+/// Who was the primary last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reign {
+    /// `None` if it is not configured any more.
+    pub(crate) node: Option<NodeId>,
+    pub(crate) timeline: TimelineId,
+}
+
+/// Decides alone about one cluster. See the crate's documentation for the protocol between it and its shell.
+#[derive(Debug)]
+pub struct Manager {
+    settings: Settings,
+    snapshot: Arc<Snapshot>,
+    /// As it was last ordered to be stored.
+    record: Record,
+    reign: Option<Reign>,
+    run: Option<Run>,
+    /// The last failover that it began by itself: when it ended, and who was promoted.
+    last: Option<(Instant, Option<NodeId>)>,
+    /// No attempt before this, since the last one failed, and why.
+    failed: Option<(Instant, String)>,
+    is_maintenance: bool,
+    superseded: Option<Epoch>,
+    pub(crate) keepers: BTreeMap<NodeId, Keeper>,
+    /// Since when the primary has been as it is.
+    pub(crate) calm_since: Instant,
+    /// Sessions with nodes are open for a run.
+    has_sessions: bool,
+    next_order: u64,
+    orders: VecDeque<Order>,
+    notes: VecDeque<Note>,
+    replies: VecDeque<Reply>,
+}
+
+impl Manager {
+    /// Goes on from what a predecessor has stored; [`Record::default`] if there was none.
+    #[must_use]
+    pub fn new(settings: Settings, record: Record, snapshot: Arc<Snapshot>, now: Instant) -> Self {
+        let mut manager = Self {
+            settings,
+            snapshot,
+            record,
+            reign: None,
+            run: None,
+            last: None,
+            failed: None,
+            is_maintenance: false,
+            superseded: None,
+            keepers: BTreeMap::new(),
+            calm_since: now,
+            has_sessions: false,
+            next_order: 0,
+            orders: VecDeque::new(),
+            notes: VecDeque::new(),
+            replies: VecDeque::new(),
+        };
+        manager.take_up(now);
+        manager
+    }
+
+    /// What a predecessor left: who reigned, and perhaps a failover in the middle.
+    fn take_up(&mut self, now: Instant) {
+        match self.record.phase.clone() {
+            Phase::Vacant => {}
+            Phase::Serving { node, timeline } => {
+                self.reign = Some(Reign { node: self.find(&node), timeline });
+            }
+            Phase::Fencing { from } => {
+                let timeline = self.snapshot.timeline.unwrap_or(TimelineId(0));
+                self.reign = Some(Reign { node: from.and_then(|from| self.find(&from)), timeline });
+            }
+            Phase::Promoting { node, above, from } => {
+                self.reign = Some(Reign { node: from.and_then(|from| self.find(&from)), timeline: above });
+                let tried = self.find(&node);
+                self.run = Some(Run::taken_up(self.record.epoch, self.reign, tried, now));
+            }
+        }
+    }
+
+    /// The cluster as it is now; to be called with every snapshot, before it is published.
+    pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
+        self.snapshot = snapshot;
+        self.advance(now);
+    }
+
+    /// The end of an order.
+    pub fn handle_answer(&mut self, id: OrderId, answer: Answer, now: Instant) {
+        if let Err(Failure::Superseded(epoch)) = &answer {
+            self.superseded = self.superseded.max(Some(*epoch));
+        }
+        if self.run.as_ref().is_some_and(|run| run.awaits(id)) {
+            self.run_answered(id, answer, now);
+        } else {
+            self.keeper_answered(id, answer, now);
+        }
+        self.advance(now);
+    }
+
+    /// What an operator asks for. Answered by a [`Reply`] with this ticket.
+    pub fn handle_command(&mut self, ticket: Ticket, command: Command, now: Instant) {
+        if let Some(result) = self.begin_command(ticket, command, now) {
+            self.replies.push_back(Reply { ticket, result });
+        }
+        self.advance(now);
+    }
+
+    /// To be called at [`Manager::poll_timeout`]; earlier or later does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    /// Goes on with other settings.
+    pub fn replace_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// When [`Manager::handle_timeout`] is due; `None`: not before another input.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let run = self.run.as_ref().and_then(Run::due);
+        let retry = self.failed.as_ref().map(|(until, _)| *until).filter(|_| self.primary().is_none());
+        run.into_iter().chain(retry).chain(self.keepers_due()).min()
+    }
+
+    /// What is to be done, oldest first; to be drained after every `handle_*`.
+    pub fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// What was done, oldest first; to be drained after every `handle_*`.
+    pub fn poll_note(&mut self) -> Option<Note> {
+        self.notes.pop_front()
+    }
+
+    /// How commands ended; to be drained after every `handle_*`.
+    pub fn poll_reply(&mut self) -> Option<Reply> {
+        self.replies.pop_front()
+    }
+
+    /// Who may be the primary, and the least epoch for that; to be given to the topology after every `handle_*`.
+    #[must_use]
+    pub fn mandate(&self) -> (Mandate, Epoch) {
+        self.run.as_ref().map_or((Mandate::Open, self.record.epoch), |run| (run.mandate(), run.epoch))
+    }
+
+    /// What has been decided last, as it was ordered to be stored.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whether nothing is done by itself.
+    #[must_use]
+    pub fn is_maintenance(&self) -> bool {
+        self.is_maintenance
+    }
+
+    /// Whether a failover, switchover or restart is under way.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// Why nothing is done about it that there is no primary; `None` if there is one, or something is being done.
+    #[must_use]
+    pub fn hindrance(&self, now: Instant) -> Option<Hindrance> {
+        if self.run.is_some() || self.primary().is_some() {
+            return None;
+        }
+        self.may_begin(now).err()
+    }
+
+    /// Draws the conclusions from all that is known; the end of every input.
+    fn advance(&mut self, now: Instant) {
+        self.learn_reign(now);
+        self.step_run(now);
+        if self.run.is_none() && self.primary().is_none() && self.may_begin(now).is_ok() {
+            self.begin_automatic(now);
+        }
+        self.keep(now);
+        self.release();
+    }
+
+    /// Takes in who is the primary.
+    fn learn_reign(&mut self, now: Instant) {
+        let Some(primary) = self.primary() else { return };
+        let reign = Reign { node: Some(primary.id), timeline: primary.timeline };
+        let address = address(primary);
+        if self.reign != Some(reign) {
+            self.calm_since = now;
+        }
+        self.reign = Some(reign);
+        self.failed = None;
+        let phase = Phase::Serving { node: Arc::clone(&address), timeline: reign.timeline };
+        let is_news = self.record.phase != phase || self.record.deposed.contains(&address);
+        if self.run.is_none() && is_news {
+            let deposed = self.record.deposed.iter().filter(|node| **node != address).cloned().collect();
+            self.store(Record { epoch: self.record.epoch.max(self.snapshot.epoch), phase, deposed });
+        }
+    }
+
+    /// Closes the sessions of a run once nothing needs them.
+    fn release(&mut self) {
+        if self.has_sessions && self.run.is_none() && !self.keepers.values().any(Keeper::is_busy) {
+            self.has_sessions = false;
+            self.order(Task::Release, self.record.epoch);
+        }
+    }
+
+    pub(crate) fn order(&mut self, task: Task, epoch: Epoch) -> OrderId {
+        let id = OrderId(self.next_order);
+        self.next_order += 1;
+        self.has_sessions |= matches!(task, Task::Recruit(_) | Task::Follow { .. });
+        self.orders.push_back(Order { id, epoch, task });
+        id
+    }
+
+    /// Orders a record to be stored.
+    pub(crate) fn store(&mut self, record: Record) -> OrderId {
+        self.record = record.clone();
+        self.order(Task::Store(record), self.record.epoch)
+    }
+
+    pub(crate) fn note(&mut self, at: Instant, node: Option<NodeId>, step: Step) {
+        let epoch = self.run.as_ref().map_or(self.record.epoch, |run| run.epoch);
+        if self.notes.len() == NOTES_MAX {
+            self.notes.pop_front();
+        }
+        self.notes.push_back(Note { at, epoch, node, step });
+    }
+
+    fn reply(&mut self, ticket: Option<Ticket>, result: Result<(), Refusal>) {
+        self.replies.extend(ticket.map(|ticket| Reply { ticket, result }));
+    }
+
+    /// The node that may be written to.
+    pub(crate) fn primary(&self) -> Option<&NodeView> {
+        self.snapshot.primary()
+    }
+
+    pub(crate) fn view(&self, id: NodeId) -> Option<&NodeView> {
+        self.snapshot.node(id)
+    }
+
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub(crate) fn is_acting(&self) -> bool {
+        !self.is_maintenance && self.superseded.is_none()
+    }
+
+    fn find(&self, wanted: &str) -> Option<NodeId> {
+        self.snapshot.nodes.iter().find(|node| *address(node) == *wanted).map(|node| node.id)
+    }
+
+    fn vacant_since(&self) -> Option<Instant> {
+        match self.snapshot.writable {
+            Writable::Primary(_) => None,
+            Writable::None { since, .. } => Some(since),
+        }
+    }
+}
+
+/// How a node is named over restarts.
+pub(crate) fn address(node: &NodeView) -> Arc<str> {
+    format!("{}:{}", node.host, node.port).into()
+}
+
+/// What an answer says that has nothing to tell but success.
+pub(crate) fn outcome(answer: &Answer) -> Result<(), String> {
+    match answer {
+        Ok(
+            Done::Done | Done::Position { .. } | Done::Promoted(_) | Done::Busy { .. } | Done::Halted { .. },
+        ) => Ok(()),
+        Err(failure) => Err(failure.to_string()),
+    }
+}
