@@ -195,6 +195,7 @@ impl World {
                     wal_lsn: Lsn(server.lsn),
                     replay_lsn: Lsn(server.lsn),
                     streaming: !server.primary && self.dice.one_in(2),
+                    upstream_silence: None,
                     server_version: 150_000,
                 })
             }
