@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use pool::{Evicted, Server, Statement};
+use pool::{Evicted, Server, Statement, StatementId};
 use protocol::{Local, Origin, Owed};
 use sql::Effect;
 use wire::{
@@ -17,7 +17,7 @@ use wire::{
 
 use crate::{
     effects::Place,
-    exchange::{Rerun, Unnamed},
+    exchange::{Exchange, Rerun, Unnamed},
     io::Splice,
     refusal::REFUSED,
     scan::Scanned,
@@ -119,9 +119,9 @@ impl Session {
             let renamed = Parse { statement: statement.server_name(), ..parse };
             renamed.write(out);
             server.prepared.insert(&statement, under);
-            let name = Some(parse.statement.into());
+            let (id, name) = (statement.id(), Some(parse.statement.into()));
             self.owe_parse(server, Step::Parse { statement, name, under }, Origin::Client);
-            self.evict(server, out);
+            self.evict(server, id, out);
         }
         Ok(true)
     }
@@ -180,8 +180,9 @@ impl Session {
         parse.write(out);
         server.prepared.insert(statement, under);
         let statement = Rc::clone(statement);
+        let id = statement.id();
         self.owe_parse(server, Step::Parse { statement, name: None, under }, Origin::Proxy);
-        self.evict(server, out);
+        self.evict(server, id, out);
     }
 
     /// Closes what was prepared under the name of `statement` in other circumstances.
@@ -191,9 +192,16 @@ impl Session {
         }
     }
 
-    pub(crate) fn evict(&mut self, server: &mut Server, out: &mut Vec<u8>) {
+    /// Closes what has not been used for longest if there is too much; but neither `latest`, for what comes next needs it,
+    /// nor what a unit that is not answered yet has bound: a portal ends with its statement.
+    pub(crate) fn evict(&mut self, server: &mut Server, latest: StatementId, out: &mut Vec<u8>) {
         let limit = self.pools.settings.borrow().pool.max_prepared_statements;
-        while let Some(evicted) = server.prepared.evict(limit, |id| !self.exchange().is_undecided(id)) {
+        let is_needed = |exchange: &Exchange, id| {
+            id == latest
+                || exchange.is_undecided(id)
+                || exchange.bound.iter().any(|(_, statement)| statement.id() == id)
+        };
+        while let Some(evicted) = server.prepared.evict(limit, |id| !is_needed(self.exchange(), id)) {
             self.close_ahead(server, evicted, out);
         }
     }

@@ -266,11 +266,12 @@ impl Session {
                 self.displace(server, &statement, out);
                 parse.write(out);
                 server.prepared.insert(&statement, under);
+                let id = statement.id();
                 let step = Step::Parse { statement, name: Some(name.into()), under };
                 self.owe_parse(server, step, Origin::Proxy);
                 self.exchange_mut().note(Step::Other);
                 server.ledger.answer_locally(Local::Prepared);
-                self.evict(server, out);
+                self.evict(server, id, out);
             }
         }
         frontend::header(b'S', 0, out);

@@ -54,6 +54,30 @@ impl Calls for Batch {
     }
 }
 
+/// While nothing of earlier units is decided, what a unit has just prepared is all that could be closed to make room.
+#[tokio::test]
+async fn a_unit_behind_undecided_ones_keeps_the_statement_that_it_prepares() {
+    let herd = start().set("pool.max_prepared_statements", 2).start();
+    let mut client = connect(&herd).await;
+    let prepare = Batch::new().parse("a", "select 1").parse("x", "select 10").sync();
+    assert_eq!(run(&mut client, prepare).await, "1 1 Z");
+    let batch = Batch::new()
+        .parse("b", "select 2")
+        .parse("c", "select 3")
+        .sync()
+        .parse("a", "select 4")
+        .call("b", &[])
+        .sync()
+        .call("x", &[])
+        .bind("p", "b", &[])
+        .parse("d", "select 5")
+        .execute("p", 0)
+        .sync();
+    let answers = pipeline(&mut client, &batch, 3).await;
+    let answers: Vec<String> = answers.iter().map(|answer| shown(answer)).collect();
+    assert_eq!(answers, ["1 1 Z", "42P05 Z", "2 D:10 C 2 1 D:2 C Z"]);
+}
+
 #[tokio::test]
 async fn a_statement_whose_eviction_was_skipped_is_found_again() {
     let herd = start().set("pool.max_prepared_statements", 3).start();
