@@ -80,6 +80,7 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         timeline: Some(TimelineId(1)),
         nodes: [node].into(),
         primary_wal: PrimaryWal::default(),
+        draining: false,
         built_at: now,
     };
     let cluster = ClusterHandle {

@@ -8,6 +8,7 @@ mod crosstalk;
 mod deaths;
 mod demo;
 mod drivers;
+mod failover;
 mod in_process;
 mod load;
 mod model;

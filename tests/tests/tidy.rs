@@ -31,13 +31,16 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("health", &["wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool"]),
     (
         "admin",
-        &["wire", "protocol", "auth", "sql", "topology", "routing", "conn", "pool", "session", "health"],
+        &[
+            "wire", "protocol", "auth", "sql", "topology", "failover", "routing", "conn", "pool", "session",
+            "health",
+        ],
     ),
     (
         "config",
         &[
-            "wire", "protocol", "auth", "sql", "topology", "routing", "conn", "pool", "session", "health",
-            "admin",
+            "wire", "protocol", "auth", "sql", "topology", "failover", "routing", "conn", "pool", "session",
+            "health", "admin",
         ],
     ),
     ("lab", &[]),

@@ -65,6 +65,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         timeline: Some(TimelineId(1)),
         nodes: nodes.collect(),
         primary_wal: PrimaryWal::default(),
+        draining: false,
         built_at: now,
     }
 }

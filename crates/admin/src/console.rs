@@ -133,6 +133,10 @@ impl Console {
                 Ok(Answer::default())
             }
             Command::KillClient(id) => self.kill_client(*id).await,
+            Command::Switchover(to) => self.switchover(to.as_deref()).await,
+            Command::Failover { to, force } => self.failover(to, *force).await,
+            Command::RestartNode(node) => self.restart_node(node).await,
+            Command::Maintenance(on) => self.maintenance(*on).await,
             Command::Shutdown(mode) => Ok(self.shutdown(*mode)),
         }
     }

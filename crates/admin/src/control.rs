@@ -1,5 +1,6 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
+use ::health::{FailoverRecord, ManageError};
 use session::World;
 use topology::Event;
 
@@ -19,6 +20,15 @@ pub trait Control: Send + Sync {
 
     /// What happened to a cluster (an index into [`World::clusters`]), oldest first.
     fn events(&self, cluster: usize) -> Vec<LoggedEvent>;
+
+    /// The last failovers of a cluster, oldest first.
+    fn failovers(&self, cluster: usize) -> Vec<FailoverRecord>;
+
+    /// Has the failover manager of a cluster do something, and waits until it has ended.
+    ///
+    /// # Errors
+    /// [`ManageError`]: why it was not done.
+    fn manage(&self, cluster: usize, command: failover::Command) -> BoxFuture<'_, Result<(), ManageError>>;
 
     /// Reads the configuration anew and applies it as a whole; what changed, a line each.
     ///

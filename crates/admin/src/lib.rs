@@ -11,6 +11,7 @@ mod console;
 mod control;
 mod extended;
 mod health;
+mod manage;
 mod serve;
 mod set;
 mod show;

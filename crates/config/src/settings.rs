@@ -216,11 +216,22 @@ pub struct FunctionLists {
     pub replica: Vec<String>,
 }
 
+/// Who decides about the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manage {
+    /// Others.
+    Off,
+    /// This process.
+    Single,
+}
+
 /// A cluster.
 #[derive(Debug, Clone)]
 pub struct ClusterSettings {
     /// Its nodes.
     pub topology: topology::Settings,
+    /// How its failovers are decided, and where that is recorded, if this process does it.
+    pub failover: Option<(failover::Settings, PathBuf)>,
     /// How they are watched, and how all server connections to them are dialed (`health.tls`).
     pub health: health::Settings,
     /// Most server connections to each node; `None`: as many as the pools allow.

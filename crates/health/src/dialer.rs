@@ -15,6 +15,8 @@ pub(crate) enum Purpose<'a> {
     Probe,
     /// Look-ups in this database. Read-only, and names mean what `pg_catalog` says (CVE-2025-12819).
     Lookup { database: &'a str },
+    /// Orders of the failover manager, in the monitor's own database.
+    Manage { application_name: &'a str },
     /// Commands of the replication protocol, which is how a timeline's history is told.
     Replication,
 }
@@ -62,6 +64,9 @@ impl Dialer {
             Purpose::Probe => (&self.database, &[name, path]),
             Purpose::Lookup { database } => {
                 (database, &[name, path, ("default_transaction_read_only", "on")])
+            }
+            Purpose::Manage { application_name } => {
+                (&self.database, &[("application_name", application_name), path])
             }
             Purpose::Replication => (&self.database, &[name, ("replication", "true")]),
         };

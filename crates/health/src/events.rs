@@ -42,7 +42,7 @@ impl Events {
     clippy::disallowed_methods,
     reason = "the one place of this crate that reads the wall clock, for display"
 )]
-fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 

@@ -9,11 +9,13 @@ use tokio::{
 use topology::{Cluster, NodeId, Report, Snapshot};
 
 use crate::{
-    EventRecord, FunctionCatalog, LookupError, MemoryError, Settings,
+    EventRecord, FailoverRecord, FunctionCatalog, LookupError, ManagementState, MemoryError, Settings,
     dialer::Dialer,
     events::Events,
     functions::{self, Catalogs, WANTED_LIMIT},
+    journal::Journal,
     lookup::Lookups,
+    manage::{Managed, store},
     supervisor::{Command, Shared, Supervisor, remembered},
 };
 
@@ -58,6 +60,21 @@ impl Reload {
 #[error("the cluster is not watched any more")]
 pub struct Stopped;
 
+/// Why a command to the failover manager was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManageError {
+    /// This process is not the manager.
+    NotManaged,
+    /// The manager refused, or it has failed.
+    Refused(failover::Refusal),
+}
+
+impl From<failover::Refusal> for ManageError {
+    fn from(refusal: failover::Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// A cluster that is being watched. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Health {
@@ -77,7 +94,16 @@ impl Health {
         let name = topology.cluster.clone();
         let now = Instant::now().into_std();
         let cluster = Cluster::new(topology, remembered, now);
-        let snapshots = Arc::new(ArcSwap::from_pointee(cluster.snapshot(now)));
+        let snapshot = Arc::new(cluster.snapshot(now));
+        let managed = match &settings.management {
+            Some(management) => {
+                let record = store::read(&management.record_file)?;
+                let snapshot = Arc::clone(&snapshot);
+                Some(Managed::new(management, record, &name, Arc::clone(&dialer), snapshot, now))
+            }
+            None => None,
+        };
+        let snapshots = Arc::new(ArcSwap::new(snapshot));
         let lookups = Arc::new(Lookups::new(Arc::clone(&snapshots), Arc::clone(&dialer)));
         let (wanted_in, wanted) = mpsc::channel(WANTED_LIMIT);
         let catalogs = Arc::new(Catalogs::new(wanted_in));
@@ -85,14 +111,24 @@ impl Health {
             snapshots,
             changes: watch::Sender::new(0),
             events: Events::default(),
+            journal: Journal::default(),
+            management: ArcSwapOption::empty(),
             parameters: ArcSwapOption::empty(),
             lookups: Arc::clone(&lookups),
             catalogs: Arc::clone(&catalogs),
         });
         let (reports, reports_out) = mpsc::channel(REPORTS_LIMIT);
         let (commands, commands_out) = mpsc::channel(COMMANDS_LIMIT);
-        let supervisor =
-            Supervisor::new(cluster, &name, settings, dialer, Arc::clone(&shared), reports_out, commands_out);
+        let supervisor = Supervisor::new(
+            cluster,
+            managed,
+            &name,
+            settings,
+            dialer,
+            Arc::clone(&shared),
+            reports_out,
+            commands_out,
+        );
         let loading = functions::load_all(Arc::downgrade(&catalogs), lookups, wanted);
         // Both end with what they listen to, and `stop` waits for the one that has connections to servers at work.
         tokio::spawn(async move {
@@ -126,6 +162,31 @@ impl Health {
     #[must_use]
     pub fn events(&self) -> Vec<EventRecord> {
         self.shared.events.all()
+    }
+
+    /// The last failovers, oldest first.
+    #[must_use]
+    pub fn failovers(&self) -> Vec<FailoverRecord> {
+        self.shared.journal.all()
+    }
+
+    /// How this process manages the cluster; `None`: it does not.
+    #[must_use]
+    pub fn management(&self) -> Option<Arc<ManagementState>> {
+        self.shared.management.load_full()
+    }
+
+    /// Does what an operator asks for, and waits until it has ended.
+    ///
+    /// # Errors
+    /// [`ManageError`]: why it was not done.
+    ///
+    /// # Cancel safety
+    /// It goes on.
+    pub async fn manage(&self, command: failover::Command) -> Result<(), ManageError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Manage(command, answer)).await.map_err(|_| ManageError::NotManaged)?;
+        Ok(answered.await.map_err(|_| ManageError::NotManaged)??)
     }
 
     /// What the primary, or else some node, reported of itself at the monitor's last login: names and values, those

@@ -17,4 +17,6 @@ pub struct Settings {
     pub tls: conn::ServerTls,
     /// Where the highest timeline seen is remembered over restarts; `None`: it is not.
     pub state_file: Option<std::path::PathBuf>,
+    /// Whether this process decides who is the primary; `None`: others do, and it follows them.
+    pub management: Option<crate::Management>,
 }

@@ -18,7 +18,9 @@ use crate::{
     events::Events,
     functions::Catalogs,
     history::{self, HistoryError},
+    journal::Journal,
     lookup::Lookups,
+    manage::Managed,
     memory,
     probe::{Finding, Prober},
 };
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
     pub(crate) changes: watch::Sender<u64>,
     pub(crate) events: Events,
+    pub(crate) journal: Journal,
+    pub(crate) management: ArcSwapOption<ManagementState>,
     pub(crate) parameters: ArcSwapOption<Vec<Parameter>>,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) catalogs: Arc<Catalogs>,
@@ -48,6 +52,8 @@ pub(crate) struct Shared {
 pub(crate) enum Command {
     /// To go on with these settings.
     Reload(Box<Reload>, oneshot::Sender<()>),
+    /// To do what an operator asks for; answered when it has ended.
+    Manage(failover::Command, oneshot::Sender<Result<(), failover::Refusal>>),
     /// To end; answered when every task has ended.
     Stop(oneshot::Sender<()>),
 }
@@ -62,8 +68,19 @@ struct Watch {
 
 type ReadHistory = (NodeId, TimelineId, Result<History, HistoryError>);
 
+/// How the cluster is managed at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagementState {
+    /// Somebody said MAINTENANCE ON.
+    pub is_maintenance: bool,
+    /// Why nothing is done about it that there is no primary.
+    pub hindrance: Option<String>,
+}
+
 pub(crate) struct Supervisor {
     cluster: Cluster,
+    /// `None`: others decide who is the primary.
+    managed: Option<Managed>,
     name: Box<str>,
     settings: Settings,
     dialer: Arc<Dialer>,
@@ -85,6 +102,7 @@ enum Input {
     Finding(NodeId, Finding),
     Reports(Vec<(NodeId, Report)>),
     History(ReadHistory),
+    Answer(failover::OrderId, failover::Answer),
     Time,
     Command(Command),
     /// The handle is gone.
@@ -94,6 +112,7 @@ enum Input {
 impl Supervisor {
     pub(crate) fn new(
         cluster: Cluster,
+        managed: Option<Managed>,
         name: &str,
         settings: Settings,
         dialer: Arc<Dialer>,
@@ -104,6 +123,7 @@ impl Supervisor {
         let (findings_in, findings) = mpsc::channel(FINDINGS_LIMIT);
         Self {
             cluster,
+            managed,
             name: name.into(),
             settings,
             dialer,
@@ -147,7 +167,25 @@ impl Supervisor {
                     let (cluster, error): (_, &dyn std::error::Error) = (&self.name, &error);
                     tracing::warn!(%cluster, %node, %timeline, error, "the timeline's history could not be read");
                 }
-                Input::Time => self.cluster.handle_timeout(Instant::now().into_std()),
+                Input::Answer(id, answer) => {
+                    let now = Instant::now().into_std();
+                    let promoted =
+                        self.managed.as_mut().and_then(|managed| managed.answered(id, answer, now));
+                    if let Some(node) = promoted {
+                        self.cluster.handle_report(node, Report::RoleChanged, now);
+                    }
+                }
+                Input::Time => {
+                    let now = Instant::now().into_std();
+                    self.cluster.handle_timeout(now);
+                    if let Some(managed) = &mut self.managed {
+                        managed.timeout(now);
+                    }
+                }
+                Input::Command(Command::Manage(command, reply)) => match &mut self.managed {
+                    Some(managed) => managed.command(command, reply, now),
+                    None => drop(reply), // which says so
+                },
                 Input::Command(Command::Reload(reload, answer)) => {
                     self.reload(*reload);
                     // Who asked sees the new nodes from now on.
@@ -161,11 +199,15 @@ impl Supervisor {
         };
         self.probers.shutdown().await;
         self.histories.shutdown().await;
+        if let Some(managed) = &mut self.managed {
+            managed.shut_down().await;
+        }
         stopped.map(|answer| answer.send(()));
     }
 
     async fn next_input(&mut self) -> Input {
-        let due = self.cluster.poll_timeout();
+        let due =
+            self.cluster.poll_timeout().into_iter().chain(self.managed.as_ref().and_then(Managed::due)).min();
         let timer = async {
             match due {
                 Some(due) => sleep_until(Instant::from_std(due)).await,
@@ -173,10 +215,18 @@ impl Supervisor {
             }
         };
         let mut reports = Vec::new();
+        let managed = &mut self.managed;
+        let answer = async {
+            match managed {
+                Some(managed) => managed.next_answer().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             command = self.commands.recv() => command.map_or(Input::Orphaned, Input::Command),
             Some((node, finding)) = self.findings.recv() => Input::Finding(node, finding),
+            (id, answer) = answer => Input::Answer(id, answer),
             Some(Ok(read)) = self.histories.join_next() => Input::History(read),
             () = timer => Input::Time,
             // Last, for there may be any number of them.
@@ -188,7 +238,45 @@ impl Supervisor {
 
     /// Carries out what the cluster asks for, tells what happened, publishes.
     async fn follow_up(&mut self) {
-        let now = Instant::now();
+        let snapshot = self.agree().await;
+        while let Some(event) = self.cluster.poll_event() {
+            log(&self.name, &snapshot, &event);
+            self.shared.journal.event(&event, snapshot.epoch, Instant::now().into_std());
+            self.shared.events.push(snapshot.epoch, event);
+        }
+        self.tell_notes(&snapshot);
+        self.keep_probers(&snapshot);
+        let reporting = snapshot.primary().and_then(|primary| self.parameters.get(&primary.id));
+        if let Some(parameters) = reporting.or_else(|| self.parameters.values().next()) {
+            self.shared.parameters.store(Some(Arc::clone(parameters)));
+        }
+        let news = is_news(&self.shared.snapshots.load(), &snapshot);
+        self.shared.snapshots.store(snapshot);
+        if news {
+            self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Lets the topology and the manager hear of each other until neither has news; the cluster as it is then.
+    async fn agree(&mut self) -> Arc<Snapshot> {
+        /// Each round tells the topology another mandate, or stores a record; a failover takes a few.
+        const ROUNDS_MAX: usize = 16;
+        let mut snapshot = self.act().await;
+        for _ in 0..ROUNDS_MAX {
+            let Some(managed) = &mut self.managed else { break };
+            let now = Instant::now().into_std();
+            if let Some((mandate, epoch)) = managed.observe(&snapshot, now) {
+                self.cluster.set_mandate(mandate, epoch, now);
+            } else if !managed.carry_out(&snapshot, now).await {
+                break;
+            }
+            snapshot = self.act().await;
+        }
+        snapshot
+    }
+
+    /// Carries out what the topology asks for; the cluster as it is then.
+    async fn act(&mut self) -> Arc<Snapshot> {
         while let Some(action) = self.cluster.poll_action() {
             match action {
                 Action::ProbeNow(node) => {
@@ -200,20 +288,27 @@ impl Supervisor {
                 Action::Remember(remembered) => self.remember(remembered).await,
             }
         }
-        let snapshot = self.cluster.snapshot(now.into_std());
-        while let Some(event) = self.cluster.poll_event() {
-            log(&self.name, &snapshot, &event);
-            self.shared.events.push(snapshot.epoch, event);
+        Arc::new(self.cluster.snapshot(Instant::now().into_std()))
+    }
+
+    /// Tells what the manager did.
+    fn tell_notes(&mut self, snapshot: &Snapshot) {
+        let now = Instant::now().into_std();
+        let Some(managed) = &mut self.managed else { return };
+        while let Some(note) = managed.next_note() {
+            let (cluster, epoch) = (&self.name, note.epoch);
+            let node = note.node.and_then(|node| snapshot.node(node)).map(|node| &*node.name);
+            tracing::info!(%cluster, %epoch, node, event = "failover", "{}", note.step);
+            self.shared.journal.note(&note, snapshot);
         }
-        self.keep_probers(&snapshot);
-        let reporting = snapshot.primary().and_then(|primary| self.parameters.get(&primary.id));
-        if let Some(parameters) = reporting.or_else(|| self.parameters.values().next()) {
-            self.shared.parameters.store(Some(Arc::clone(parameters)));
-        }
-        let news = is_news(&self.shared.snapshots.load(), &snapshot);
-        self.shared.snapshots.store(Arc::new(snapshot));
-        if news {
-            self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+        let (is_maintenance, hindrance) = managed.state(now);
+        let state = ManagementState { is_maintenance, hindrance };
+        let before = self.shared.management.load();
+        if before.as_deref() != Some(&state) {
+            if let Some(why) = &state.hindrance {
+                tracing::warn!(cluster = %self.name, "there is no failover: {why}");
+            }
+            self.shared.management.store(Some(Arc::new(state)));
         }
     }
 
@@ -268,6 +363,9 @@ impl Supervisor {
     }
 
     fn reload(&mut self, Reload { settings, topology, dialer }: Reload) {
+        if let (Some(managed), Some(management)) = (&mut self.managed, &settings.management) {
+            managed.reload(management.settings.clone(), Arc::clone(&dialer));
+        }
         self.shared.lookups.redial(Arc::clone(&dialer));
         self.dialer = dialer;
         self.settings = settings;
@@ -285,7 +383,7 @@ fn is_news(old: &Snapshot, new: &Snapshot) -> bool {
             || a.lag.is_some() != b.lag.is_some()
             || (&a.host, &a.name, &a.region, &a.zone) != (&b.host, &b.name, &b.region, &b.zone)
     };
-    (old.epoch, old.writable) != (new.epoch, new.writable)
+    (old.epoch, old.writable, old.draining) != (new.epoch, new.writable, new.draining)
         || old.nodes.len() != new.nodes.len()
         || old.nodes.iter().zip(&new.nodes).any(differs)
 }

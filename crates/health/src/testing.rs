@@ -184,5 +184,6 @@ pub(crate) fn settings() -> crate::Settings {
         timeout: Duration::from_millis(200),
         tls: conn::ServerTls { mode: conn::ServerTlsMode::Disable, root_certificate: None },
         state_file: None,
+        management: None,
     }
 }

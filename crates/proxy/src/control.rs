@@ -36,6 +36,21 @@ impl Control for ProxyControl {
         records.into_iter().map(|record| LoggedEvent { at: record.at, event: record.event }).collect()
     }
 
+    fn failovers(&self, cluster: usize) -> Vec<health::FailoverRecord> {
+        self.0.healths.get(cluster).map(|health| health.failovers()).unwrap_or_default()
+    }
+
+    fn manage(
+        &self,
+        cluster: usize,
+        command: failover::Command,
+    ) -> BoxFuture<'_, Result<(), health::ManageError>> {
+        Box::pin(async move {
+            let health = self.0.healths.get(cluster).ok_or(health::ManageError::NotManaged)?;
+            health.manage(command).await
+        })
+    }
+
     fn reload(&self) -> BoxFuture<'_, Result<Vec<String>, ReloadRefused>> {
         Box::pin(self.0.reload())
     }

@@ -11,6 +11,7 @@ mod proxy;
 mod readiness;
 mod run;
 mod takeover;
+mod traffic;
 mod users;
 
 use std::{io::Read, process::ExitCode};

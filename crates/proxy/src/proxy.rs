@@ -14,7 +14,10 @@ use session::{
 };
 use tokio::sync::{Mutex, watch};
 
-use crate::{arguments::environment, functions::KnownFunctions, log::LogControl, users::KnownUsers};
+use crate::{
+    arguments::environment, functions::KnownFunctions, log::LogControl, traffic::WorkerTraffic,
+    users::KnownUsers,
+};
 
 /// Everything that runs.
 pub(crate) struct Proxy {
@@ -31,6 +34,7 @@ pub(crate) struct Proxy {
     pub(crate) readiness: watch::Sender<Readiness>,
     shutdown: watch::Sender<Option<ShutdownMode>>,
     reloading: Mutex<()>,
+    traffic: Arc<WorkerTraffic>,
 }
 
 impl Proxy {
@@ -40,11 +44,12 @@ impl Proxy {
     /// When a certificate cannot be loaded, or a thread not be made.
     pub(crate) fn start(source: Source, settings: Settings, log: LogControl) -> anyhow::Result<Self> {
         let client_tls = ClientTlsConfig::load(&settings.client_tls)?;
+        let traffic = Arc::new(WorkerTraffic::default());
         let mut healths = Vec::new();
         let mut clusters = Vec::new();
         for cluster in &settings.clusters {
             let tls = Arc::new(ServerTlsConfig::load(&cluster.health.tls)?);
-            let health = Health::start(cluster.health.clone(), cluster.topology.clone())
+            let health = Health::start(managed(cluster, &traffic), cluster.topology.clone())
                 .with_context(|| format!("cannot watch cluster \"{}\"", cluster.topology.cluster))?;
             let health = Arc::new(health);
             clusters.push(cluster_handle(&settings, cluster, &health, tls));
@@ -58,6 +63,9 @@ impl Proxy {
         for id in 0..settings.proxy.workers.count(cores) {
             workers.push(spawn_worker(WorkerId(id), Arc::clone(&world), Arc::clone(&keys))?);
         }
+        let names =
+            settings.clusters.iter().map(|cluster| cluster.topology.cluster.as_str().into()).collect();
+        traffic.set_workers(workers.clone(), names);
         let world = Arc::new(ArcSwap::new(world));
         let tls = Arc::new(ArcSwap::from_pointee(client_tls));
         let greeter = Greeter::new(
@@ -81,6 +89,7 @@ impl Proxy {
             readiness: watch::Sender::default(),
             shutdown: watch::Sender::new(None),
             reloading: Mutex::new(()),
+            traffic,
         })
     }
 
@@ -135,7 +144,7 @@ impl Proxy {
                 _ => Arc::new(tls),
             };
             clusters.push(cluster_handle(&settings, cluster, health, tls));
-            let reload = Reload::prepare(cluster.health.clone(), cluster.topology.clone());
+            let reload = Reload::prepare(managed(cluster, &self.traffic), cluster.topology.clone());
             reloads.push(reload.map_err(|error| refuse(&error))?);
         }
         settings.adopt_secrets(&previous);
@@ -177,6 +186,16 @@ impl Proxy {
     pub(crate) fn shutdown_requests(&self) -> watch::Receiver<Option<ShutdownMode>> {
         self.shutdown.subscribe()
     }
+}
+
+/// How a cluster is watched, and managed if it is.
+fn managed(cluster: &ClusterSettings, traffic: &Arc<WorkerTraffic>) -> health::Settings {
+    let management = cluster.failover.as_ref().map(|(settings, record_file)| health::Management {
+        settings: settings.clone(),
+        record_file: record_file.clone(),
+        traffic: Arc::clone(traffic) as Arc<dyn health::Traffic>,
+    });
+    health::Settings { management, ..cluster.health.clone() }
 }
 
 fn world(

@@ -69,6 +69,10 @@ pub(crate) struct Handle {
     pub(crate) state: Cell<ClientState>,
     pub(crate) request_at: Cell<Instant>,
     pub(crate) node: Cell<Option<NodeId>>,
+    /// Since when it has its server connection.
+    pub(crate) linked_at: Cell<Instant>,
+    /// It keeps its server connection though nothing is under way on it.
+    pub(crate) idles_pinned: Cell<bool>,
     pub(crate) server_process: Cell<u32>,
     /// Why it keeps its server connection, and since when if there is a reason.
     pub(crate) pinned: Cell<Pins>,
@@ -102,6 +106,8 @@ impl Handle {
             state: Cell::default(),
             request_at: Cell::new(now),
             node: Cell::default(),
+            linked_at: Cell::new(now),
+            idles_pinned: Cell::default(),
             server_process: Cell::default(),
             pinned: Cell::default(),
             pinned_since: Cell::new(now),

@@ -33,7 +33,7 @@ use crate::{
 
 /// A unit that is longer than the proxy keeps: it goes to the primary in pieces.
 pub(crate) const LONG_UNIT: Group =
-    Group { replica: false, replayable: false, hinted: false, seeks: Seeks::Any };
+    Group { replica: false, replayable: false, hinted: false, begins: true, seeks: Seeks::Any };
 
 impl Session {
     /// Takes up new input while idle; the number of bytes consumed.
@@ -133,6 +133,10 @@ impl Session {
             pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
             pool::PoolMode::Session => Wants::Primary,
         };
+        if wants == Wants::Primary && group.begins && self.worker.is_primary_draining(&self.pools) {
+            self.hold("the primary is being replaced");
+            return None;
+        }
         // what it has prepared may have the hint
         let (names, standing) = (std::mem::take(&mut self.names), self.standing_hint.take());
         let hint = group.hinted.then(|| hint_of(input, &names)).flatten();
@@ -223,6 +227,8 @@ impl Session {
         self.time(Timed::Query);
         self.handle.state.set(ClientState::Active);
         self.handle.node.set(Some(node));
+        self.handle.linked_at.set(now);
+        self.handle.idles_pinned.set(false);
         self.handle.server_process.set(server.process_id());
         count(&self.pools.stats.server_assignments, 1);
         if self.told.is_some() {

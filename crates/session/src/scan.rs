@@ -35,6 +35,8 @@ pub(crate) struct Group {
     pub(crate) replayable: bool,
     /// A statement of theirs carries a routing hint.
     pub(crate) hinted: bool,
+    /// A statement of theirs begins a transaction.
+    pub(crate) begins: bool,
     /// On which server connection they are at home.
     pub(crate) seeks: Seeks,
 }
@@ -71,7 +73,8 @@ pub(crate) fn scan(
     scanned: &mut VecDeque<Scanned>,
 ) -> Result<Scan, FrameError> {
     scanned.clear();
-    let mut group = Group { replica: true, replayable: true, hinted: false, seeks: Seeks::Any };
+    let mut group =
+        Group { replica: true, replayable: true, hinted: false, begins: false, seeks: Seeks::Any };
     let mut units = 0_u32;
     let mut last = None;
     let mut rest = input;
@@ -128,6 +131,7 @@ impl Group {
     fn add(&mut self, class: Class, first_unit: bool) {
         self.replica &= matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { replica: true });
         self.hinted |= class.hinted;
+        self.begins |= matches!(class.kind, Kind::Begin { .. });
         if let Effect::Pin(causes) = class.effect {
             let passes = causes.without(PinCause::SequenceValue).is_none();
             self.seeks = if passes && self.seeks != Seeks::Pin { Seeks::SequenceValues } else { Seeks::Pin };

@@ -341,6 +341,7 @@ impl Session {
         if outcome.is_ok() && self.steps_aside(&server) {
             return self.step_aside(cx, server);
         }
+        self.handle.idles_pinned.set(!self.pins().is_empty() && self.is_at_rest(&server));
         self.phase = Phase::Linked(server);
         outcome?;
         self.answer_settled(cx, work)?;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use e2e::{Herd, eventually};
 
 /// How long pgherd may take to find out what it is shown.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the first proxy's console tells: a row each, columns in order.
-fn show(herd: &Herd, noun: &str) -> Vec<Vec<String>> {
+pub(crate) fn show(herd: &Herd, noun: &str) -> Vec<Vec<String>> {
     let admin = herd.proxy(0).admin_login();
     let text = herd.cluster().psql_at(herd.proxy(0).port(), admin, "pgherd", &format!("SHOW {noun}"));
     let text = text.expect("the console answers");
@@ -22,13 +22,13 @@ fn show(herd: &Herd, noun: &str) -> Vec<Vec<String>> {
 }
 
 /// Names and texts of the events that the first proxy has seen, oldest first.
-fn events(herd: &Herd) -> Vec<(String, String)> {
+pub(crate) fn events(herd: &Herd) -> Vec<(String, String)> {
     let named = |row: Vec<String>| (row[3].clone(), row[4..].join("|"));
     show(herd, "EVENTS").into_iter().map(named).collect()
 }
 
 /// Waits for an event; gives the text of the last one of that name.
-fn wait_for_event(herd: &Herd, name: &str) -> String {
+pub(crate) fn wait_for_event(herd: &Herd, name: &str) -> String {
     eventually(&format!("event {name}"), PATIENCE, || {
         events(herd).into_iter().rev().find(|(its, _)| its == name).map(|(_, text)| text)
     })
@@ -42,7 +42,7 @@ fn state_of(herd: &Herd, node: usize) -> (String, String) {
 }
 
 /// Waits until a node has this role and health.
-fn wait_for_state(herd: &Herd, node: usize, role: &str, health: &str) {
+pub(crate) fn wait_for_state(herd: &Herd, node: usize, role: &str, health: &str) {
     eventually(&format!("node {node} as {role}, {health}"), PATIENCE, || {
         (state_of(herd, node) == (role.to_owned(), health.to_owned())).then_some(())
     });

@@ -65,6 +65,19 @@ pub(crate) enum Command {
     KillClient(ClientId),
     /// `SHUTDOWN [WAIT_FOR_CLIENTS | WAIT_FOR_SERVERS]`
     Shutdown(ShutdownMode),
+    /// `SWITCHOVER [TO node]`
+    Switchover(Option<String>),
+    /// `FAILOVER TO node [FORCE]`
+    Failover {
+        /// Its name.
+        to: String,
+        /// Even if acknowledged writes are lost by it.
+        force: bool,
+    },
+    /// `RESTART NODE node`
+    RestartNode(String),
+    /// `MAINTENANCE ON`, `MAINTENANCE OFF`
+    Maintenance(bool),
     /// `EXPLAIN ROUTE [FOR db] sql`
     ExplainRoute {
         /// The database as clients call it.
@@ -115,6 +128,10 @@ impl Command {
             | Self::Suspend
             | Self::WaitClose(_)
             | Self::Shutdown(_)
+            | Self::Switchover(_)
+            | Self::Failover { .. }
+            | Self::RestartNode(_)
+            | Self::Maintenance(_)
             | Self::ExplainRoute { .. } => false,
         }
     }
@@ -138,6 +155,10 @@ impl Command {
             Self::Suspend => "SUSPEND",
             Self::WaitClose(_) => "WAIT_CLOSE",
             Self::Shutdown(_) => "SHUTDOWN",
+            Self::Switchover(_) => "SWITCHOVER",
+            Self::Failover { .. } => "FAILOVER",
+            Self::RestartNode(_) => "RESTART NODE",
+            Self::Maintenance(_) => "MAINTENANCE",
             Self::ExplainRoute { .. } => "EXPLAIN",
         }
     }

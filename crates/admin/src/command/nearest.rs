@@ -3,7 +3,7 @@
 use super::Noun;
 
 /// Commands as they are written, nouns of SHOW aside.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 22] = [
     "SHOW HELP",
     "RELOAD",
     "PAUSE",
@@ -20,6 +20,12 @@ const COMMANDS: [&str; 16] = [
     "SHUTDOWN WAIT_FOR_SERVERS",
     "EXPLAIN ROUTE",
     "SET",
+    "SWITCHOVER",
+    "SWITCHOVER TO",
+    "FAILOVER TO",
+    "RESTART NODE",
+    "MAINTENANCE ON",
+    "MAINTENANCE OFF",
 ];
 
 /// A longer text is no mistyped command.

@@ -6,6 +6,8 @@ pub(crate) enum Noun {
     Databases,
     Epochs,
     Events,
+    FailoverSteps,
+    Failovers,
     Limits,
     Listeners,
     Lists,
@@ -27,12 +29,14 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Clients,
         Self::Config,
         Self::Databases,
         Self::Epochs,
         Self::Events,
+        Self::FailoverSteps,
+        Self::Failovers,
         Self::Limits,
         Self::Listeners,
         Self::Lists,
@@ -60,6 +64,8 @@ impl Noun {
             Self::Databases => "DATABASES",
             Self::Epochs => "EPOCHS",
             Self::Events => "EVENTS",
+            Self::FailoverSteps => "FAILOVER_STEPS",
+            Self::Failovers => "FAILOVERS",
             Self::Limits => "LIMITS",
             Self::Listeners => "LISTENERS",
             Self::Lists => "LISTS",

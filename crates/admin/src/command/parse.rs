@@ -55,6 +55,10 @@ pub(crate) fn parse(statement: &str) -> Result<Command, ErrorMessage> {
         "wait_close" => scope(arguments).map(Command::WaitClose),
         "kill_client" => client_id(arguments).map(Command::KillClient),
         "shutdown" => shutdown(arguments).map(Command::Shutdown),
+        "switchover" => switchover(arguments),
+        "failover" => failover(arguments),
+        "restart" => restart(arguments),
+        "maintenance" => maintenance(arguments),
         _ => None,
     };
     known.ok_or_else(|| not_understood(statement, &tokens))
@@ -162,6 +166,46 @@ fn shutdown(arguments: &[Token]) -> Option<ShutdownMode> {
         [mode] if is(mode, "wait_for_clients") => Some(ShutdownMode::WaitForClients),
         [mode] if is(mode, "wait_for_servers") => Some(ShutdownMode::WaitForServers),
         _ => None,
+    }
+}
+
+fn switchover(arguments: &[Token]) -> Option<Command> {
+    match arguments {
+        [] => Some(Command::Switchover(None)),
+        [to, node] if is(to, "to") => Some(Command::Switchover(Some(node_name(node)?))),
+        _ => None,
+    }
+}
+
+fn failover(arguments: &[Token]) -> Option<Command> {
+    let (node, force) = match arguments {
+        [to, node] if is(to, "to") => (node, false),
+        [to, node, force] if is(to, "to") && is(force, "force") => (node, true),
+        _ => return None,
+    };
+    Some(Command::Failover { to: node_name(node)?, force })
+}
+
+fn restart(arguments: &[Token]) -> Option<Command> {
+    match arguments {
+        [noun, node] if is(noun, "node") => Some(Command::RestartNode(node_name(node)?)),
+        _ => None,
+    }
+}
+
+fn maintenance(arguments: &[Token]) -> Option<Command> {
+    match arguments {
+        [on] if is(on, "on") => Some(Command::Maintenance(true)),
+        [off] if is(off, "off") => Some(Command::Maintenance(false)),
+        _ => None,
+    }
+}
+
+/// Names of nodes are often addresses, which have to be quoted.
+fn node_name(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(name) | Token::Quoted(name) | Token::Text(name) => Some(name.clone()),
+        Token::Symbol(_) | Token::End => None,
     }
 }
 

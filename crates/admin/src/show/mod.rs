@@ -2,6 +2,7 @@
 
 mod connections;
 mod databases;
+mod failovers;
 mod history;
 mod limits;
 mod listeners;
@@ -68,6 +69,10 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         | Command::Enable(_)
         | Command::Suspend
         | Command::WaitClose(_)
+        | Command::Switchover(_)
+        | Command::Failover { .. }
+        | Command::RestartNode(_)
+        | Command::Maintenance(_)
         | Command::Shutdown(_) => return None,
     }))
 }
@@ -79,6 +84,8 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Databases => databases::DATABASES,
         Noun::Epochs => history::EPOCHS,
         Noun::Events => history::EVENTS,
+        Noun::FailoverSteps => failovers::STEPS,
+        Noun::Failovers => failovers::FAILOVERS,
         Noun::Limits => limits::LIMITS,
         Noun::Listeners => listeners::LISTENERS,
         Noun::Lists => databases::LISTS,
@@ -109,6 +116,8 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         | Noun::Databases
         | Noun::Epochs
         | Noun::Events
+        | Noun::FailoverSteps
+        | Noun::Failovers
         | Noun::Limits
         | Noun::Listeners
         | Noun::Lists
@@ -163,6 +172,8 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Databases => databases::databases(view, table),
         Noun::Epochs => history::epochs(view, table),
         Noun::Events => history::events(view, table),
+        Noun::FailoverSteps => failovers::steps(view, table),
+        Noun::Failovers => failovers::failovers(view, table),
         Noun::Limits => limits::limits(view, table),
         Noun::Listeners => listeners::listeners(view, table),
         Noun::Lists => databases::lists(view, table),

@@ -50,6 +50,18 @@ impl Fake {
 }
 
 impl Control for Fake {
+    fn failovers(&self, _cluster: usize) -> Vec<::health::FailoverRecord> {
+        Vec::new()
+    }
+
+    fn manage(
+        &self,
+        _cluster: usize,
+        _command: failover::Command,
+    ) -> BoxFuture<'_, Result<(), ::health::ManageError>> {
+        Box::pin(async { Err(::health::ManageError::NotManaged) })
+    }
+
     fn world(&self) -> Arc<World> {
         Arc::clone(&self.world)
     }

@@ -1,6 +1,9 @@
 //! Clusters: their nodes, and how they are watched.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     access::{self, Secrets},
@@ -11,7 +14,7 @@ use crate::{
     mistake::Mistake,
     raw::{ClusterTls, Monitor, WholeCluster},
     section::Context,
-    settings::ClusterSettings,
+    settings::{ClusterSettings, Manage},
     value::Value,
 };
 
@@ -19,6 +22,7 @@ use crate::{
 pub(super) fn build(
     clusters: &[WholeCluster],
     state_dir: Option<&Path>,
+    drain_timeout: Duration,
     secrets: &mut Secrets,
     context: &mut Context<'_>,
 ) -> Vec<ClusterSettings> {
@@ -45,6 +49,7 @@ pub(super) fn build(
                 down_after_probes: cluster.keys.down_after_probes.value.0,
                 crash_grace: cluster.keys.crash_grace.value.0,
             },
+            failover: failover(cluster, state_dir, drain_timeout, context),
             health: health(cluster, state_dir, secrets, context),
             max_server_connections: cap(&cluster.keys.max_server_connections),
             max_logins: cluster.keys.max_logins.value.0,
@@ -69,12 +74,38 @@ fn nodes(cluster: &WholeCluster, context: &mut Context<'_>) -> Vec<topology::Nod
             port: address.port,
             region: node.region.value.0.clone(),
             zone: node.zone.value.clone().map(|zone| zone.0),
+            priority: u16::try_from(node.priority.value.0).unwrap_or(u16::MAX),
         });
     }
     if nodes.is_empty() && context.mistakes.is_empty() {
         context.mistakes.push(cluster.keys.name.mistake("the cluster has no nodes"));
     }
     nodes
+}
+
+fn failover(
+    cluster: &WholeCluster,
+    state_dir: Option<&Path>,
+    drain_timeout: Duration,
+    context: &mut Context<'_>,
+) -> Option<(failover::Settings, PathBuf)> {
+    if cluster.keys.manage.value.0 == Manage::Off {
+        return None;
+    }
+    let Some(state_dir) = state_dir else {
+        let problem = "needs [proxy] state_dir: what was decided must survive a restart";
+        context.mistakes.push(cluster.keys.manage.mistake(problem));
+        return None;
+    };
+    let keys = &cluster.failover;
+    let settings = failover::Settings {
+        regions: keys.regions.value.0.iter().map(|region| region.0.as_str().into()).collect(),
+        max_lost_bytes: keys.max_lost_bytes.value.0,
+        damping: keys.damping.value.0,
+        recruit_timeout: keys.recruit_timeout.value.0,
+        drain_timeout,
+    };
+    Some((settings, state_dir.join(format!("{}.failover", cluster.keys.name.value.0))))
 }
 
 fn health(
@@ -97,6 +128,8 @@ fn health(
         interval: interval.value.0,
         timeout: timeout.value.0,
         tls: server_tls(&cluster.tls, context),
+        // who runs it says what it manages with
+        management: None,
         state_file: state_dir.map(|folder| folder.join(format!("{}.state", cluster.keys.name.value.0))),
     }
 }

@@ -55,7 +55,13 @@ pub(crate) fn settings(document: &Document, context: &mut Context<'_>) -> Option
     let client_tls = client_tls(&document.tls, context);
     let (auth, admin) = access::build(document, &mut secrets, context);
     let state_dir = document.proxy.state_dir.value.as_ref().map(|path| context.path(path));
-    let clusters = cluster::build(&document.clusters, state_dir.as_deref(), &mut secrets, context);
+    let clusters = cluster::build(
+        &document.clusters,
+        state_dir.as_deref(),
+        document.session.drain_timeout.value.0,
+        &mut secrets,
+        context,
+    );
     let databases = database::build(&document.databases, &document.pool, &document.clusters, context);
     check_pool(&document.pool, context);
     let users = user::build(&document.users, context);

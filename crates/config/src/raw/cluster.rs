@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     section::{Preset::Required, Preset::Text, Preset::Unset, Reader, Section, section},
+    settings::Manage,
     tree::Table,
-    value::{Count, HostPort, Label, Name, OneOf, SecretSource, Time},
+    value::{Count, HostPort, Label, List, Name, OneOf, SecretSource, Size, Time},
 };
 
 section! {
@@ -20,6 +21,9 @@ section! {
     Cluster, "cluster", repeated: true {
         /// Its name.
         name: Label = Text("main"), Restart;
+        /// Who decides about the primary: "off" (others do, and pgherd follows them) or "single" (this process does; it must
+        /// be the only one that is started so, and needs a state_dir).
+        manage: OneOf<Manage> = Text("off"), Restart;
         /// A node is down after this many probes in a row went unanswered.
         down_after_probes: Count<1, 100> = Text("3"), Reload;
         /// How long a crashed primary that answers 57P03 counts as recovering instead of down.
@@ -41,6 +45,9 @@ section! {
         region: Label = Text("local"), Reload;
         /// The zone inside the region.
         zone: Option<Label> = Unset("\"eu-1a\""), Reload;
+        /// How gladly it is made the primary: of several with the same WAL, in the same region, the highest is. 0: never
+        /// but by an operator's word.
+        priority: Count<0, 1000> = Text("100"), Reload;
         /// A name for people, unique in the cluster. Unset: the address.
         name: Option<Label> = Unset("\"pg-eu\""), Reload;
     }
@@ -59,6 +66,22 @@ section! {
         interval: Time<10, 60_000> = Text("500ms"), Reload;
         /// How long one probe may take.
         timeout: Time<10, 60_000> = Text("500ms"), Reload;
+    }
+}
+
+section! {
+    /// How a failover is decided, with manage = "single".
+    Failover, "cluster.failover", repeated: false {
+        /// The regions in the order in which the primary is best placed; the others come behind them.
+        regions: List<Label> = Text(""), Reload;
+        /// A standby that lacks more WAL than this of what the primary was last seen to have is not promoted but by an
+        /// operator's word (FAILOVER TO node FORCE).
+        max_lost_bytes: Size<0, 1_099_511_627_776> = Text("1MB"), Reload;
+        /// Least time between two failovers that were not asked for, unless the new primary has certainly died.
+        damping: Time<0, 86_400_000> = Text("60s"), Reload;
+        /// How long standbys may take to be cut off from the old primary and to say how far they are; those that take
+        /// longer do not count.
+        recruit_timeout: Time<10, 60_000> = Text("1s"), Reload;
     }
 }
 
@@ -104,6 +127,7 @@ pub(crate) struct WholeCluster {
     pub(crate) keys: Cluster,
     pub(crate) nodes: Vec<ClusterNode>,
     pub(crate) monitor: Monitor,
+    pub(crate) failover: Failover,
     pub(crate) tls: ClusterTls,
 }
 
@@ -115,8 +139,9 @@ impl WholeCluster {
         }
         let nodes = reader.children("nodes", ClusterNode::read);
         let monitor = Monitor::read(&mut reader.child("monitor"));
+        let failover = Failover::read(&mut reader.child("failover"));
         let tls = ClusterTls::read(&mut reader.child("tls"));
-        Some(Self { keys: keys?, nodes, monitor: monitor?, tls: tls? })
+        Some(Self { keys: keys?, nodes, monitor: monitor?, failover: failover?, tls: tls? })
     }
 }
 

@@ -7,7 +7,7 @@ use routing::{Policy, ReadOnlyFallback, ReadYourWrites};
 use super::{Count, Value, Wrong};
 use crate::{
     nearest::nearest,
-    settings::{LogFormat, Workers},
+    settings::{LogFormat, Manage, Workers},
     tree::Node,
 };
 
@@ -58,6 +58,10 @@ pub(crate) enum TlsMode {
 impl Words for TlsMode {
     const WORDS: &'static [(&'static str, Self)] =
         &[("off", Self::Off), ("allow", Self::Allow), ("require", Self::Require)];
+}
+
+impl Words for Manage {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("single", Self::Single)];
 }
 
 impl Words for LogFormat {

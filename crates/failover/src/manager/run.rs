@@ -18,6 +18,8 @@ use crate::{
 const SWAP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often an order may be missing its answer before the run goes on without: longer than any limit of the shell.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(90);
+/// How long standbys may take at least to be cut off in a switchover.
+const PLANNED_PATIENCE: Duration = Duration::from_secs(5);
 /// Promotions that are tried in a row.
 const ATTEMPTS_MAX: u32 = 3;
 /// Time to the next attempt after a failed one.
@@ -317,7 +319,10 @@ impl Manager {
         if let Some(run) = &mut self.run {
             run.recruits.clear();
         }
-        self.set_stage(Stage::Recruiting { until: now + self.settings.recruit_timeout, asked });
+        // a living primary that was stopped in good order is worth more patience than a dead one
+        let is_halted = self.run.as_ref().is_some_and(|run| run.halted.is_some());
+        let patience = self.settings.recruit_timeout.max(if is_halted { PLANNED_PATIENCE } else { Duration::ZERO });
+        self.set_stage(Stage::Recruiting { until: now + patience, asked });
     }
 
     /// Those who have not answered by now do not count.

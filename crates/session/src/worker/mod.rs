@@ -1,5 +1,6 @@
 //! A worker: one thread that serves its share of the clients, and everything they share on it.
 
+mod busy;
 mod cancel;
 mod quota;
 mod report;
@@ -16,6 +17,7 @@ use std::{
     sync::Arc,
 };
 
+pub use busy::Busy;
 pub use report::{
     ClientReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
 };
@@ -222,6 +224,11 @@ impl Worker {
             } => true,
             Writable::None { .. } => node.is_none_or(|n| matches!(n.health, Health::Stale | Health::Foreign)),
         }
+    }
+
+    /// Whether the primary is about to be replaced, so that no transaction should begin on it.
+    pub(crate) fn is_primary_draining(&self, pools: &PoolSet) -> bool {
+        self.view(pools).snapshot.borrow().draining
     }
 
     /// Whether `node` is known to be down: what is asked of it now will not be answered, however long its sockets

@@ -8,7 +8,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
+use topology::NodeId;
+
+use super::{Busy, ClusterView, Worker, WorkerId, WorkerReport, dial_plan, release_held};
 use crate::{
     CancelKeys, ClientId, NewClient, Purpose, World, clock::TICK, handle::Farewell, pool_set::PoolSet,
     replication, task::SessionTask,
@@ -63,6 +65,8 @@ pub enum Command {
     /// Leave all clients' and their servers' sockets alone; answers when nothing is left in any buffer, or not at all
     /// if it is resumed before.
     Suspend(oneshot::Sender<()>),
+    /// Tell how much is under way on a node of a cluster (an index), and how much of it since before that instant.
+    CountBusy(usize, NodeId, std::time::Instant, oneshot::Sender<Busy>),
     /// Answers when every connection that RECONNECT or a reload replaces is closed.
     WaitClose(PauseScope, oneshot::Sender<()>),
     /// Replace all server connections as they become idle.
@@ -207,6 +211,9 @@ impl Worker {
                 if let Some((handle, _)) = self.handles.borrow().get(&id) {
                     handle.cancel();
                 }
+            }
+            Command::CountBusy(cluster, node, before, reply) => {
+                let _ = reply.send(self.count_busy(cluster, node, before)); // the manager may have given up
             }
             Command::Report(reply) => drop(reply.send(self.tell_all())),
             Command::ReportStatements(reply) => {

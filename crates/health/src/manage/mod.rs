@@ -1,0 +1,287 @@
+//! The shell of the failover manager: carries out its orders, each in a task of its own, and stores its record.
+
+mod conninfo;
+mod session;
+mod steps;
+pub(crate) mod store;
+
+use std::{collections::HashMap, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
+
+use conn::Target;
+use failover::{
+    Answer, Command, Done, Failure, Manager, Note, Order, OrderId, Record, Refusal, Task, Ticket,
+};
+use tokio::{sync::oneshot, task::JoinSet};
+use topology::{Mandate, NodeId, Snapshot};
+use wire::TimelineId;
+
+use crate::dialer::Dialer;
+use session::Kept;
+use steps::On;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What is under way on a node from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Busy {
+    /// Requests and transactions that had begun before the instant that was asked about.
+    pub earlier: u32,
+    /// All of them.
+    pub all: u32,
+}
+
+/// The data plane, as far as a failover manager needs it.
+pub trait Traffic: Send + Sync + std::fmt::Debug {
+    /// Counts what is under way on a node of this cluster.
+    fn busy<'a>(&'a self, cluster: &'a str, node: NodeId, before: Instant) -> BoxFuture<'a, Busy>;
+}
+
+/// What makes this process the manager of a cluster.
+#[derive(Debug, Clone)]
+pub struct Management {
+    /// How it decides.
+    pub settings: failover::Settings,
+    /// Where its record is kept.
+    pub record_file: PathBuf,
+    /// What it counts when it drains.
+    pub traffic: Arc<dyn Traffic>,
+}
+
+/// A manager and what it has in hand.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    manager: Manager,
+    cluster: Box<str>,
+    record_file: PathBuf,
+    traffic: Arc<dyn Traffic>,
+    dialer: Arc<Dialer>,
+    sessions: HashMap<NodeId, Kept>,
+    tasks: JoinSet<(OrderId, Answer)>,
+    /// Of orders that were carried out on the spot.
+    answers: Vec<(OrderId, Answer)>,
+    tickets: HashMap<Ticket, oneshot::Sender<Result<(), Refusal>>>,
+    next_ticket: u64,
+    /// What the topology was told last.
+    mandate: (Mandate, topology::Epoch),
+    /// When requests began to be drained.
+    draining_since: Option<Instant>,
+    /// Who is being promoted.
+    promoting: Option<(OrderId, NodeId)>,
+}
+
+impl Managed {
+    pub(crate) fn new(
+        management: &Management,
+        record: Record,
+        cluster: &str,
+        dialer: Arc<Dialer>,
+        snapshot: Arc<Snapshot>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            manager: Manager::new(management.settings.clone(), record, snapshot, now),
+            cluster: cluster.into(),
+            record_file: management.record_file.clone(),
+            traffic: Arc::clone(&management.traffic),
+            dialer,
+            sessions: HashMap::new(),
+            tasks: JoinSet::new(),
+            answers: Vec::new(),
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            mandate: (Mandate::Open, topology::Epoch(0)),
+            draining_since: None,
+            promoting: None,
+        }
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.manager.poll_timeout()
+    }
+
+    /// Waits for an order to end; for ever if none is under way.
+    pub(crate) async fn next_answer(&mut self) -> (OrderId, Answer) {
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((_, answer))) => answer,
+            // an order whose task ended without an answer is waited for until its run is given up
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+
+    /// Hands the cluster as it is to the manager. `Some`: the topology has to be told this, and to be asked again.
+    pub(crate) fn observe(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        now: Instant,
+    ) -> Option<(Mandate, topology::Epoch)> {
+        self.manager.handle_snapshot(Arc::clone(snapshot), now);
+        let mandate = self.manager.mandate();
+        if mandate.0 == Mandate::Draining {
+            self.draining_since.get_or_insert(now);
+        } else {
+            self.draining_since = None;
+        }
+        (mandate != self.mandate).then(|| {
+            self.mandate = mandate;
+            mandate
+        })
+    }
+
+    /// Hands the end of an order to the manager. The node that is worth a look now: it was promoted.
+    pub(crate) fn answered(&mut self, id: OrderId, answer: Answer, now: Instant) -> Option<NodeId> {
+        let promoted = self.promoting.take_if(|(order, _)| *order == id).map(|(_, node)| node);
+        self.manager.handle_answer(id, answer, now);
+        promoted
+    }
+
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        self.manager.handle_timeout(now);
+    }
+
+    pub(crate) fn command(
+        &mut self,
+        command: Command,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+        now: Instant,
+    ) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, reply);
+        self.manager.handle_command(ticket, command, now);
+    }
+
+    /// Goes on with other settings.
+    pub(crate) fn reload(&mut self, settings: failover::Settings, dialer: Arc<Dialer>) {
+        self.manager.replace_settings(settings);
+        self.dialer = dialer;
+    }
+
+    pub(crate) fn next_note(&mut self) -> Option<Note> {
+        self.manager.poll_note()
+    }
+
+    pub(crate) fn state(&self, now: Instant) -> (bool, Option<String>) {
+        (self.manager.is_maintenance(), self.manager.hindrance(now).map(|why| why.to_string()))
+    }
+
+    /// Begins what the manager has ordered, and tells those who wait how their commands ended. True: an order was carried
+    /// out at once, and its answer has led to more.
+    pub(crate) async fn carry_out(&mut self, snapshot: &Snapshot, now: Instant) -> bool {
+        while let Some(reply) = self.manager.poll_reply() {
+            if let Some(waiting) = self.tickets.remove(&reply.ticket) {
+                // who asked may have gone
+                let _ = waiting.send(reply.result);
+            }
+        }
+        while let Some(order) = self.manager.poll_order() {
+            self.begin(order, snapshot).await;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        let any = !answers.is_empty();
+        answers.into_iter().for_each(|(id, answer)| self.manager.handle_answer(id, answer, now));
+        any
+    }
+
+    async fn begin(&mut self, Order { id, epoch, task }: Order, snapshot: &Snapshot) {
+        let view = |node: NodeId| snapshot.node(node);
+        let target =
+            |node: NodeId| view(node).map(|node| Target { host: node.host.to_string(), port: node.port });
+        let timeline = |node: NodeId| view(node).map_or(TimelineId(0), |node| node.timeline);
+        let dialer = Arc::clone(&self.dialer);
+        if let Task::Promote(node) = task {
+            self.promoting = Some((id, node));
+        }
+        let unknown = || Err(Failure::Failed("the node is not configured any more".to_owned()));
+        match task {
+            Task::Store(record) => {
+                let answer = self.store(record).await;
+                self.answers.push((id, answer));
+            }
+            Task::Release => self.release(),
+            Task::CountBusy(node) => {
+                let (traffic, cluster) = (Arc::clone(&self.traffic), self.cluster.clone());
+                let before = self.draining_since;
+                self.tasks.spawn(async move {
+                    // when all are waited for, which of them came first does not matter
+                    let before = before.unwrap_or_else(|| tokio::time::Instant::now().into_std());
+                    let busy = traffic.busy(&cluster, node, before).await;
+                    (id, Ok(Done::Busy { transactions: busy.earlier, requests: busy.all }))
+                });
+            }
+            Task::Recruit(node)
+            | Task::Promote(node)
+            | Task::Halt(node)
+            | Task::Resume(node)
+            | Task::CatchUp { node, .. }
+            | Task::Follow { node, .. } => {
+                let kept = Arc::clone(self.sessions.entry(node).or_default());
+                let upstream = match task {
+                    Task::CatchUp { upstream, .. } | Task::Follow { upstream, .. } => target(upstream),
+                    _ => target(node),
+                };
+                let (Some(target), Some(upstream)) = (target(node), upstream) else {
+                    self.answers.push((id, unknown()));
+                    return;
+                };
+                let timeline = timeline(node);
+                self.tasks.spawn(async move {
+                    let on = On { dialer: &dialer, target: &target, epoch };
+                    let answer = match task {
+                        Task::Recruit(_) => on.recruit(&kept, timeline).await,
+                        Task::Promote(_) => on.promote(&kept).await,
+                        Task::Halt(_) => on.fence(&kept).await,
+                        Task::Resume(_) => on.unfence(&kept).await,
+                        Task::CatchUp { lsn, .. } => on.catch_up(&kept, &upstream, lsn, timeline).await,
+                        _ => on.follow(&kept, &upstream).await,
+                    };
+                    (id, answer)
+                });
+            }
+            Task::Checkpoint(node) | Task::Settle(node) => {
+                let Some(target) = target(node) else {
+                    self.answers.push((id, unknown()));
+                    return;
+                };
+                self.tasks.spawn(async move {
+                    (id, On { dialer: &dialer, target: &target, epoch }.checkpoint().await)
+                });
+            }
+            Task::Rejoin { .. } | Task::Restart(_) => {
+                let why = "there is neither an agent on the node nor a command for it".to_owned();
+                self.answers.push((id, Err(Failure::Impossible(why))));
+            }
+        }
+    }
+
+    /// Stores a record; what waits for it relies on its being safe.
+    async fn store(&self, record: Record) -> Answer {
+        let path = self.record_file.clone();
+        let written = tokio::task::spawn_blocking(move || store::write(&path, &record)).await;
+        match written.unwrap_or_else(|_| Err(io::Error::other("the writing task ended"))) {
+            Ok(()) => Ok(Done::Done),
+            Err(error) => {
+                let (cluster, path) = (&self.cluster, self.record_file.display());
+                tracing::error!(%cluster, %path, %error, "the failover record cannot be written");
+                Err(Failure::Failed(error.to_string()))
+            }
+        }
+    }
+
+    /// Closes the sessions, by which the nodes' locks end.
+    fn release(&mut self) {
+        for (_, kept) in self.sessions.drain() {
+            self.tasks.spawn(async move {
+                if let Some(session) = kept.lock().await.take() {
+                    session.close().await;
+                }
+                // nobody waits for the end of it
+                (OrderId(u64::MAX), Ok(Done::Done))
+            });
+        }
+    }
+
+    pub(crate) async fn shut_down(&mut self) {
+        self.tasks.shutdown().await;
+    }
+}

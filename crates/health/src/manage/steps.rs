@@ -1,0 +1,234 @@
+//! What is done to a node by SQL, an order each.
+
+use std::time::Duration;
+
+use conn::Target;
+use failover::{Answer, Done, Failure};
+use tokio::time::{Instant, sleep};
+use topology::Epoch;
+use wire::{Lsn, TimelineId, message::backend::timeline_of_wal_file};
+
+use super::{
+    conninfo::{ConnInfo, ConnInfoError},
+    session::{Kept, Session, ask_once, first, literal},
+};
+use crate::dialer::Dialer;
+
+/// Time between two looks at whether something has come about.
+const AGAIN: Duration = Duration::from_millis(5);
+/// How long a standby may take to give up its WAL receiver and to replay what it had received. What is left unreplayed
+/// by then is replayed while it is promoted.
+const CUT_PATIENCE: Duration = Duration::from_millis(800);
+/// How long a candidate may take to receive what another standby has.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a promotion may take.
+const PROMOTION_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a checkpoint may take.
+const CHECKPOINT_LIMIT: Duration = Duration::from_secs(300);
+/// How long clients that are sent away from a fenced primary may take to be gone.
+const EVICTION_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A node to act on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct On<'a> {
+    pub(super) dialer: &'a Dialer,
+    pub(super) target: &'a Target,
+    pub(super) epoch: Epoch,
+}
+
+impl On<'_> {
+    async fn session<'a>(&self, kept: &'a mut Option<Session>) -> Result<&'a mut Session, Failure> {
+        let fits = kept.as_ref().is_some_and(|session| session.epoch() == self.epoch);
+        if !fits {
+            if let Some(old) = kept.take() {
+                old.close().await;
+            }
+            *kept = Some(Session::open(self.dialer, self.target, self.epoch).await?);
+        }
+        kept.as_mut().ok_or_else(|| Failure::Failed("there is no session".to_owned()))
+    }
+
+    /// [`failover::Task::Recruit`]. `timeline`: what the standby has followed, as far as known.
+    pub(super) async fn recruit(self, kept: &Kept, timeline: TimelineId) -> Answer {
+        let mut kept = kept.lock().await;
+        let session = self.session(&mut kept).await?;
+        if !session.is_in_recovery {
+            return Err(Failure::Failed("it is no standby any more".to_owned()));
+        }
+        let conninfo = match ConnInfo::parse(&session.conninfo) {
+            // it has no upstream that it could be cut off from
+            Err(ConnInfoError::Empty) => ConnInfo::nowhere(self.epoch).to_string(),
+            parsed => parsed.map_err(impossible)?.cut_off(self.epoch).to_string(),
+        };
+        session.alter_system("primary_conninfo", Some(&conninfo)).await?;
+        session.conninfo = conninfo;
+        let received = wait_until_cut(session).await?;
+        Ok(Done::Position { timeline, received })
+    }
+
+    /// [`failover::Task::CatchUp`].
+    pub(super) async fn catch_up(
+        self,
+        kept: &Kept,
+        upstream: &Target,
+        lsn: Lsn,
+        timeline: TimelineId,
+    ) -> Answer {
+        {
+            let mut kept = kept.lock().await;
+            let session = self.session(&mut kept).await?;
+            let conninfo = ConnInfo::parse(&session.conninfo).map_err(impossible)?;
+            let conninfo = conninfo.to(&upstream.host, upstream.port, self.epoch).to_string();
+            session.alter_system("primary_conninfo", Some(&conninfo)).await?;
+            session.conninfo = conninfo;
+            let deadline = Instant::now() + CATCH_UP_PATIENCE;
+            while position(session).await?.received < lsn {
+                if Instant::now() >= deadline {
+                    return Err(Failure::Failed("it did not receive what is missing in time".to_owned()));
+                }
+                sleep(AGAIN).await;
+            }
+        }
+        self.recruit(kept, timeline).await
+    }
+
+    /// [`failover::Task::Promote`].
+    pub(super) async fn promote(self, kept: &Kept) -> Answer {
+        let mut kept = kept.lock().await;
+        let session = kept.as_mut().filter(|session| session.epoch() == self.epoch);
+        // another session than the one that cut it off may have missed that a higher epoch has been there
+        let Some(session) = session else {
+            return Err(Failure::Failed("the session that cut it off is gone".to_owned()));
+        };
+        let sql = format!(
+            "SELECT pg_promote(false) WHERE pg_is_in_recovery() AND current_setting('primary_conninfo') = {}",
+            literal(&session.conninfo)
+        );
+        if first(&session.ask(&sql).await?) != Some("t") {
+            return Err(Failure::Failed("it is not as it was left, so it was not promoted".to_owned()));
+        }
+        let deadline = Instant::now() + PROMOTION_PATIENCE;
+        let wal_file =
+            "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_walfile_name(pg_current_wal_lsn()) END";
+        loop {
+            // in the moment of the promotion the functions may refuse
+            let rows = match session.ask(wal_file).await {
+                Err(Failure::Failed(_)) => Vec::new(),
+                answer => answer?,
+            };
+            if let Some(timeline) = first(&rows).and_then(timeline_of_wal_file) {
+                return Ok(Done::Promoted(timeline));
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::Uncertain("the promotion did not end in time".to_owned()));
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// [`failover::Task::Follow`].
+    pub(super) async fn follow(self, kept: &Kept, upstream: &Target) -> Answer {
+        let mut kept = kept.lock().await;
+        let session = self.session(&mut kept).await?;
+        if !session.is_in_recovery {
+            return Err(Failure::Failed("it is no standby".to_owned()));
+        }
+        let conninfo = ConnInfo::parse(&session.conninfo).map_err(impossible)?;
+        let conninfo = conninfo.to(&upstream.host, upstream.port, self.epoch).to_string();
+        let slot = session.slot.clone();
+        if !slot.is_empty() {
+            self.ensure_slot(upstream, &slot).await?;
+        }
+        session.alter_system("primary_conninfo", Some(&conninfo)).await?;
+        session.conninfo = conninfo;
+        Ok(Done::Done)
+    }
+
+    /// Has the upstream keep what a standby will ask for.
+    async fn ensure_slot(&self, upstream: &Target, slot: &str) -> Result<(), Failure> {
+        let slot = literal(slot);
+        let sql = format!(
+            "SELECT pg_create_physical_replication_slot({slot}, true) \
+             WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {slot})"
+        );
+        ask_once(self.dialer, upstream, &sql, EVICTION_PATIENCE).await.map(drop)
+    }
+
+    /// [`failover::Task::Checkpoint`] and the part of [`failover::Task::Settle`] that takes time.
+    pub(super) async fn checkpoint(self) -> Answer {
+        ask_once(self.dialer, self.target, "CHECKPOINT", CHECKPOINT_LIMIT).await?;
+        Ok(Done::Done)
+    }
+
+    /// [`failover::Task::Halt`] where nobody can stop the server: no commit succeeds any more, and nobody is connected.
+    pub(super) async fn fence(self, kept: &Kept) -> Answer {
+        let mut kept = kept.lock().await;
+        let session = self.session(&mut kept).await?;
+        let name = format!("ANY 1 (pgherd_fenced_e{})", self.epoch);
+        session.alter_system("synchronous_standby_names", Some(&name)).await?;
+        let deadline = Instant::now() + EVICTION_PATIENCE;
+        // a superuser may only be sent away by another; without commits it does no harm
+        let evict = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity JOIN pg_roles ON oid = usesysid \
+                     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() \
+                     AND NOT (usename = current_user AND application_name LIKE 'pgherd%') \
+                     AND (NOT rolsuper OR current_setting('is_superuser') = 'on')";
+        while first(&session.ask(evict).await?) != Some("0") {
+            if Instant::now() >= deadline {
+                return Err(Failure::Uncertain("clients of the primary could not be sent away".to_owned()));
+            }
+            sleep(AGAIN).await;
+        }
+        let rows = session.ask("SELECT pg_current_wal_insert_lsn()").await?;
+        let lsn = first(&rows).and_then(|lsn| lsn.parse().ok());
+        let lsn = lsn.ok_or_else(|| Failure::Uncertain("it did not say where its WAL ends".to_owned()))?;
+        Ok(Done::Halted { lsn, is_stopped: false })
+    }
+
+    /// Undoes `fence`.
+    pub(super) async fn unfence(self, kept: &Kept) -> Answer {
+        let mut kept = kept.lock().await;
+        self.session(&mut kept).await?.alter_system("synchronous_standby_names", None).await?;
+        Ok(Done::Done)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    has_receiver: bool,
+    received: Lsn,
+    replayed: Lsn,
+}
+
+async fn position(session: &mut Session) -> Result<Position, Failure> {
+    let sql = "SELECT (SELECT count(*) FROM pg_stat_wal_receiver), \
+               greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), pg_last_wal_replay_lsn()";
+    let rows = session.ask(sql).await?;
+    let value = |at: usize| rows.first().and_then(|row| row.get(at)?.as_deref());
+    let lsn = |at: usize| value(at).and_then(|text| text.parse().ok());
+    let unread = || Failure::Failed("it does not say how far it is".to_owned());
+    Ok(Position {
+        has_receiver: value(0) != Some("0"),
+        received: lsn(1).ok_or_else(unread)?,
+        replayed: lsn(2).ok_or_else(unread)?,
+    })
+}
+
+/// Waits until it receives nothing more, and a little for what it has received to be replayed; how far that is.
+async fn wait_until_cut(session: &mut Session) -> Result<Lsn, Failure> {
+    let deadline = Instant::now() + CUT_PATIENCE;
+    loop {
+        let now = position(session).await?;
+        let is_late = Instant::now() >= deadline;
+        if !now.has_receiver && (now.replayed >= now.received || is_late) {
+            return Ok(now.received);
+        }
+        if is_late {
+            return Err(Failure::Failed("its WAL receiver does not end".to_owned()));
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+fn impossible(error: ConnInfoError) -> Failure {
+    Failure::Impossible(error.to_string())
+}

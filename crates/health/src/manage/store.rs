@@ -1,0 +1,130 @@
+//! The manager's record in a file of a few lines, beside what the topology remembers.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use failover::{Phase, Record};
+use topology::Epoch;
+use wire::TimelineId;
+
+use crate::MemoryError;
+
+/// The longest file that is read, in bytes.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// What a predecessor stored; the default if there was none.
+pub(crate) fn read(path: &Path) -> Result<Record, MemoryError> {
+    let text = match fs::metadata(path).and_then(|metadata| {
+        if metadata.len() > FILE_LIMIT { Ok(String::new()) } else { fs::read_to_string(path) }
+    }) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        Err(source) => return Err(MemoryError::Read { path: path.into(), source }),
+    };
+    parse(&text).ok_or_else(|| MemoryError::Damaged { path: path.into() })
+}
+
+fn parse(text: &str) -> Option<Record> {
+    let lines: Option<Vec<_>> = text.lines().map(|line| line.split_once(" = ")).collect();
+    let lines = lines.filter(|_| text.ends_with('\n'))?;
+    let [middle @ .., ("epoch", epoch)] = lines.as_slice() else { return None };
+    let (deposed, phase): (Vec<_>, Vec<_>) = middle.iter().partition(|(name, _)| *name == "deposed");
+    let timeline = |text: &str| text.parse().ok().map(TimelineId);
+    let phase = match phase.as_slice() {
+        [("phase", "vacant")] => Phase::Vacant,
+        [("phase", "serving"), ("node", node), ("timeline", number)] => {
+            Phase::Serving { node: (*node).into(), timeline: timeline(number)? }
+        }
+        [("phase", "fencing")] => Phase::Fencing { from: None },
+        [("phase", "fencing"), ("from", from)] => Phase::Fencing { from: Some((*from).into()) },
+        [("phase", "promoting"), ("node", node), ("above", above), from @ ..] => Phase::Promoting {
+            node: (*node).into(),
+            above: timeline(above)?,
+            from: match from {
+                [] => None,
+                [("from", from)] => Some((*from).into()),
+                _ => return None,
+            },
+        },
+        _ => return None,
+    };
+    let deposed = deposed.into_iter().map(|(_, address)| Arc::<str>::from(address.to_owned())).collect();
+    Some(Record { epoch: Epoch(epoch.parse().ok()?), phase, deposed })
+}
+
+/// The epoch stands last, so that a file which lacks its end is not taken for a whole one.
+fn content(record: &Record) -> String {
+    let phase = match &record.phase {
+        Phase::Vacant => "phase = vacant\n".to_owned(),
+        Phase::Serving { node, timeline } => {
+            format!("phase = serving\nnode = {node}\ntimeline = {timeline}\n")
+        }
+        Phase::Fencing { from } => format!("phase = fencing\n{}", line("from", from.as_deref())),
+        Phase::Promoting { node, above, from } => {
+            format!("phase = promoting\nnode = {node}\nabove = {above}\n{}", line("from", from.as_deref()))
+        }
+    };
+    let deposed: String = record.deposed.iter().map(|node| line("deposed", Some(node))).collect();
+    format!("{phase}{deposed}epoch = {}\n", record.epoch)
+}
+
+fn line(name: &str, value: Option<&str>) -> String {
+    value.map_or_else(String::new, |value| format!("{name} = {value}\n"))
+}
+
+/// Replaces the file as a whole: after a crash it is the old one or the new one.
+pub(crate) fn write(path: &Path, record: &Record) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let directory = File::open(parent)?;
+    directory.lock()?; // until it is dropped
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = parent.join(name);
+    let mut file = File::create(&temporary)?;
+    file.write_all(content(record).as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    directory.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Vec<Record> {
+        let (node, from): (Arc<str>, _) = ("a = b:5432".into(), Some("c:5433".into()));
+        let above = TimelineId(3);
+        let phases = [
+            Phase::Vacant,
+            Phase::Serving { node: Arc::clone(&node), timeline: above },
+            Phase::Fencing { from: None },
+            Phase::Fencing { from: from.clone() },
+            Phase::Promoting { node: Arc::clone(&node), above, from: None },
+            Phase::Promoting { node, above, from },
+        ];
+        let deposed = [vec![], vec!["d:1".into(), "e:2".into()]];
+        let record = |phase: &Phase, deposed: &Vec<Arc<str>>| Record {
+            epoch: Epoch(12),
+            phase: phase.clone(),
+            deposed: deposed.clone(),
+        };
+        phases.iter().flat_map(|phase| deposed.iter().map(move |deposed| record(phase, deposed))).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_a_file_cut_short_is_refused() {
+        for record in records() {
+            let whole = content(&record);
+            assert_eq!(parse(&whole), Some(record));
+            for len in 0..whole.len() {
+                assert_eq!(parse(&whole[..len]), None, "{}", &whole[..len]);
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! pgherd decides itself who is the primary.
+
+mod automatic;
+mod planned;
+
+use e2e::{Herd, Setup};
+
+use crate::topology::show;
+
+/// What the manager's statements need, on all nodes. The functions and parameters are those of the manual's
+/// "Recovery Control Functions" and "GRANT".
+const GRANTS: &str = "
+    grant alter system on parameter primary_conninfo, primary_slot_name, synchronous_standby_names to pgherd;
+    grant execute on function pg_promote(boolean, integer), pg_reload_conf() to pgherd;
+    grant pg_checkpoint, pg_signal_backend to pgherd;";
+
+/// A cluster whose one proxy manages it.
+fn managed(standbys: usize) -> Setup {
+    Setup::own(standbys).set("cluster.0.manage", "single").set("proxy.state_dir", "state")
+}
+
+/// Starts it, with what the monitor's role needs.
+fn start(setup: Setup) -> Herd {
+    let herd = setup.start();
+    herd.cluster().psql(0, GRANTS).unwrap();
+    herd.cluster().wait_for_all().unwrap();
+    herd
+}
+
+/// The story of the last failover, a line a step.
+fn story(herd: &Herd) -> String {
+    let steps = show(herd, "FAILOVER_STEPS");
+    let last = steps.last().map(|row| row[1].clone());
+    let steps = steps.iter().filter(|row| Some(&row[1]) == last.as_ref());
+    let lines: Vec<String> = steps.map(|row| format!("{:>9} ms {:8} {}", row[2], row[3], row[4..].join("|"))).collect();
+    lines.join("\n")
+}
