@@ -119,16 +119,9 @@ impl Health {
         });
         let (reports, reports_out) = mpsc::channel(REPORTS_LIMIT);
         let (commands, commands_out) = mpsc::channel(COMMANDS_LIMIT);
-        let supervisor = Supervisor::new(
-            cluster,
-            managed,
-            &name,
-            settings,
-            dialer,
-            Arc::clone(&shared),
-            reports_out,
-            commands_out,
-        );
+        let supervisor =
+            Supervisor::new(cluster, &name, settings, dialer, Arc::clone(&shared), reports_out, commands_out)
+                .managed_by(managed);
         let loading = functions::load_all(Arc::downgrade(&catalogs), lookups, wanted);
         // Both end with what they listen to, and `stop` waits for the one that has connections to servers at work.
         tokio::spawn(async move {

@@ -112,7 +112,6 @@ enum Input {
 impl Supervisor {
     pub(crate) fn new(
         cluster: Cluster,
-        managed: Option<Managed>,
         name: &str,
         settings: Settings,
         dialer: Arc<Dialer>,
@@ -123,7 +122,7 @@ impl Supervisor {
         let (findings_in, findings) = mpsc::channel(FINDINGS_LIMIT);
         Self {
             cluster,
-            managed,
+            managed: None,
             name: name.into(),
             settings,
             dialer,
@@ -137,6 +136,11 @@ impl Supervisor {
             histories: JoinSet::new(),
             parameters: HashMap::new(),
         }
+    }
+
+    /// With a manager that decides who is the primary.
+    pub(crate) fn managed_by(self, managed: Option<Managed>) -> Self {
+        Self { managed, ..self }
     }
 
     /// Runs until it is stopped or its handle is dropped.

@@ -23,7 +23,7 @@ use crate::{
     names::Names,
     oversized::{Pieces, in_pieces, too_long},
     pin::PinReason,
-    scan::{Group, Scan, Seeks, scan},
+    scan::{Group, Opens, Scan, Seeks, scan},
     session::{ClientBody, End, Phase, Session, Work},
     standing_hint::with_standing,
     stats::count,
@@ -33,7 +33,7 @@ use crate::{
 
 /// A unit that is longer than the proxy keeps: it goes to the primary in pieces.
 pub(crate) const LONG_UNIT: Group =
-    Group { replica: false, replayable: false, hinted: false, begins: true, seeks: Seeks::Any };
+    Group { replica: false, replayable: false, hinted: false, opens: Opens::Transaction, seeks: Seeks::Any };
 
 impl Session {
     /// Takes up new input while idle; the number of bytes consumed.
@@ -133,7 +133,10 @@ impl Session {
             pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
             pool::PoolMode::Session => Wants::Primary,
         };
-        if wants == Wants::Primary && group.begins && self.worker.is_primary_draining(&self.pools) {
+        if wants == Wants::Primary
+            && group.opens == Opens::Transaction
+            && self.worker.is_primary_draining(&self.pools)
+        {
             self.hold("the primary is being replaced");
             return None;
         }

@@ -35,10 +35,19 @@ pub(crate) struct Group {
     pub(crate) replayable: bool,
     /// A statement of theirs carries a routing hint.
     pub(crate) hinted: bool,
-    /// A statement of theirs begins a transaction.
-    pub(crate) begins: bool,
+    /// What they open.
+    pub(crate) opens: Opens,
     /// On which server connection they are at home.
     pub(crate) seeks: Seeks,
+}
+
+/// What outlasts the units of a group on their server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opens {
+    /// No transaction is begun.
+    Nothing,
+    /// A transaction is begun.
+    Transaction,
 }
 
 /// Which server connection of a node is best.
@@ -74,7 +83,7 @@ pub(crate) fn scan(
 ) -> Result<Scan, FrameError> {
     scanned.clear();
     let mut group =
-        Group { replica: true, replayable: true, hinted: false, begins: false, seeks: Seeks::Any };
+        Group { replica: true, replayable: true, hinted: false, opens: Opens::Nothing, seeks: Seeks::Any };
     let mut units = 0_u32;
     let mut last = None;
     let mut rest = input;
@@ -131,7 +140,9 @@ impl Group {
     fn add(&mut self, class: Class, first_unit: bool) {
         self.replica &= matches!(class.kind, Kind::Read | Kind::Empty | Kind::Begin { replica: true });
         self.hinted |= class.hinted;
-        self.begins |= matches!(class.kind, Kind::Begin { .. });
+        if matches!(class.kind, Kind::Begin { .. }) {
+            self.opens = Opens::Transaction;
+        }
         if let Effect::Pin(causes) = class.effect {
             let passes = causes.without(PinCause::SequenceValue).is_none();
             self.seeks = if passes && self.seeks != Seeks::Pin { Seeks::SequenceValues } else { Seeks::Pin };

@@ -18,7 +18,9 @@ fn a_killed_primary_is_replaced_while_clients_wait() {
     let primary = herd.cluster().primary().unwrap();
     let follower = 3 - primary;
     eventually("the other standby follows", PATIENCE, || {
-        let sender = herd.cluster().psql(follower, "select sender_port from pg_stat_wal_receiver where status = 'streaming'");
+        let sender = herd
+            .cluster()
+            .psql(follower, "select sender_port from pg_stat_wal_receiver where status = 'streaming'");
         (sender.ok()? == herd.cluster().node(primary).port().to_string()).then_some(())
     });
     let ledger = load.stop();
@@ -73,7 +75,9 @@ fn the_next_candidate_takes_over_when_the_new_primary_dies_too() {
     let third = 3 - second;
     wait_for_state(&herd, third, "standby", "up");
     eventually("the third follows", PATIENCE, || {
-        let timeline = herd.cluster().psql(third, "select received_tli from pg_stat_wal_receiver where status = 'streaming'");
+        let timeline = herd
+            .cluster()
+            .psql(third, "select received_tli from pg_stat_wal_receiver where status = 'streaming'");
         (timeline.ok()? == "2").then_some(())
     });
     herd.cluster().kill(second).unwrap();

@@ -32,6 +32,7 @@ fn story(herd: &Herd) -> String {
     let steps = show(herd, "FAILOVER_STEPS");
     let last = steps.last().map(|row| row[1].clone());
     let steps = steps.iter().filter(|row| Some(&row[1]) == last.as_ref());
-    let lines: Vec<String> = steps.map(|row| format!("{:>9} ms {:8} {}", row[2], row[3], row[4..].join("|"))).collect();
+    let lines: Vec<String> =
+        steps.map(|row| format!("{:>9} ms {:8} {}", row[2], row[3], row[4..].join("|"))).collect();
     lines.join("\n")
 }

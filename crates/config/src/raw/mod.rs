@@ -13,7 +13,7 @@ pub(crate) use process::{Health, Listen, Log, Proxy, Tls};
 pub(crate) use traffic::{Pool, Routing, Session};
 pub(crate) use user::{DatabaseUser, UserEntry, UserPool};
 
-use cluster::ClusterNode;
+use cluster::{ClusterNode, Failover};
 
 use crate::{
     section::{EMPTY, Reader, Section, Shown},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [Section; 20] = [
+pub(crate) static SECTIONS: [Section; 21] = [
     Proxy::SECTION,
     Log::SECTION,
     Listen::SECTION,
@@ -34,6 +34,7 @@ pub(crate) static SECTIONS: [Section; 20] = [
     Cluster::SECTION,
     ClusterNode::SECTION,
     Monitor::SECTION,
+    Failover::SECTION,
     ClusterTls::SECTION,
     Database::SECTION,
     cluster::DATABASE_POOL,

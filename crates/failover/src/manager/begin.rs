@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration, time::Instant};
 use topology::{DownReason, Health, NoPrimary, NodeId, NodeView, Role, Writable};
 use wire::Lsn;
 
-use super::{Manager, Reign, address, run::Run};
+use super::{Manager, Reign, address, stage::Run};
 use crate::{
     command::{Command, Refusal, Ticket},
     hindrance::Hindrance,

@@ -3,6 +3,7 @@
 mod begin;
 mod planned;
 mod run;
+mod stage;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,7 +23,7 @@ use crate::{
     record::{Phase, Record},
     settings::Settings,
 };
-use run::Run;
+use stage::Run;
 
 /// Notes kept for a shell that does not drain them; the oldest go first.
 const NOTES_MAX: usize = 1024;

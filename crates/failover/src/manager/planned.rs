@@ -6,7 +6,7 @@ use topology::{Epoch, Writable};
 
 use super::{
     Manager, outcome,
-    run::{Count, Stage},
+    stage::{Count, Stage},
 };
 use crate::{
     note::{Kind, Outcome, Step},

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use topology::{Epoch, Health, Mandate, NodeId, Role, Writable};
-use wire::{Lsn, TimelineId};
+use topology::{Health, NodeId, Role, Writable};
+use wire::TimelineId;
 
-use super::{Manager, Reign, address};
+use super::{Manager, Reign, address, stage::Stage};
 use crate::{
     choice::{Choice, Recruit, choose},
-    command::{Refusal, Ticket},
+    command::Refusal,
     note::{Kind, Outcome, Step},
     order::{Answer, Done, OrderId, Task},
     record::{Phase, Record},
@@ -24,182 +24,6 @@ const PLANNED_PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPTS_MAX: u32 = 3;
 /// Time to the next attempt after a failed one.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) kind: Kind,
-    pub(super) epoch: Epoch,
-    /// Whom it replaces.
-    pub(super) old: Option<Reign>,
-    /// Whom an operator wants.
-    pub(super) wanted: Option<NodeId>,
-    pub(super) ticket: Option<Ticket>,
-    pub(super) begun: Instant,
-    pub(super) stage: Stage,
-    /// Where the old primary's WAL ends, if it was halted.
-    pub(super) halted: Option<Lsn>,
-    recruits: Vec<Recruit>,
-    /// Who may have been promoted.
-    tried: Option<NodeId>,
-    attempts: u32,
-}
-
-/// How far it is.
-#[derive(Debug)]
-pub(super) enum Stage {
-    /// Not begun.
-    New,
-    /// Planned: the old primary writes a checkpoint.
-    Checkpointing(OrderId),
-    /// Planned: open transactions may end, none begins.
-    Draining { until: Instant, count: Count },
-    /// Planned: what is under way ends, nothing is sent any more.
-    Emptying { until: Instant, count: Count },
-    /// Planned: the old primary is stopped, or lets no commit succeed any more.
-    Halting(OrderId),
-    /// Planned: a standby receives what is left.
-    Awaiting { until: Instant },
-    /// It is stored that standbys will be cut off.
-    Fencing(OrderId),
-    /// Standbys are cut off and asked how far they are.
-    Recruiting { until: Instant, asked: Vec<(OrderId, NodeId)> },
-    /// The candidate receives what another has.
-    CatchingUp(OrderId),
-    /// It is stored that this node will be promoted.
-    Intending(OrderId, NodeId),
-    /// It is being promoted.
-    Promoting(OrderId, NodeId),
-    /// The topology is to find that it is the primary.
-    Swapping { node: NodeId, until: Instant },
-    /// The old primary is to go on, for this reason.
-    Reverting(OrderId, String),
-    /// A restart.
-    Restarting(OrderId),
-    /// After a restart the primary is to come back.
-    Returning { until: Instant },
-}
-
-/// How much is under way on the primary, asked again and again.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Count {
-    Asked(OrderId),
-    Again(Instant),
-}
-
-impl Run {
-    /// Of a primary that is not there, or is pushed aside.
-    pub(super) fn unplanned(
-        kind: Kind,
-        epoch: Epoch,
-        old: Option<Reign>,
-        wanted: Option<NodeId>,
-        ticket: Option<Ticket>,
-        now: Instant,
-    ) -> Self {
-        Self {
-            kind,
-            epoch,
-            old,
-            wanted,
-            ticket,
-            begun: now,
-            stage: Stage::New,
-            halted: None,
-            recruits: Vec::new(),
-            tried: None,
-            attempts: 1,
-        }
-    }
-
-    /// Of a living primary.
-    pub(super) fn planned(
-        kind: Kind,
-        epoch: Epoch,
-        old: Option<Reign>,
-        wanted: Option<NodeId>,
-        ticket: Ticket,
-        now: Instant,
-    ) -> Self {
-        Self::unplanned(kind, epoch, old, wanted, Some(ticket), now)
-    }
-
-    /// A predecessor's, which may have promoted `tried`.
-    pub(super) fn taken_up(epoch: Epoch, old: Option<Reign>, tried: Option<NodeId>, now: Instant) -> Self {
-        Self { tried, ..Self::unplanned(Kind::Automatic, epoch, old, None, None, now) }
-    }
-
-    pub(super) fn from(&self) -> Option<NodeId> {
-        self.old.and_then(|old| old.node)
-    }
-
-    /// Whether it has been stored that somebody may be promoted: then there is no way back.
-    pub(super) fn is_past_return(&self) -> bool {
-        self.tried.is_some()
-    }
-
-    pub(super) fn awaits(&self, id: OrderId) -> bool {
-        match &self.stage {
-            Stage::Checkpointing(order)
-            | Stage::Draining { count: Count::Asked(order), .. }
-            | Stage::Emptying { count: Count::Asked(order), .. }
-            | Stage::Halting(order)
-            | Stage::Fencing(order)
-            | Stage::CatchingUp(order)
-            | Stage::Intending(order, _)
-            | Stage::Promoting(order, _)
-            | Stage::Reverting(order, _)
-            | Stage::Restarting(order) => *order == id,
-            Stage::Recruiting { asked, .. } => asked.iter().any(|(order, _)| *order == id),
-            Stage::New
-            | Stage::Draining { .. }
-            | Stage::Emptying { .. }
-            | Stage::Awaiting { .. }
-            | Stage::Swapping { .. }
-            | Stage::Returning { .. } => false,
-        }
-    }
-
-    pub(super) fn due(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Draining { until, count } | Stage::Emptying { until, count } => Some(match count {
-                Count::Asked(_) => *until,
-                Count::Again(at) => (*at).min(*until),
-            }),
-            Stage::Awaiting { until }
-            | Stage::Recruiting { until, .. }
-            | Stage::Swapping { until, .. }
-            | Stage::Returning { until } => Some(*until),
-            Stage::New
-            | Stage::Checkpointing(_)
-            | Stage::Halting(_)
-            | Stage::Fencing(_)
-            | Stage::CatchingUp(_)
-            | Stage::Intending(..)
-            | Stage::Promoting(..)
-            | Stage::Reverting(..)
-            | Stage::Restarting(_) => None,
-        }
-    }
-
-    pub(super) fn mandate(&self) -> Mandate {
-        match &self.stage {
-            Stage::Checkpointing(_) | Stage::Returning { .. } => Mandate::Open,
-            Stage::Draining { .. } => Mandate::Draining,
-            Stage::Promoting(_, node) | Stage::Swapping { node, .. } => Mandate::Only(*node),
-            Stage::New
-            | Stage::Emptying { .. }
-            | Stage::Halting(_)
-            | Stage::Awaiting { .. }
-            | Stage::Fencing(_)
-            | Stage::Recruiting { .. }
-            | Stage::CatchingUp(_)
-            | Stage::Intending(..)
-            | Stage::Reverting(..)
-            | Stage::Restarting(_) => Mandate::Closed,
-        }
-    }
-}
 
 impl Manager {
     /// What the present stage waits for besides answers.
@@ -321,7 +145,8 @@ impl Manager {
         }
         // a living primary that was stopped in good order is worth more patience than a dead one
         let is_halted = self.run.as_ref().is_some_and(|run| run.halted.is_some());
-        let patience = self.settings.recruit_timeout.max(if is_halted { PLANNED_PATIENCE } else { Duration::ZERO });
+        let patience =
+            self.settings.recruit_timeout.max(if is_halted { PLANNED_PATIENCE } else { Duration::ZERO });
         self.set_stage(Stage::Recruiting { until: now + patience, asked });
     }
 
