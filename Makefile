@@ -56,7 +56,7 @@ test-regress: ## PostgreSQL's own regression suite and libpq_pipeline through pg
 	$(CARGO) build -p proxy
 	$(CARGO) test -p e2e --test main regress:: -- --include-ignored --nocapture --test-threads=1
 
-test-versions: ## the suites of protocol, pooling and topology on PostgreSQL 14, 16, 17 and 18
+test-versions: ## the suites of protocol, pooling, topology and doctor on PostgreSQL 14, 16, 17 and 18
 	@scripts/need postgres versions
 	$(CARGO) build -p proxy
 	scripts/versions $(VERSIONS)

@@ -7,6 +7,7 @@ mod config;
 mod crosstalk;
 mod deaths;
 mod demo;
+mod doctor;
 mod drivers;
 mod failover;
 mod in_process;

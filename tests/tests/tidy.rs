@@ -10,14 +10,14 @@ use std::{
 use toml::Table;
 
 /// Functions of values: no runtime, socket, clock or log.
-const PURE: [&str; 7] = ["wire", "protocol", "auth", "sql", "topology", "failover", "routing"];
+const PURE: [&str; 8] = ["wire", "protocol", "auth", "sql", "topology", "failover", "routing", "doctor"];
 
 /// What a pure crate must not even reach indirectly.
 const IMPURE: [&str; 9] =
     ["tokio", "mio", "socket2", "rustls", "tracing", "log", "arc-swap", "nix", "async-std"];
 
 /// Which crates each crate may name; the order is that of the path, and nothing points back.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("protocol", &["wire"]),
     ("auth", &["wire"]),
@@ -28,12 +28,13 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("conn", &["wire", "protocol", "auth"]),
     ("pool", &["wire", "protocol", "auth", "sql", "topology", "conn"]),
     ("session", &["wire", "protocol", "auth", "sql", "topology", "routing", "conn", "pool"]),
-    ("health", &["wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool"]),
+    ("doctor", &["wire"]),
+    ("health", &["wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool", "doctor"]),
     (
         "admin",
         &[
             "wire", "protocol", "auth", "sql", "topology", "failover", "routing", "conn", "pool", "session",
-            "health",
+            "doctor", "health",
         ],
     ),
     (

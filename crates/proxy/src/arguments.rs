@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Check a configuration: exit code 0 if it is valid, 1 if not, 2 for wrong arguments
     CheckConfig(CheckArguments),
+    /// Print the SQL that makes pgherd's roles in PostgreSQL and grants them what they need, and no more
+    InitSql(InitSqlArguments),
     /// Read a password from standard input and print its SCRAM-SHA-256 verifier
     Hash,
 }
@@ -82,6 +84,32 @@ pub(crate) struct CheckArguments {
     /// Print one JSON object to standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `init-sql`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InitSqlArguments {
+    /// A configuration file to take roles, databases and auth.query from; without it their defaults count
+    #[arg(short, long, value_name = "FILE", env = "PGHERD_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The cluster of the configuration; without it the first one
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub(crate) cluster: Option<String>,
+    /// The role that pgherd logs in as; without it cluster.monitor.user, which is "pgherd" by default
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) user: Option<String>,
+    /// The role by which agents rewind and copy nodes; without it there is none
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) agent_user: Option<String>,
+    /// Let pgherd promote standbys, not only follow the promotions of others
+    #[arg(long)]
+    pub(crate) manage: bool,
+    /// The major version of the servers, 14 to 18; without it the script looks when it runs
+    #[arg(long, value_name = "N")]
+    pub(crate) server_version: Option<doctor::ServerVersion>,
+    /// Set the configured password, as a SCRAM verifier
+    #[arg(long, requires = "config")]
+    pub(crate) password: bool,
 }
 
 /// Arguments of `demo`.
@@ -147,13 +175,28 @@ mod tests {
         assert_eq!((demo.regions, demo.base_port, demo.keep, demo.seconds), (2, 6000, true, Some(9)));
         assert_eq!(demo.dir, Some("/x".into()));
         assert!(matches!(parse("pgherd hash"), Ok(Command::Hash)));
+        let Ok(Command::InitSql(init)) =
+            parse("pgherd init-sql --user a --agent-user b --manage --server-version 14")
+        else {
+            panic!("init-sql")
+        };
+        assert_eq!(
+            (init.user.as_deref(), init.agent_user.as_deref(), init.manage),
+            (Some("a"), Some("b"), true)
+        );
     }
 
     #[test]
     fn wrong_usage_ends_with_2_and_help_with_0() {
-        for line in
-            ["pgherd", "pgherd fly", "pgherd demo --regions 0", "pgherd demo --regions 6", "pgherd run x"]
-        {
+        for line in [
+            "pgherd",
+            "pgherd fly",
+            "pgherd demo --regions 0",
+            "pgherd demo --regions 6",
+            "pgherd run x",
+            "pgherd init-sql --server-version 13",
+            "pgherd init-sql --password",
+        ] {
             assert_eq!(parse(line).err(), Some(2), "{line}");
         }
         assert_eq!(parse("pgherd --version").err(), Some(0));

@@ -6,6 +6,7 @@ mod arguments;
 mod check_config;
 mod control;
 mod functions;
+mod init_sql;
 mod log;
 mod proxy;
 mod readiness;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments.configured.source(), arguments.start()),
         Command::Demo(demo) => demo_of(demo),
         Command::CheckConfig(check) => check_config::run(&check).map_err(anyhow::Error::from),
+        Command::InitSql(arguments) => init_sql::run(&arguments),
         Command::Hash => hash(),
     };
     outcome.unwrap_or_else(|error| {

@@ -143,6 +143,13 @@ impl Cluster {
         command
     }
 
+    /// One of PostgreSQL's programs, to be given arguments and be started as the user whom the servers run as. It works in
+    /// the cluster's directory, free of the caller's `PG…` variables.
+    #[must_use]
+    pub fn server_program(&self, name: &str) -> Command {
+        program(&self.binaries, name, &self.account, &self.directory)
+    }
+
     /// From now on, leave the directory behind.
     ///
     /// # Errors
