@@ -133,12 +133,6 @@ impl Privilege {
         }
     }
 
-    /// Whether it is kept by each database for itself.
-    #[must_use]
-    pub fn is_per_database(self) -> bool {
-        matches!(self, Self::HbaRules | Self::Execute(_) | Self::Shadow | Self::Authid)
-    }
-
     /// The statements that give it to `role`, as it is called.
     #[must_use]
     pub fn statements(self, role: &str) -> Vec<String> {
