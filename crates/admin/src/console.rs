@@ -132,6 +132,8 @@ impl Console {
                 self.when_all(|done| WorkerCommand::WaitClose(scope.clone(), done)).await;
                 Ok(Answer::default())
             }
+            Command::CheckCluster => self.check_cluster().await,
+            Command::CheckReplication(wait) => self.check_replication(*wait).await,
             Command::KillClient(id) => self.kill_client(*id).await,
             Command::Switchover(to) => self.switchover(to.as_deref()).await,
             Command::Failover { to, force } => self.failover(to, *force).await,
@@ -257,7 +259,7 @@ pub(crate) fn no_database(name: &str) -> ErrorMessage {
 }
 
 impl Answer {
-    fn table(table: Table) -> Self {
+    pub(crate) fn table(table: Table) -> Self {
         Self { notices: Vec::new(), table: Some(table) }
     }
 

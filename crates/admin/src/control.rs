@@ -1,4 +1,12 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use doctor::{Finding, Replicated};
 
 use ::health::{FailoverRecord, ManageError};
 use session::World;
@@ -43,9 +51,33 @@ pub trait Control: Send + Sync {
     /// [`ReloadRefused`]: nothing was changed.
     fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>>;
 
+    /// Asks all nodes of all clusters what would break a failover; clusters in the order of [`World::clusters`]. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`CannotCheck`] if nobody can be asked.
+    fn examine(&self) -> BoxFuture<'_, Result<Vec<Checked<Finding>>, CannotCheck>>;
+
+    /// Writes a marker on each cluster's primary and waits on its standbys, at most for `wait`, until it is replayed.
+    ///
+    /// # Errors
+    /// [`CannotCheck`] if nobody can be asked.
+    fn check_replication(
+        &self,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Checked<Replicated>>, CannotCheck>>;
+
     /// Begins to shut down, and returns at once.
     fn shutdown(&self, mode: ShutdownMode);
 }
+
+/// A cluster's name, and what a check says of it.
+pub type Checked<T> = (Arc<str>, Vec<T>);
+
+/// Why a check was not made.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody can be asked: {0}")]
+pub struct CannotCheck(pub Box<dyn std::error::Error + Send + Sync>);
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]

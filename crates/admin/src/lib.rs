@@ -5,6 +5,7 @@
 //! because tools count columns; more is to be had by `SHOW EXTENDED` and by nouns of its own.
 
 mod average;
+mod check;
 mod clock;
 mod command;
 mod console;
@@ -21,6 +22,8 @@ mod table;
 mod tests;
 
 pub use console::{Console, ConsoleClient, ConsoleRole};
-pub use control::{BoxFuture, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
+pub use control::{
+    BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode,
+};
 pub use health::{Readiness, answer_health};
 pub use serve::serve;

@@ -1,4 +1,4 @@
-use std::{fmt, io};
+use std::{fmt, io, net::IpAddr};
 
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -132,6 +132,18 @@ pub(crate) async fn connect_for_cancel(target: &Target, tls: &ServerTlsConfig) -
         ServerTlsMode::Require | ServerTlsMode::VerifyCa | ServerTlsMode::VerifyFull => Encryption::Demanded,
     };
     encrypt(connect(target).await?, target, tls, encryption).await
+}
+
+/// The addresses that a target's host stands for; none if it stands for none, or for a directory.
+///
+/// # Cancel safety
+/// Nothing is left behind.
+pub async fn addresses(target: &Target) -> Vec<IpAddr> {
+    if target.is_local() {
+        return Vec::new();
+    }
+    let found = lookup_host((target.host.as_str(), target.port)).await;
+    found.map_or_else(|_| Vec::new(), |found| found.map(|address| address.ip()).collect())
 }
 
 /// Connects to the first address that accepts.

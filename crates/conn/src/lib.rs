@@ -25,7 +25,7 @@ mod tls;
 mod unix_listener;
 
 pub use cancel::cancel;
-pub use dial::{Login, Target, dial};
+pub use dial::{Login, Target, addresses, dial};
 pub use dial_error::{AuthFailure, DialError, ServerError, TlsFailure};
 pub use greet::{GreetError, Greeting, accept_startup};
 pub use handover::{is_own_user, receive_descriptors, send_descriptors};

@@ -6,6 +6,7 @@
 
 mod dialer;
 mod events;
+mod examination;
 mod functions;
 mod handle;
 mod history;
@@ -22,6 +23,7 @@ mod testing;
 mod tests;
 
 pub use events::EventRecord;
+pub use examination::{check_replication, examine};
 pub use functions::FunctionCatalog;
 pub use handle::{Health, ManageError, Reload, StartError, Stopped};
 pub use journal::{FailoverRecord, FailoverStep};

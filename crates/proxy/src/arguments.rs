@@ -22,6 +22,9 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Check a configuration: exit code 0 if it is valid, 1 if not, 2 for wrong arguments
     CheckConfig(CheckArguments),
+    /// Ask the nodes what would break a failover, and say what mends it: exit code 0 if nothing would, 1 if something
+    /// would or the configuration is wrong, 2 for wrong arguments
+    Doctor(DoctorArguments),
     /// Print the SQL that makes pgherd's roles in PostgreSQL and grants them what they need, and no more
     InitSql(InitSqlArguments),
     /// Read a password from standard input and print its SCRAM-SHA-256 verifier
@@ -81,6 +84,27 @@ pub(crate) struct CheckArguments {
     /// What to check.
     #[command(flatten)]
     pub(crate) configured: Configured,
+    /// Print one JSON object to standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DoctorArguments {
+    /// Whose nodes to ask.
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Write a marker on the primary instead, and see when standbys replay it, waiting for them at most this long
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
+          value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(crate) replication: Option<u64>,
+    /// Ask for what promoting takes, whatever the configuration says
+    #[arg(long)]
+    pub(crate) manage: bool,
+    /// Print what is as it should be, too
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print one JSON object to standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,11 +1,12 @@
 //! What the console asks of the proxy.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use admin::{BoxFuture, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
+use admin::{BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
+use doctor::{Finding, Replicated};
 use session::World;
 
-use crate::proxy::Proxy;
+use crate::{examination, proxy::Proxy};
 
 /// The proxy as the console sees it.
 pub(crate) struct ProxyControl(pub(crate) Arc<Proxy>);
@@ -57,6 +58,23 @@ impl Control for ProxyControl {
 
     fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>> {
         Box::pin(self.0.set(key, value))
+    }
+
+    fn examine(&self) -> BoxFuture<'_, Result<Vec<Checked<Finding>>, CannotCheck>> {
+        Box::pin(async {
+            let settings = self.0.settings();
+            examination::examine(&settings, None).await.map_err(|error| CannotCheck(error.into()))
+        })
+    }
+
+    fn check_replication(
+        &self,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Checked<Replicated>>, CannotCheck>> {
+        Box::pin(async move {
+            let settings = self.0.settings();
+            examination::check_replication(&settings, wait).await.map_err(|error| CannotCheck(error.into()))
+        })
     }
 
     fn shutdown(&self, mode: ShutdownMode) {

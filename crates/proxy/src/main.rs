@@ -5,6 +5,7 @@ mod activation;
 mod arguments;
 mod check_config;
 mod control;
+mod examination;
 mod functions;
 mod init_sql;
 mod log;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments.configured.source(), arguments.start()),
         Command::Demo(demo) => demo_of(demo),
         Command::CheckConfig(check) => check_config::run(&check).map_err(anyhow::Error::from),
+        Command::Doctor(arguments) => examination::run(&arguments),
         Command::InitSql(arguments) => init_sql::run(&arguments),
         Command::Hash => hash(),
     };

@@ -13,6 +13,8 @@ pub(crate) use noun::Noun;
 pub(crate) use parameter::{PARAMETERS, Parameter};
 pub(crate) use parse::parse;
 
+use std::time::Duration;
+
 use session::{ClientId, PauseScope};
 
 use crate::ShutdownMode;
@@ -78,6 +80,10 @@ pub(crate) enum Command {
     RestartNode(String),
     /// `MAINTENANCE ON`, `MAINTENANCE OFF`
     Maintenance(bool),
+    /// `CHECK CLUSTER`
+    CheckCluster,
+    /// `CHECK REPLICATION [seconds]`: how long to wait.
+    CheckReplication(Duration),
     /// `EXPLAIN ROUTE [FOR db] sql`
     ExplainRoute {
         /// The database as clients call it.
@@ -116,7 +122,8 @@ impl Command {
             | Self::Ignore(_)
             | Self::Set { .. }
             | Self::Begin
-            | Self::EndTransaction(_) => true,
+            | Self::EndTransaction(_)
+            | Self::CheckCluster => true,
             Self::Reload
             | Self::Pause(_)
             | Self::Resume(_)
@@ -132,6 +139,7 @@ impl Command {
             | Self::Failover { .. }
             | Self::RestartNode(_)
             | Self::Maintenance(_)
+            | Self::CheckReplication(_)
             | Self::ExplainRoute { .. } => false,
         }
     }
@@ -159,6 +167,7 @@ impl Command {
             Self::Failover { .. } => "FAILOVER",
             Self::RestartNode(_) => "RESTART NODE",
             Self::Maintenance(_) => "MAINTENANCE",
+            Self::CheckCluster | Self::CheckReplication(_) => "CHECK",
             Self::ExplainRoute { .. } => "EXPLAIN",
         }
     }

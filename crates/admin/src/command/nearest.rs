@@ -3,7 +3,9 @@
 use super::Noun;
 
 /// Commands as they are written, nouns of SHOW aside.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
+    "CHECK CLUSTER",
+    "CHECK REPLICATION",
     "SHOW HELP",
     "RELOAD",
     "PAUSE",

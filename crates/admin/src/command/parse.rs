@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use session::{ClientId, PauseScope};
 use wire::{SqlState, message::error::ErrorMessage};
 
@@ -6,7 +8,10 @@ use super::{
     lex::{Token, is_explain_route, next_token, skip_blanks},
     nearest::nearest,
 };
-use crate::ShutdownMode;
+use crate::{
+    ShutdownMode,
+    check::{WAIT, WAIT_MAX},
+};
 
 /// No command has more tokens than this; of longer statements the beginning is looked at.
 const TOKENS_MAX: usize = 16;
@@ -54,6 +59,7 @@ pub(crate) fn parse(statement: &str) -> Result<Command, ErrorMessage> {
         "suspend" => arguments.is_empty().then_some(Command::Suspend),
         "wait_close" => scope(arguments).map(Command::WaitClose),
         "kill_client" => client_id(arguments).map(Command::KillClient),
+        "check" => check(arguments),
         "shutdown" => shutdown(arguments).map(Command::Shutdown),
         "switchover" => switchover(arguments),
         "failover" => failover(arguments),
@@ -158,6 +164,18 @@ fn client_id(arguments: &[Token]) -> Option<ClientId> {
     let [Token::Word(id) | Token::Text(id)] = arguments else { return None };
     let digits = id.strip_prefix("C-").or_else(|| id.strip_prefix("c-")).unwrap_or(id);
     digits.parse().ok().map(ClientId)
+}
+
+fn check(arguments: &[Token]) -> Option<Command> {
+    match arguments {
+        [what] if is(what, "cluster") => Some(Command::CheckCluster),
+        [what] if is(what, "replication") => Some(Command::CheckReplication(WAIT)),
+        [what, Token::Word(seconds)] if is(what, "replication") => {
+            let seconds = seconds.parse().ok().filter(|seconds| (1..=WAIT_MAX).contains(seconds))?;
+            Some(Command::CheckReplication(Duration::from_secs(seconds)))
+        }
+        _ => None,
+    }
 }
 
 fn shutdown(arguments: &[Token]) -> Option<ShutdownMode> {

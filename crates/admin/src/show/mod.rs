@@ -30,6 +30,7 @@ pub(crate) use proxy::{VERSION, help, parameter};
 use crate::{
     Control,
     average::Averages,
+    check,
     command::{Command, Constant, Noun},
     stop::Paused,
     table::{Column, Table},
@@ -54,6 +55,8 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         Command::ShowParameter(parameter) => &parameter.column,
         Command::Select(constant) => constant_columns(constant),
         Command::ExplainRoute { .. } => route::COLUMNS,
+        Command::CheckCluster => check::CLUSTER,
+        Command::CheckReplication(_) => check::REPLICATION,
         Command::Help
         | Command::Ignore(_)
         | Command::Set { .. }

@@ -66,7 +66,8 @@ pub(crate) fn help() -> ErrorMessage {
         lines.push_str(&format!("\n\tSHOW {}", nouns.join("|")));
     }
     ErrorMessage::notice("Console usage").with_detail(format!(
-        "{lines}\n\tSHOW EXTENDED CLIENTS|POOLS|SERVERS|STATS\n\tEXPLAIN ROUTE [FOR <db>] <sql>\n\tRELOAD\
+        "{lines}\n\tSHOW EXTENDED CLIENTS|POOLS|SERVERS|STATS\n\tEXPLAIN ROUTE [FOR <db>] <sql>\
+         \n\tCHECK CLUSTER\n\tCHECK REPLICATION [<seconds>]\n\tRELOAD\
          \n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tRECONNECT [<db>]\n\tKILL [<db>]\n\tKILL_CLIENT <client_id>\
          \n\tDISABLE <db>\n\tENABLE <db>\n\tSUSPEND\n\tWAIT_CLOSE [<db>]\
          \n\tSET <key> = <value>\n\tSHUTDOWN\n\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"

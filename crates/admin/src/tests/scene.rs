@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use doctor::{Finding, Replicated, Verdict};
 use pool::{Counts, PoolState};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 use session::{
@@ -31,8 +32,8 @@ use wire::{
 };
 
 use crate::{
-    BoxFuture, Console, ConsoleClient, ConsoleRole, Control, LoggedEvent, ReloadRefused, Setting,
-    ShutdownMode, serve,
+    BoxFuture, CannotCheck, Checked, Console, ConsoleClient, ConsoleRole, Control, LoggedEvent,
+    ReloadRefused, Setting, ShutdownMode, serve,
 };
 
 /// The rest of the proxy.
@@ -105,6 +106,38 @@ impl Control for Fake {
                 "many" => Err(ReloadRefused { mistakes: vec!["expected a whole number".to_owned()] }),
                 value => Ok(vec![format!("{key} -> {value}")]),
             }
+        })
+    }
+
+    fn examine(&self) -> BoxFuture<'_, Result<Vec<Checked<Finding>>, CannotCheck>> {
+        Box::pin(async {
+            let finding = Finding {
+                node: Some("us-1".to_owned()),
+                check: "replay",
+                value: "paused".to_owned(),
+                verdict: Verdict::Failure,
+                why: "reads are old".to_owned(),
+                fix: "SELECT pg_wal_replay_resume();".to_owned(),
+            };
+            Ok(vec![("main".into(), vec![finding])])
+        })
+    }
+
+    fn check_replication(
+        &self,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Checked<Replicated>>, CannotCheck>> {
+        Box::pin(async move {
+            let row = Replicated {
+                node: "us-1".to_owned(),
+                state: "paused",
+                after: None,
+                lag_bytes: Some(wait.as_secs()),
+                verdict: Verdict::Failure,
+                why: String::new(),
+                fix: String::new(),
+            };
+            Ok(vec![("main".into(), vec![row])])
         })
     }
 
