@@ -147,7 +147,7 @@ pub async fn addresses(target: &Target) -> Vec<IpAddr> {
 }
 
 /// Connects to the first address that accepts.
-async fn connect(target: &Target) -> Result<Socket, DialError> {
+pub(crate) async fn connect(target: &Target) -> Result<Socket, DialError> {
     if target.is_local() {
         let path = format!("{}/.s.PGSQL.{}", target.host.trim_end_matches('/'), target.port);
         return match UnixStream::connect(path).await {

@@ -23,6 +23,7 @@ mod stream;
 mod tests;
 mod tls;
 mod unix_listener;
+mod web;
 
 pub use cancel::cancel;
 pub use dial::{Login, Target, addresses, dial};
@@ -38,4 +39,5 @@ pub use server_connection::{IdleMessage, Parameter, ServerConnection};
 pub use settings::*;
 pub use socket::Socket;
 pub use stream::Stream;
-pub use tls::{ClientTlsConfig, ServerTlsConfig, TlsFileError};
+pub use tls::{ClientTlsConfig, ServerTlsConfig, TlsFileError, WebTlsConfig};
+pub use web::dial_web;

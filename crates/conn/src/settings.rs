@@ -84,3 +84,12 @@ pub struct ServerTls {
     /// PEM file of trusted authorities; `None`: the system's.
     pub root_certificate: Option<PathBuf>,
 }
+
+/// How to dial HTTP servers by `https`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WebTls {
+    /// PEM file of trusted authorities; `None`: the system's.
+    pub root_certificate: Option<PathBuf>,
+    /// What we show of ourselves, if the server wants to know.
+    pub certificate: Option<Certificate>,
+}

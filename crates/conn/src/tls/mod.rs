@@ -4,10 +4,12 @@ mod client_side;
 mod pem;
 mod server_side;
 mod verify;
+mod web;
 
 pub use client_side::ClientTlsConfig;
 pub use pem::TlsFileError;
 pub use server_side::ServerTlsConfig;
+pub use web::WebTlsConfig;
 
 /// The application protocol of a TLS connection (manual, "SSL Session Encryption").
 pub(crate) const ALPN: &[u8] = b"postgresql";

@@ -74,7 +74,7 @@ pub(super) struct Roots {
     pub(super) named: Vec<CertificateDer<'static>>,
 }
 
-fn roots(path: Option<&Path>) -> Result<Roots, TlsFileError> {
+pub(super) fn roots(path: Option<&Path>) -> Result<Roots, TlsFileError> {
     let mut store = RootCertStore::empty();
     let Some(path) = path else {
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
