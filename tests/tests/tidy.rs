@@ -17,7 +17,7 @@ const IMPURE: [&str; 9] =
     ["tokio", "mio", "socket2", "rustls", "tracing", "log", "arc-swap", "nix", "async-std"];
 
 /// Which crates each crate may name; the order is that of the path, and nothing points back.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("wire", &[]),
     ("protocol", &["wire"]),
     ("auth", &["wire"]),
@@ -29,19 +29,23 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("pool", &["wire", "protocol", "auth", "sql", "topology", "conn"]),
     ("session", &["wire", "protocol", "auth", "sql", "topology", "routing", "conn", "pool"]),
     ("doctor", &["wire"]),
-    ("health", &["wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool", "doctor"]),
+    ("patroni", &["auth", "conn"]),
+    (
+        "health",
+        &["wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool", "doctor", "patroni"],
+    ),
     (
         "admin",
         &[
             "wire", "protocol", "auth", "sql", "topology", "failover", "routing", "conn", "pool", "session",
-            "doctor", "health",
+            "doctor", "patroni", "health",
         ],
     ),
     (
         "config",
         &[
             "wire", "protocol", "auth", "sql", "topology", "failover", "routing", "conn", "pool", "session",
-            "health", "admin",
+            "patroni", "health", "admin",
         ],
     ),
     ("lab", &[]),

@@ -1,0 +1,110 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{EAGER_FOR, EAGER_INTERVAL, FollowError, Pace, Sighting, Source, instant, jittered};
+use crate::{
+    Endpoint, View,
+    http::{HttpClient, Question},
+};
+
+/// How long one member may keep silent before the next is asked as well: the first may be the one that is gone.
+const HEDGE: Duration = Duration::from_millis(150);
+
+/// Asks for `/cluster`, in turn.
+#[derive(Debug)]
+pub(super) struct Poller {
+    pub(super) http: HttpClient,
+    /// The one that answered last comes first.
+    pub(super) urls: Vec<Endpoint>,
+    pub(super) interval: Duration,
+    pub(super) limit: Duration,
+    pub(super) pace: watch::Receiver<Pace>,
+    pub(super) now: Arc<Notify>,
+    pub(super) out: mpsc::Sender<Sighting>,
+}
+
+impl Poller {
+    /// Runs until nobody listens any more.
+    pub(super) async fn run(mut self) {
+        let mut eager_since: Option<Instant> = None;
+        loop {
+            let sighting = self.look().await;
+            if let Some(sighting) = sighting
+                && self.out.send(sighting).await.is_err()
+            {
+                return;
+            }
+            let pace = *self.pace.borrow_and_update();
+            eager_since = match pace {
+                Pace::Steady => None,
+                Pace::Eager => Some(eager_since.unwrap_or_else(Instant::now)),
+            };
+            let pause = match eager_since {
+                Some(since) if since.elapsed() < EAGER_FOR => EAGER_INTERVAL.min(self.interval),
+                _ => jittered(self.interval),
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.now.notified() => {}
+                changed = self.pace.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks one member after the other without waiting for each to fail, and takes the first answer.
+    async fn look(&mut self) -> Option<Sighting> {
+        let asked_at = instant();
+        let mut asked: JoinSet<(usize, Result<View, FollowError>)> = JoinSet::new();
+        let mut waiting = self.urls.iter().cloned().enumerate();
+        let mut failure = None;
+        loop {
+            if let Some((at, url)) = waiting.next() {
+                let (http, limit) = (self.http.clone(), self.limit);
+                asked.spawn(async move { (at, cluster(&http, &url, limit).await) });
+            } else if asked.is_empty() {
+                break;
+            }
+            let more = waiting.len() > 0;
+            let answer = if more {
+                let Ok(answer) = timeout(HEDGE, asked.join_next()).await else { continue };
+                answer
+            } else {
+                asked.join_next().await
+            };
+            match answer {
+                Some(Ok((at, Ok(view)))) => {
+                    self.urls.get_mut(..=at)?.rotate_right(1);
+                    let endpoint = self.urls.first()?.clone();
+                    return Some(Sighting {
+                        source: Source::Rest,
+                        endpoint,
+                        asked_at,
+                        view: Ok(Arc::new(view)),
+                    });
+                }
+                Some(Ok((at, Err(error)))) => failure = Some((at, error)),
+                Some(Err(_)) | None => {}
+            }
+        }
+        let (at, error) = failure?;
+        let endpoint = self.urls.get(at)?.clone();
+        Some(Sighting { source: Source::Rest, endpoint, asked_at, view: Err(Arc::new(error)) })
+    }
+}
+
+async fn cluster(http: &HttpClient, url: &Endpoint, limit: Duration) -> Result<View, FollowError> {
+    let answer = http.ask(url, Question::get("/cluster"), limit).await?;
+    if answer.status != 200 {
+        return Err(FollowError::Status(answer.status));
+    }
+    Ok(View::of_cluster(&answer.body)?)
+}
