@@ -73,6 +73,7 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         streaming: false,
         upstream_silence: None,
         server_version: 160_000,
+        reads: topology::Reads::Offered,
     };
     let snapshot = Snapshot {
         epoch: Epoch(1),

@@ -58,6 +58,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         streaming: id != 0,
         upstream_silence: None,
         server_version: 150_000,
+        reads: topology::Reads::Offered,
     });
     Snapshot {
         epoch: Epoch(1),

@@ -8,6 +8,7 @@ use std::{
 
 use doctor::{Finding, Replicated};
 
+use ::health::PatroniReport;
 use ::health::{FailoverRecord, ManageError};
 use session::World;
 use topology::Event;
@@ -37,6 +38,8 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// [`ManageError`]: why it was not done.
     fn manage(&self, cluster: usize, command: failover::Command) -> BoxFuture<'_, Result<(), ManageError>>;
+    /// What Patroni says of a cluster; `None` if it does not manage it, or has not been asked yet.
+    fn patroni(&self, cluster: usize) -> Option<Arc<PatroniReport>>;
 
     /// Reads the configuration anew and applies it as a whole; what changed, a line each.
     ///

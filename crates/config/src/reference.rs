@@ -37,7 +37,9 @@ pub fn reference() -> String {
 fn is_optional(section: &Section) -> bool {
     let is_of_user = section.path.split('.').any(|name| name == "user");
     let lacks_something = section.keys.iter().any(|key| matches!(key.preset, Preset::Required(_)));
-    is_of_user || lacks_something && !section.path.starts_with("cluster")
+    // To write it is to say that Patroni is there.
+    let is_of_patroni = section.path.ends_with(".patroni");
+    is_of_user || is_of_patroni || lacks_something && !section.path.starts_with("cluster")
 }
 
 fn entry(text: &mut String, key: &Key, explained: bool, commented: bool) {

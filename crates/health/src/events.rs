@@ -4,7 +4,7 @@ use std::{
     time::SystemTime,
 };
 
-use topology::{Epoch, Event};
+use topology::{Epoch, Event, Snapshot};
 
 /// Events that are kept.
 const EVENTS_LIMIT: usize = 1000;
@@ -18,6 +18,16 @@ pub struct EventRecord {
     pub epoch: Epoch,
     /// What.
     pub event: Event,
+}
+
+/// Logs an event, an alarm as an error.
+pub(crate) fn log(cluster: &str, snapshot: &Snapshot, event: &Event) {
+    let (epoch, name) = (snapshot.epoch, event.name());
+    if event.is_alarm() {
+        tracing::error!(%cluster, %epoch, event = name, "{event}");
+    } else {
+        tracing::info!(%cluster, %epoch, event = name, "{event}");
+    }
 }
 
 /// The last events, oldest first.

@@ -16,6 +16,7 @@ use crate::{
     journal::Journal,
     lookup::Lookups,
     manage::{Managed, store},
+    patroni::{Following, PatroniReport},
     supervisor::{Command, Shared, Supervisor, remembered},
 };
 
@@ -42,6 +43,7 @@ pub struct Reload {
     pub(crate) settings: Settings,
     pub(crate) topology: topology::Settings,
     pub(crate) dialer: Arc<Dialer>,
+    pub(crate) following: Option<Following>,
 }
 
 impl Reload {
@@ -51,7 +53,8 @@ impl Reload {
     /// [`TlsFileError`] if one cannot be used.
     pub fn prepare(settings: Settings, topology: topology::Settings) -> Result<Self, TlsFileError> {
         let dialer = Arc::new(Dialer::new(&settings)?);
-        Ok(Self { settings, topology, dialer })
+        let following = settings.patroni.as_ref().map(Following::start).transpose()?;
+        Ok(Self { settings, topology, dialer, following })
     }
 }
 
@@ -90,6 +93,7 @@ impl Health {
     /// [`StartError`] names the file that is wrong.
     pub fn start(settings: Settings, topology: topology::Settings) -> Result<Self, StartError> {
         let dialer = Arc::new(Dialer::new(&settings)?);
+        let following = settings.patroni.as_ref().map(Following::start).transpose()?;
         let remembered = remembered(settings.state_file.as_deref())?;
         let name = topology.cluster.clone();
         let now = Instant::now().into_std();
@@ -114,6 +118,10 @@ impl Health {
             journal: Journal::default(),
             management: ArcSwapOption::empty(),
             parameters: ArcSwapOption::empty(),
+            patroni: ArcSwapOption::empty(),
+            control: ArcSwapOption::from(
+                following.as_ref().map(|following| Arc::new(following.control.clone())),
+            ),
             lookups: Arc::clone(&lookups),
             catalogs: Arc::clone(&catalogs),
         });
@@ -121,7 +129,8 @@ impl Health {
         let (commands, commands_out) = mpsc::channel(COMMANDS_LIMIT);
         let supervisor =
             Supervisor::new(cluster, &name, settings, dialer, Arc::clone(&shared), reports_out, commands_out)
-                .managed_by(managed);
+                .managed_by(managed)
+                .with_following(following);
         let loading = functions::load_all(Arc::downgrade(&catalogs), lookups, wanted);
         // Both end with what they listen to, and `stop` waits for the one that has connections to servers at work.
         tokio::spawn(async move {
@@ -180,6 +189,18 @@ impl Health {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Manage(command, answer)).await.map_err(|_| ManageError::NotManaged)?;
         Ok(answered.await.map_err(|_| ManageError::NotManaged)??)
+    }
+
+    /// What Patroni says of the cluster; `None` if it does not manage it, or has not answered yet.
+    #[must_use]
+    pub fn patroni(&self) -> Option<Arc<PatroniReport>> {
+        self.shared.patroni.load_full()
+    }
+
+    /// What to ask Patroni to do something with; `None` if it does not manage the cluster.
+    #[must_use]
+    pub fn patroni_control(&self) -> Option<Arc<::patroni::Control>> {
+        self.shared.control.load_full()
     }
 
     /// What the primary, or else some node, reported of itself at the monitor's last login: names and values, those

@@ -126,6 +126,11 @@ impl Journal {
                     record.push(now, Some(Arc::clone(&node.name)), event.to_string());
                 }
             }
+            Event::LeaderNamed { .. } | Event::ContradictedPrimary { .. } => {
+                if let Some(record) = pages.present() {
+                    record.push(now, None, event.to_string());
+                }
+            }
             Event::PrimaryFound { .. }
             | Event::SplitBrain { .. }
             | Event::UnprovenPrimary { .. }

@@ -4,6 +4,7 @@
 //! task per node keeps a connection to it, asks in turn and listens between; the data path reads snapshots through an
 //! [`ArcSwap`](arc_swap::ArcSwap) and hands back what it learned on a bounded channel.
 
+mod agreement;
 mod dialer;
 mod events;
 mod examination;
@@ -14,6 +15,7 @@ mod journal;
 mod lookup;
 mod manage;
 mod memory;
+mod patroni;
 mod probe;
 mod settings;
 mod supervisor;
@@ -22,6 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use agreement::ManagementState;
 pub use events::EventRecord;
 pub use examination::{check_replication, examine};
 pub use functions::FunctionCatalog;
@@ -30,5 +33,5 @@ pub use journal::{FailoverRecord, FailoverStep};
 pub use lookup::LookupError;
 pub use manage::{BoxFuture, Busy, Management, Traffic};
 pub use memory::MemoryError;
+pub use patroni::{PatroniReport, PatroniSource, node_of_member};
 pub use settings::*;
-pub use supervisor::ManagementState;

@@ -19,4 +19,6 @@ pub struct Settings {
     pub state_file: Option<std::path::PathBuf>,
     /// Whether this process decides who is the primary; `None`: others do, and it follows them.
     pub management: Option<crate::Management>,
+    /// Patroni, which manages the cluster; `None`: it does not.
+    pub patroni: Option<patroni::Settings>,
 }

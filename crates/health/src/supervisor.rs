@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, io, path::Path, sync::Arc};
 
+use ::patroni::Sighting;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use conn::{Parameter, Target};
 use tokio::{
@@ -14,14 +15,16 @@ use wire::TimelineId;
 
 use crate::{
     Reload, Settings,
+    agreement::ManagementState,
     dialer::Dialer,
-    events::Events,
+    events::{Events, log},
     functions::Catalogs,
     history::{self, HistoryError},
     journal::Journal,
     lookup::Lookups,
     manage::Managed,
     memory,
+    patroni::{Following, PatroniReport},
     probe::{Finding, Prober},
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) management: ArcSwapOption<ManagementState>,
     pub(crate) parameters: ArcSwapOption<Vec<Parameter>>,
+    pub(crate) patroni: ArcSwapOption<PatroniReport>,
+    pub(crate) control: ArcSwapOption<::patroni::Control>,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) catalogs: Arc<Catalogs>,
 }
@@ -68,23 +73,14 @@ struct Watch {
 
 type ReadHistory = (NodeId, TimelineId, Result<History, HistoryError>);
 
-/// How the cluster is managed at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManagementState {
-    /// Somebody said MAINTENANCE ON.
-    pub is_maintenance: bool,
-    /// Why nothing is done about it that there is no primary.
-    pub hindrance: Option<String>,
-}
-
 pub(crate) struct Supervisor {
-    cluster: Cluster,
+    pub(crate) cluster: Cluster,
     /// `None`: others decide who is the primary.
-    managed: Option<Managed>,
-    name: Box<str>,
+    pub(crate) managed: Option<Managed>,
+    pub(crate) name: Box<str>,
     settings: Settings,
     dialer: Arc<Dialer>,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     watches: HashMap<NodeId, Watch>,
     probers: JoinSet<()>,
     /// Kept so that the channel stays open while there is no prober.
@@ -95,6 +91,7 @@ pub(crate) struct Supervisor {
     histories: JoinSet<ReadHistory>,
     /// What each node last reported of itself at login.
     parameters: HashMap<NodeId, Arc<Vec<Parameter>>>,
+    following: Option<Following>,
 }
 
 /// What happened next.
@@ -103,6 +100,7 @@ enum Input {
     Reports(Vec<(NodeId, Report)>),
     History(ReadHistory),
     Answer(failover::OrderId, failover::Answer),
+    Sighting(Sighting),
     Time,
     Command(Command),
     /// The handle is gone.
@@ -135,12 +133,18 @@ impl Supervisor {
             commands,
             histories: JoinSet::new(),
             parameters: HashMap::new(),
+            following: None,
         }
     }
 
     /// With a manager that decides who is the primary.
     pub(crate) fn managed_by(self, managed: Option<Managed>) -> Self {
         Self { managed, ..self }
+    }
+
+    /// The same for a cluster that Patroni manages.
+    pub(crate) fn with_following(self, following: Option<Following>) -> Self {
+        Self { following, ..self }
     }
 
     /// Runs until it is stopped or its handle is dropped.
@@ -171,6 +175,7 @@ impl Supervisor {
                     let (cluster, error): (_, &dyn std::error::Error) = (&self.name, &error);
                     tracing::warn!(%cluster, %node, %timeline, error, "the timeline's history could not be read");
                 }
+                Input::Sighting(sighting) => self.heed(&sighting),
                 Input::Answer(id, answer) => {
                     let now = Instant::now().into_std();
                     let promoted =
@@ -206,6 +211,9 @@ impl Supervisor {
         if let Some(managed) = &mut self.managed {
             managed.shut_down().await;
         }
+        if let Some(following) = self.following {
+            following.stop().await;
+        }
         stopped.map(|answer| answer.send(()));
     }
 
@@ -231,6 +239,7 @@ impl Supervisor {
             command = self.commands.recv() => command.map_or(Input::Orphaned, Input::Command),
             Some((node, finding)) = self.findings.recv() => Input::Finding(node, finding),
             (id, answer) = answer => Input::Answer(id, answer),
+            Some(sighting) = heard(&mut self.following) => Input::Sighting(sighting),
             Some(Ok(read)) = self.histories.join_next() => Input::History(read),
             () = timer => Input::Time,
             // Last, for there may be any number of them.
@@ -250,6 +259,9 @@ impl Supervisor {
         }
         self.tell_notes(&snapshot);
         self.keep_probers(&snapshot);
+        if let Some(following) = &self.following {
+            following.keep_pace(&snapshot);
+        }
         let reporting = snapshot.primary().and_then(|primary| self.parameters.get(&primary.id));
         if let Some(parameters) = reporting.or_else(|| self.parameters.values().next()) {
             self.shared.parameters.store(Some(Arc::clone(parameters)));
@@ -261,26 +273,8 @@ impl Supervisor {
         }
     }
 
-    /// Lets the topology and the manager hear of each other until neither has news; the cluster as it is then.
-    async fn agree(&mut self) -> Arc<Snapshot> {
-        /// Each round tells the topology another mandate, or stores a record; a failover takes a few.
-        const ROUNDS_MAX: usize = 16;
-        let mut snapshot = self.act().await;
-        for _ in 0..ROUNDS_MAX {
-            let Some(managed) = &mut self.managed else { break };
-            let now = Instant::now().into_std();
-            if let Some((mandate, epoch)) = managed.observe(&snapshot, now) {
-                self.cluster.set_mandate(mandate, epoch, now);
-            } else if !managed.carry_out(&snapshot, now).await {
-                break;
-            }
-            snapshot = self.act().await;
-        }
-        snapshot
-    }
-
     /// Carries out what the topology asks for; the cluster as it is then.
-    async fn act(&mut self) -> Arc<Snapshot> {
+    pub(crate) async fn act(&mut self) -> Arc<Snapshot> {
         while let Some(action) = self.cluster.poll_action() {
             match action {
                 Action::ProbeNow(node) => {
@@ -289,31 +283,15 @@ impl Supervisor {
                     }
                 }
                 Action::ReadHistory(node, timeline) => self.read_history(node, timeline),
+                Action::AskLeader => {
+                    if let Some(following) = &self.following {
+                        following.ask_now();
+                    }
+                }
                 Action::Remember(remembered) => self.remember(remembered).await,
             }
         }
         Arc::new(self.cluster.snapshot(Instant::now().into_std()))
-    }
-
-    /// Tells what the manager did.
-    fn tell_notes(&mut self, snapshot: &Snapshot) {
-        let now = Instant::now().into_std();
-        let Some(managed) = &mut self.managed else { return };
-        while let Some(note) = managed.next_note() {
-            let (cluster, epoch) = (&self.name, note.epoch);
-            let node = note.node.and_then(|node| snapshot.node(node)).map(|node| &*node.name);
-            tracing::info!(%cluster, %epoch, node, event = "failover", "{}", note.step);
-            self.shared.journal.note(&note, snapshot);
-        }
-        let (is_maintenance, hindrance) = managed.state(now);
-        let state = ManagementState { is_maintenance, hindrance };
-        let before = self.shared.management.load();
-        if before.as_deref() != Some(&state) {
-            if let Some(why) = &state.hindrance {
-                tracing::warn!(cluster = %self.name, "there is no failover: {why}");
-            }
-            self.shared.management.store(Some(Arc::new(state)));
-        }
     }
 
     /// Has exactly one prober for each configured node.
@@ -366,7 +344,20 @@ impl Supervisor {
         }
     }
 
-    fn reload(&mut self, Reload { settings, topology, dialer }: Reload) {
+    /// Patroni said something.
+    fn heed(&mut self, sighting: &Sighting) {
+        let Some(following) = &mut self.following else { return };
+        following.take_in(&self.name, sighting, &mut self.cluster, Instant::now().into_std());
+        self.shared.patroni.store(Some(Arc::new(following.report().clone())));
+    }
+
+    fn reload(&mut self, Reload { settings, topology, dialer, following }: Reload) {
+        self.shared.control.store(following.as_ref().map(|following| Arc::new(following.control.clone())));
+        if following.is_none() {
+            self.cluster.forget_hints(Instant::now().into_std());
+            self.shared.patroni.store(None);
+        }
+        self.following = following;
         if let (Some(managed), Some(management)) = (&mut self.managed, &settings.management) {
             managed.reload(management.settings.clone(), Arc::clone(&dialer));
         }
@@ -379,26 +370,25 @@ impl Supervisor {
     }
 }
 
+/// Waits for Patroni to say something; for ever if it is not asked.
+async fn heard(following: &mut Option<Following>) -> Option<Sighting> {
+    match following {
+        Some(following) => following.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether those who wait for a change should look again: anything but positions and times has changed.
 fn is_news(old: &Snapshot, new: &Snapshot) -> bool {
     let differs = |(a, b): (&NodeView, &NodeView)| {
-        (a.id, a.role, a.health, a.timeline, a.streaming, a.port)
-            != (b.id, b.role, b.health, b.timeline, b.streaming, b.port)
+        (a.id, a.role, a.health, a.timeline, a.streaming, a.port, a.reads)
+            != (b.id, b.role, b.health, b.timeline, b.streaming, b.port, b.reads)
             || a.lag.is_some() != b.lag.is_some()
             || (&a.host, &a.name, &a.region, &a.zone) != (&b.host, &b.name, &b.region, &b.zone)
     };
     (old.epoch, old.writable, old.draining) != (new.epoch, new.writable, new.draining)
         || old.nodes.len() != new.nodes.len()
         || old.nodes.iter().zip(&new.nodes).any(differs)
-}
-
-fn log(cluster: &str, snapshot: &Snapshot, event: &Event) {
-    let (epoch, name) = (snapshot.epoch, event.name());
-    if event.is_alarm() {
-        tracing::error!(%cluster, %epoch, event = name, "{event}");
-    } else {
-        tracing::info!(%cluster, %epoch, event = name, "{event}");
-    }
 }
 
 /// What an earlier run remembered, if there is a file for it.

@@ -185,5 +185,6 @@ pub(crate) fn settings() -> crate::Settings {
         tls: conn::ServerTls { mode: conn::ServerTlsMode::Disable, root_certificate: None },
         state_file: None,
         management: None,
+        patroni: None,
     }
 }

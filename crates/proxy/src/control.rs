@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use admin::{BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
 use doctor::{Finding, Replicated};
+use health::PatroniReport;
 use session::World;
 
 use crate::{examination, proxy::Proxy};
@@ -50,6 +51,10 @@ impl Control for ProxyControl {
             let health = self.0.healths.get(cluster).ok_or(health::ManageError::NotManaged)?;
             health.manage(command).await
         })
+    }
+
+    fn patroni(&self, cluster: usize) -> Option<Arc<PatroniReport>> {
+        self.0.healths.get(cluster)?.patroni()
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<Vec<String>, ReloadRefused>> {

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use topology::{Health, NodeView, Role, Snapshot};
+use topology::{Health, NodeView, Reads, Role, Snapshot};
 
 use crate::{
     request::{Request, Written, resolve_written},
@@ -15,6 +15,8 @@ use crate::{
 pub enum Unfit {
     /// It is not a standby.
     NotStandby,
+    /// It was set aside: nothing is to be read from it.
+    Withheld,
     /// It is not up.
     NotUp(Health),
     /// It is not on the primary's timeline.
@@ -37,6 +39,7 @@ impl Unfit {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotStandby => "not_a_standby",
+            Self::Withheld => "withheld",
             Self::NotUp(_) => "not_up",
             Self::OtherTimeline => "other_timeline",
             Self::SampleTooOld => "sample_too_old",
@@ -52,6 +55,7 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStandby => f.write_str("it is not a standby"),
+            Self::Withheld => f.write_str("nothing is to be read from it (noloadbalance)"),
             Self::NotUp(health) => write!(f, "it is {}", health.as_str()),
             Self::OtherTimeline => f.write_str("it is on another timeline than the primary"),
             Self::SampleTooOld => f.write_str("its last answer is too old"),
@@ -110,6 +114,9 @@ impl<'a> Demands<'a> {
         match node.role {
             Role::Standby => {}
             Role::Primary | Role::Unknown => return Err(Unfit::NotStandby),
+        }
+        if node.reads == Reads::Withheld {
+            return Err(Unfit::Withheld);
         }
         if node.health != Health::Up {
             return Err(Unfit::NotUp(node.health));

@@ -54,6 +54,7 @@ fn node(id: u16, role: Role, region: &str, rtt: u64, now: Instant) -> NodeView {
         streaming: role == Role::Standby,
         upstream_silence: None,
         server_version: 150_000,
+        reads: topology::Reads::Offered,
     }
 }
 
@@ -309,6 +310,7 @@ fn an_instant_becomes_a_position_by_the_first_sample_after_it_and_survives_a_pro
             wal_lsn: Lsn(lsn),
             replay_lsn: Lsn(lsn),
             streaming: role == Role::Standby,
+            upstream_silence: None,
             server_version: 150_000,
         };
         cluster.handle_probe(node, ProbeResult::Answered(sample), now);
@@ -385,7 +387,7 @@ proptest! {
         };
         let wal = PrimaryWal::default();
         let snapshot = Snapshot {
-            epoch: Epoch(1), writable, timeline: Some(TIMELINE), nodes: nodes.into(), primary_wal: wal, built_at: now,
+            epoch: Epoch(1), writable, draining: false, timeline: Some(TIMELINE), nodes: nodes.into(), primary_wal: wal, built_at: now,
         };
         let written = written.map(|(lsn, timeline)| Written::At { lsn: Lsn(lsn), timeline: TimelineId(timeline) });
         let hint = Some(Hint { max_lag: max_lag.map(ms), ..Hint::default() });

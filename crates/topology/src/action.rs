@@ -10,6 +10,8 @@ pub enum Action {
     /// Read the history of this timeline from this node (`TIMELINE_HISTORY` of the replication protocol) and hand it
     /// to [`crate::Cluster::handle_history`]. If it cannot be read, do nothing: it is asked for again.
     ReadHistory(NodeId, TimelineId),
+    /// Ask now who leads, whoever hands hints to [`crate::Cluster::handle_hint`]: an old one stands against a new claim.
+    AskLeader,
     /// Persist this, before the next snapshot is published.
     Remember(Remembered),
 }

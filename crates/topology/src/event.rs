@@ -135,6 +135,21 @@ pub enum Event {
         /// How that was found.
         reason: DownReason,
     },
+    /// Patroni says that another one leads than before. It is written to once it says so itself.
+    LeaderNamed {
+        /// Whom; `None`: nobody, or a server that is none of the nodes.
+        leader: Option<Named>,
+    },
+    /// A node claims to be the primary, and by its timeline would be, but the one that leads by Patroni's word claims
+    /// too; it is not used.
+    ContradictedPrimary {
+        /// The claimant.
+        node: Named,
+        /// The timeline it claims.
+        timeline: TimelineId,
+        /// Who leads by Patroni's word.
+        leader: Named,
+    },
     /// A node says that it is something else than before.
     RoleChanged {
         /// The node.
@@ -164,6 +179,8 @@ impl Event {
             Self::NodeSuspect { .. } => "node_suspect",
             Self::NodeRecovering { .. } => "node_recovering",
             Self::NodeDown { .. } => "node_down",
+            Self::LeaderNamed { .. } => "leader_named",
+            Self::ContradictedPrimary { .. } => "contradicted_primary",
             Self::RoleChanged { .. } => "role_changed",
         }
     }
@@ -175,6 +192,7 @@ impl Event {
             Self::SplitBrain { .. }
             | Self::UnprovenPrimary { .. }
             | Self::StalePrimary { .. }
+            | Self::ContradictedPrimary { .. }
             | Self::ForeignNode { .. } => true,
             Self::PrimaryFound { .. }
             | Self::PrimaryBack { .. }
@@ -185,6 +203,7 @@ impl Event {
             | Self::NodeSuspect { .. }
             | Self::NodeRecovering { .. }
             | Self::NodeDown { .. }
+            | Self::LeaderNamed { .. }
             | Self::RoleChanged { .. } => false,
         }
     }
@@ -242,6 +261,13 @@ impl fmt::Display for Event {
             Self::NodeSuspect { node } => write!(f, "{node} is suspected to be down"),
             Self::NodeRecovering { node } => write!(f, "{node} is starting or recovering"),
             Self::NodeDown { node, reason } => write!(f, "{node} is down: {reason}"),
+            Self::LeaderNamed { leader: Some(leader) } => write!(f, "Patroni's leader is {leader}"),
+            Self::LeaderNamed { leader: None } => f.write_str("Patroni has no leader among the nodes"),
+            Self::ContradictedPrimary { node, timeline, leader } => write!(
+                f,
+                "{node} claims to be the primary on timeline {timeline} and is not used: Patroni's leader is {leader}, \
+                 which claims it too"
+            ),
             Self::RoleChanged { node, role, timeline } => {
                 write!(f, "{node} is a {} now, on timeline {timeline}", role.as_str())
             }

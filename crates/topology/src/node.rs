@@ -11,7 +11,7 @@ use crate::{
     history::History,
     probe::{ProbeResult, Role, Sample, Unusable},
     settings::NodeSettings,
-    snapshot::{Health, NodeView},
+    snapshot::{Health, NodeView, Reads},
     wal::PrimaryWal,
 };
 
@@ -340,6 +340,7 @@ impl Node {
             streaming: said.is_some_and(|said| said.streaming),
             upstream_silence: said.and_then(|said| said.upstream_silence),
             server_version: said.map_or(0, |said| said.server_version),
+            reads: Reads::Offered,
         }
     }
 }

@@ -143,6 +143,16 @@ impl Health {
     }
 }
 
+/// Whether a node may be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reads {
+    /// Yes, if it is fit for it.
+    #[default]
+    Offered,
+    /// No: somebody set it aside for other purposes (Patroni's tag `noloadbalance`).
+    Withheld,
+}
+
 /// One node at one instant.
 #[derive(Debug, Clone)]
 pub struct NodeView {
@@ -186,6 +196,8 @@ pub struct NodeView {
     pub upstream_silence: Option<Duration>,
     /// `server_version_num`; 0 before it said.
     pub server_version: u32,
+    /// Whether it may be read from at all.
+    pub reads: Reads,
 }
 
 impl NodeView {

@@ -248,6 +248,7 @@ impl World {
                         self.check();
                     }
                 }
+                Action::AskLeader => {}
                 Action::Remember(what) => {
                     if let Some(before) = &self.remembered {
                         assert!(what.epoch >= before.epoch && what.timeline >= before.timeline);

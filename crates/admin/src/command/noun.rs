@@ -12,6 +12,7 @@ pub(crate) enum Noun {
     Listeners,
     Lists,
     Nodes,
+    Patroni,
     Pinned,
     Pools,
     Prepared,
@@ -29,7 +30,7 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Clients,
         Self::Config,
         Self::Databases,
@@ -41,6 +42,7 @@ impl Noun {
         Self::Listeners,
         Self::Lists,
         Self::Nodes,
+        Self::Patroni,
         Self::Pinned,
         Self::Pools,
         Self::Prepared,
@@ -70,6 +72,7 @@ impl Noun {
             Self::Listeners => "LISTENERS",
             Self::Lists => "LISTS",
             Self::Nodes => "NODES",
+            Self::Patroni => "PATRONI",
             Self::Pinned => "PINNED",
             Self::Pools => "POOLS",
             Self::Prepared => "PREPARED",

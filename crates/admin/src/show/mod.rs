@@ -7,6 +7,7 @@ mod history;
 mod limits;
 mod listeners;
 mod nodes;
+mod patroni;
 mod pools;
 mod prepared;
 mod proxy;
@@ -93,6 +94,7 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Listeners => listeners::LISTENERS,
         Noun::Lists => databases::LISTS,
         Noun::Nodes => nodes::NODES,
+        Noun::Patroni => patroni::PATRONI,
         Noun::Pinned => connections::PINNED,
         Noun::Pools => pools::COLUMNS,
         Noun::Prepared => prepared::PREPARED,
@@ -125,6 +127,7 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         | Noun::Listeners
         | Noun::Lists
         | Noun::Nodes
+        | Noun::Patroni
         | Noun::Pinned
         | Noun::Prepared
         | Noun::Regions
@@ -181,6 +184,7 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Listeners => listeners::listeners(view, table),
         Noun::Lists => databases::lists(view, table),
         Noun::Nodes => nodes::nodes(view, table),
+        Noun::Patroni => patroni::patroni(view, table),
         Noun::Pinned => connections::pinned(view, table),
         Noun::Pools if extended => pools::by_node(view, table),
         Noun::Pools => pools::pools(view, table),

@@ -296,3 +296,19 @@ fn channels_are_shown_with_the_connection_that_listens_to_them() {
         Some("shop | app | news | listening | 2 | eu-1 | 4712 | 3 | 5 | 1 | 2025-12-31 23:59:55 UTC")
     );
 }
+
+#[test]
+fn what_patroni_says_stands_beside_what_the_nodes_say() {
+    let (columns, rows) = show("show patroni");
+    assert_eq!(columns[..4], ["cluster Text", "member Text", "node Text", "leader Bool"]);
+    let expected = [
+        "main | pg0 | eu-1 | t | leader | running | 3 | - | - | primary | up | 3 | t | 2030-01-01T00:00:00+00:00 to the \
+         best | rest http://10.0.1.1:8008 | ",
+        "main | ap-1 | ap-1 | f | sync_standby | streaming | 3 | 7 | noloadbalance,failover_priority=2 | standby | up | 3 | ",
+        "main | stranger | - | f | replica | stopped | - | - | - | - | - | - | t | ",
+    ];
+    assert_eq!(rows.len(), 3, "{rows:#?}");
+    for (row, expected) in rows.iter().zip(expected) {
+        assert!(row.starts_with(expected), "{row}");
+    }
+}

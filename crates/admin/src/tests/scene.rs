@@ -76,6 +76,17 @@ impl Control for Fake {
         vec!["app".into(), "idler".into()]
     }
 
+    fn patroni(&self, _cluster: usize) -> Option<Arc<health::PatroniReport>> {
+        Some(Arc::new(health::PatroniReport {
+            sources: vec![health::PatroniSource {
+                source: patroni::Source::Rest,
+                endpoint: "http://10.0.1.1:8008".parse().unwrap(),
+                said: Some((tokio::time::Instant::now().into_std(), Arc::new(patroni_view()))),
+                trouble: None,
+            }],
+        }))
+    }
+
     fn events(&self, _cluster: usize) -> Vec<LoggedEvent> {
         let node = |id: u16, name: &str| Named { id: NodeId(id), name: name.into() };
         let found = Event::PrimaryFound { node: node(1, "us-1"), timeline: TimelineId(2), epoch: Epoch(1) };
@@ -146,6 +157,17 @@ impl Control for Fake {
     }
 }
 
+/// Patroni knows eu-1 by its address, ap-1 by its name, and somebody whom the proxy does not know.
+fn patroni_view() -> patroni::View {
+    let said = r#"{"members": [
+        {"name": "pg0", "role": "leader", "state": "running", "host": "10.0.0.1", "port": 5432, "timeline": 3},
+        {"name": "ap-1", "role": "sync_standby", "state": "streaming", "host": "pg2", "timeline": 3, "lag": 7,
+         "tags": {"noloadbalance": true, "failover_priority": 2}},
+        {"name": "stranger", "role": "replica", "state": "stopped", "host": "10.0.9.1", "lag": "unknown"}],
+        "pause": true, "scheduled_switchover": {"at": "2030-01-01T00:00:00+00:00", "from": "pg0"}}"#;
+    patroni::View::of_cluster(said.as_bytes()).unwrap()
+}
+
 #[derive(Debug)]
 struct NoCatalog;
 
@@ -177,6 +199,7 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
         streaming: role == Role::Standby,
         upstream_silence: None,
         server_version: 150_020,
+        reads: topology::Reads::Offered,
     }
 }
 

@@ -149,11 +149,13 @@ fn query(auth: &Auth, context: &mut Context<'_>) -> Option<AuthQuery> {
     })
 }
 
-/// Whether `file` itself has a secret in it: some `secret` key whose value is text that was written there.
+/// Whether `file` itself has a secret in it: some `secret` or `etcd_secret` key whose value is text that was written there.
 pub(super) fn has_inline_secret(table: &Table, file: &Arc<str>) -> bool {
     let here = |node: &Node| matches!(&node.origin, Origin::File { file: other, .. } if other == file);
     table.iter().any(|entry| match &entry.node.kind {
-        Kind::Untyped(_) | Kind::String(_) => entry.name == "secret" && here(&entry.node),
+        Kind::Untyped(_) | Kind::String(_) => {
+            matches!(entry.name.as_str(), "secret" | "etcd_secret") && here(&entry.node)
+        }
         Kind::Table(inner) => has_inline_secret(inner, file),
         Kind::List(items) => items
             .iter()

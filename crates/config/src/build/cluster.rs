@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     access::{self, Secrets},
-    cap,
+    cap, patroni,
 };
 use crate::{
     file::Content,
@@ -130,6 +130,7 @@ fn health(
         tls: server_tls(&cluster.tls, context),
         // who runs it says what it manages with
         management: None,
+        patroni: patroni::build(cluster, secrets, context),
         state_file: state_dir.map(|folder| folder.join(format!("{}.state", cluster.keys.name.value.0))),
     }
 }

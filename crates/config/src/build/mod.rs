@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod database;
+mod patroni;
 mod user;
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};

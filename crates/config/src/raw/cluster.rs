@@ -6,7 +6,7 @@ use conn::ServerTlsMode;
 use routing::Policy;
 
 use super::{
-    DatabaseUser, Pool, UserPool,
+    DatabaseUser, Patroni, Pool, UserPool,
     user::{self, Role},
 };
 use crate::{
@@ -129,6 +129,8 @@ pub(crate) struct WholeCluster {
     pub(crate) monitor: Monitor,
     pub(crate) failover: Failover,
     pub(crate) tls: ClusterTls,
+    /// `None`: not written.
+    pub(crate) patroni: Option<Patroni>,
 }
 
 impl WholeCluster {
@@ -141,7 +143,9 @@ impl WholeCluster {
         let monitor = Monitor::read(&mut reader.child("monitor"));
         let failover = Failover::read(&mut reader.child("failover"));
         let tls = ClusterTls::read(&mut reader.child("tls"));
-        Some(Self { keys: keys?, nodes, monitor: monitor?, failover: failover?, tls: tls? })
+        let is_patroni = reader.table.get("patroni").is_some();
+        let patroni = is_patroni.then(|| Patroni::read(&mut reader.child("patroni"))).flatten();
+        Some(Self { keys: keys?, nodes, monitor: monitor?, failover: failover?, tls: tls?, patroni })
     }
 }
 

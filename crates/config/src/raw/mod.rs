@@ -3,12 +3,14 @@
 
 mod access;
 mod cluster;
+mod patroni;
 mod process;
 mod traffic;
 mod user;
 
 pub(crate) use access::{Admin, Auth, User};
 pub(crate) use cluster::{Cluster, ClusterTls, Database, DatabaseEntry, Monitor, WholeCluster};
+pub(crate) use patroni::Patroni;
 pub(crate) use process::{Health, Listen, Log, Proxy, Tls};
 pub(crate) use traffic::{Pool, Routing, Session};
 pub(crate) use user::{DatabaseUser, UserEntry, UserPool};
@@ -21,7 +23,7 @@ use crate::{
 };
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [Section; 21] = [
+pub(crate) static SECTIONS: [Section; 22] = [
     Proxy::SECTION,
     Log::SECTION,
     Listen::SECTION,
@@ -36,6 +38,7 @@ pub(crate) static SECTIONS: [Section; 21] = [
     Monitor::SECTION,
     Failover::SECTION,
     ClusterTls::SECTION,
+    Patroni::SECTION,
     Database::SECTION,
     cluster::DATABASE_POOL,
     DatabaseUser::SECTION,

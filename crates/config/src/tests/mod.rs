@@ -2,6 +2,7 @@ mod change;
 mod environment;
 mod hostile;
 mod mistakes;
+mod patroni;
 mod reference;
 mod reload;
 mod secrets;

@@ -2,6 +2,7 @@
 
 mod address;
 mod amount;
+mod endpoint;
 mod filter;
 mod listen;
 mod name;

@@ -17,12 +17,13 @@ use crate::{
     branch::Branch,
     election::{Ballot, Reign},
     event::Event,
+    hint::Hints,
     history::History,
     mandate::Mandate,
     node::{Ancestry, Node, NodeId, Reach},
     probe::{ProbeResult, Report, Role},
     settings::Settings,
-    snapshot::{Epoch, Health, NoPrimary, Snapshot, Writable},
+    snapshot::{Epoch, Health, NoPrimary, NodeView, Snapshot, Writable},
     wal::PrimaryWal,
 };
 use reign::{Tail, Tenure, Vacancy};
@@ -53,6 +54,8 @@ pub struct Cluster {
     told: Option<crate::election::Outcome>,
     /// When a history that is waited for is asked for again or given up.
     history_due: Option<Instant>,
+    /// What an outside authority says.
+    pub(crate) hints: Hints,
     events: VecDeque<Event>,
     actions: VecDeque<Action>,
 }
@@ -76,6 +79,7 @@ impl Cluster {
             tail: None,
             told: None,
             history_due: None,
+            hints: Hints::default(),
             events: VecDeque::new(),
             actions: VecDeque::new(),
         };
@@ -158,7 +162,12 @@ impl Cluster {
             writable,
             draining: self.mandate == Mandate::Draining && !vacant,
             timeline: self.floor,
-            nodes: self.nodes.iter().map(|node| node.view(self.floor, &self.wal, vacant)).collect(),
+            nodes: (self.nodes.iter())
+                .map(|node| NodeView {
+                    reads: self.reads_of(node.id),
+                    ..node.view(self.floor, &self.wal, vacant)
+                })
+                .collect(),
             primary_wal: self.wal.clone(),
             built_at: now,
         }
@@ -202,7 +211,7 @@ impl Cluster {
         }
         self.actions.retain(|action| match action {
             Action::ProbeNow(id) | Action::ReadHistory(id, _) => taken.contains(id),
-            Action::Remember(_) => true,
+            Action::Remember(_) | Action::AskLeader => true,
         });
         self.settle(now);
     }
@@ -218,7 +227,7 @@ impl Cluster {
     }
 
     /// Draws the conclusions from all that is known; the end of every input.
-    fn settle(&mut self, now: Instant) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         self.learn_system_id();
         let verdict = Ballot {
             nodes: &self.nodes,
@@ -232,6 +241,7 @@ impl Cluster {
             now,
         }
         .decide();
+        let verdict = self.heed_hint(verdict, now);
         self.apply(verdict.outcome, now);
         self.count_tail();
         self.ask_history(&verdict, now);
@@ -296,7 +306,7 @@ impl Cluster {
         }
     }
 
-    fn present(&self) -> Option<Reign> {
+    pub(crate) fn present(&self) -> Option<Reign> {
         match &self.tenure {
             Tenure::Held(reign) => Some(*reign),
             Tenure::Vacant(_) => None,
@@ -310,7 +320,16 @@ impl Cluster {
         }
     }
 
-    fn node(&self, id: NodeId) -> Option<&Node> {
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Whether a server with this identifier belongs to the cluster, as far as that is known.
+    pub(crate) fn is_of_cluster(&self, system_id: u64) -> bool {
+        self.system_id == Some(system_id)
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == id)
     }
 
@@ -318,7 +337,7 @@ impl Cluster {
         self.nodes.iter_mut().find(|node| node.id == id)
     }
 
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
         }
@@ -326,7 +345,7 @@ impl Cluster {
     }
 
     /// Queues an action unless it is queued already; of two memories only the newer is kept.
-    fn ask(&mut self, action: Action) {
+    pub(crate) fn ask(&mut self, action: Action) {
         if let Action::Remember(_) = action {
             self.actions.retain(|queued| !matches!(queued, Action::Remember(_)));
         }

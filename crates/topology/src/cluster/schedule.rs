@@ -35,10 +35,11 @@ impl Cluster {
             [burst, self.grace_ends(node)]
         });
         let hunt = self.vacancy().map(|vacancy| vacancy.next_hunt);
-        nodes.chain([hunt, self.history_due]).flatten().min()
+        nodes.chain([hunt, self.history_due, self.hints_due()]).flatten().min()
     }
 
     pub(super) fn run_schedule(&mut self, now: Instant) {
+        self.run_hints(now);
         for index in 0..self.nodes.len() {
             if self.grace_ends(&self.nodes[index]).is_some_and(|end| now >= end) {
                 self.nodes[index].set_reach(Reach::Down(DownReason::StartsForTooLong));
@@ -71,7 +72,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn burst_all(&mut self, now: Instant) {
+    pub(crate) fn burst_all(&mut self, now: Instant) {
         for index in 0..self.nodes.len() {
             self.burst(self.nodes[index].id, now);
         }

@@ -528,7 +528,7 @@ impl Scene {
     fn remembered(&mut self) -> Remembered {
         let remembered = |action| match action {
             Action::Remember(what) => Some(what),
-            Action::ProbeNow(_) | Action::ReadHistory(..) => None,
+            Action::ProbeNow(_) | Action::ReadHistory(..) | Action::AskLeader => None,
         };
         self.actions().into_iter().filter_map(remembered).next_back().unwrap()
     }
@@ -629,4 +629,124 @@ fn the_branch_of_an_older_state_file_is_learned() {
     scene.history(B, 2, &[(1, 1050)]);
     let fork = Fork { timeline: TimelineId(1), switch_lsn: Lsn(1050) };
     assert_eq!(scene.remembered().branch.unwrap().fork, Some(fork));
+}
+
+impl Scene {
+    /// Patroni was asked now.
+    fn hint(&mut self, leader: HintedLeader) -> &mut Self {
+        self.cluster.handle_hint(LeaderHint { leader, asked_at: self.now }, self.now);
+        self
+    }
+
+    /// When a node is probed next in haste, and how often within 100 ms.
+    fn chased(&mut self, node: NodeId) -> usize {
+        self.actions();
+        let mut probes = 0;
+        for _ in 0..100 {
+            self.tick(1);
+            probes += self.actions().iter().filter(|action| **action == Action::ProbeNow(node)).count();
+        }
+        probes
+    }
+}
+
+#[test]
+fn a_named_leader_is_probed_in_haste_until_it_says_so_itself() {
+    let mut scene = Scene::running();
+    scene.hint(HintedLeader::Node(A));
+    assert_eq!(scene.actions(), [], "it is the primary");
+    scene.hint(HintedLeader::Node(B));
+    assert_eq!(scene.writable(), Ok(A), "a word is no proof");
+    assert_eq!(scene.names(), ["leader_named", "leader_named"]);
+    scene.standby(A, 1, 1000).wait(200).hint(HintedLeader::Node(B)).actions();
+    assert!(scene.chased(B) >= 6, "every 15 ms");
+    scene.primary(B, 2, 1000);
+    assert_eq!(scene.writable(), Ok(B));
+    assert!(scene.tick(20).chased(B) <= 2, "a burst at most");
+}
+
+#[test]
+fn a_promotion_that_never_ends_is_not_chased_for_ever() {
+    let mut scene = Scene::running();
+    scene.hint(HintedLeader::Node(B)).tick(60_000).actions();
+    for _ in 0..10 {
+        scene.tick(50).primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+    }
+    assert_eq!((scene.writable(), scene.chased(B)), (Ok(A), 0));
+}
+
+#[test]
+fn a_missing_leader_key_proves_nothing() {
+    let mut scene = Scene::running();
+    scene.hint(HintedLeader::Node(A)).events();
+    scene.hint(HintedLeader::Nobody);
+    assert_eq!(scene.actions(), [A, B, C].map(Action::ProbeNow), "but it is worth a look");
+    assert_eq!(scene.names(), ["leader_named"]);
+    scene.primary(A, 1, 1100).standby(B, 1, 1100).standby(C, 1, 1100).tick(60_000);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 1));
+    scene.hint(HintedLeader::Elsewhere).primary(A, 1, 1200);
+    assert_eq!((scene.writable(), scene.epoch()), (Ok(A), 1));
+}
+
+#[test]
+fn who_was_promoted_against_the_leader_key_is_not_taken_while_the_leader_claims() {
+    let mut scene = Scene::running();
+    scene.hint(HintedLeader::Node(A)).wait(100).primary(A, 1, 1100).events();
+    scene.primary(B, 2, 1100);
+    assert_eq!(scene.writable(), Ok(A), "the hint is older than the claim: a newer one is waited for");
+    assert!(scene.actions().contains(&Action::AskLeader));
+    scene.hint(HintedLeader::Node(A)).primary(A, 1, 1200).primary(B, 2, 1200);
+    assert_eq!((scene.writable(), scene.epoch(), scene.health(A)), (Ok(A), 1, Health::Up));
+    assert_eq!(scene.names(), ["role_changed", "contradicted_primary"], "told once");
+    let snapshot = scene.snapshot();
+    assert!(!snapshot.admits(&snapshot.stamp(B), true) && !snapshot.admits(&snapshot.stamp(B), false));
+    scene.hint(HintedLeader::Node(B));
+    assert_eq!((scene.writable(), scene.health(A)), (Ok(B), Health::Stale), "Patroni has followed");
+}
+
+#[test]
+fn an_old_hint_does_not_stand_against_a_proven_promotion_for_long() {
+    let mut scene = Scene::running();
+    scene.hint(HintedLeader::Node(A)).wait(5000).primary(A, 1, 1100).primary(B, 2, 1100);
+    assert_eq!(scene.writable(), Ok(A));
+    let due = scene.cluster.poll_timeout().unwrap();
+    assert!(due <= scene.now + Duration::from_millis(300));
+    scene.tick(300);
+    assert_eq!(scene.writable(), Ok(B), "Patroni cannot be asked");
+}
+
+#[test]
+fn a_leader_that_is_gone_or_that_the_cluster_has_left_is_not_kept() {
+    let mut scene = Scene::running();
+    scene.hint(HintedLeader::Node(A)).refused(A).primary(B, 2, 1100).hint(HintedLeader::Node(A));
+    assert_eq!(scene.writable(), Ok(B), "it does not claim");
+
+    let mut scene = Scene::running();
+    scene.primary(B, 2, 1100).hint(HintedLeader::Node(A)).primary(A, 1, 1200);
+    assert_eq!(scene.writable(), Err(NoPrimary::SplitBrain), "b was written to, so a cannot be");
+    assert!(scene.names().contains(&"contradicted_primary"));
+
+    let mut scene = Scene::running();
+    scene.hint(HintedLeader::Node(A)).standby(C, 2, 1100).primary(B, 2, 1200);
+    scene.hint(HintedLeader::Node(A));
+    assert_eq!(scene.writable(), Err(NoPrimary::SplitBrain), "c follows b");
+}
+
+#[test]
+fn a_hint_that_was_overtaken_is_ignored() {
+    let mut scene = Scene::running();
+    let late = LeaderHint { leader: HintedLeader::Node(A), asked_at: scene.now };
+    scene.wait(10).hint(HintedLeader::Node(B)).events();
+    scene.cluster.handle_hint(late, scene.now);
+    assert_eq!(scene.names(), [""; 0]);
+}
+
+#[test]
+fn nodes_that_are_set_aside_say_so_in_the_snapshot() {
+    let mut scene = Scene::running();
+    scene.cluster.withhold_reads(&[C]);
+    let reads = |scene: &Scene| [A, B, C].map(|id| scene.snapshot().node(id).unwrap().reads);
+    assert_eq!(reads(&scene), [Reads::Offered, Reads::Offered, Reads::Withheld]);
+    scene.cluster.withhold_reads(&[]);
+    assert_eq!(reads(&scene), [Reads::Offered; 3]);
 }
