@@ -16,7 +16,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long test-regress test-versions test-drivers format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+.PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni format clippy doc unit fuzz-smoke fuzz bench-build bench clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,13 +43,14 @@ doc: ## documentation, warnings denied
 unit: ## all tests, those against real PostgreSQL too
 	@scripts/need postgres
 	@scripts/need python-drivers || echo "the tests with Python's drivers will be skipped" >&2
+	@scripts/need debian-patroni || echo "the test with Patroni will be skipped" >&2
 	$(CARGO) build -p proxy
 	$(CARGO) test --workspace
 
 test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk, storms
 	@scripts/need postgres
 	$(CARGO) build -p proxy
-	$(CARGO) test -p e2e -- --ignored --skip drivers:: --skip regress::
+	$(CARGO) test -p e2e -- --ignored --skip drivers:: --skip regress:: --skip patroni::
 
 test-regress: ## PostgreSQL's own regression suite and libpq_pipeline through pgherd, against a direct run
 	@scripts/need postgres
@@ -65,6 +66,11 @@ test-drivers: ## real drivers with their defaults: Python, JavaScript, Java and 
 	@scripts/need postgres drivers
 	$(CARGO) build -p proxy
 	$(CARGO) test -p e2e --test main drivers:: -- --include-ignored --nocapture --test-threads=1
+
+test-patroni: ## clusters that Patroni manages: Debian's 3.0 and 4.x, followed by REST and by etcd
+	@scripts/need postgres patroni
+	$(CARGO) build -p proxy
+	$(CARGO) test -p e2e --test main patroni:: -- --include-ignored --nocapture --test-threads=1
 
 fuzz-smoke: ## each fuzz target for a moment
 	@scripts/need fuzz

@@ -59,11 +59,15 @@ impl Load {
         herd.psql_directly("create table ledger (id bigint primary key); alter table ledger owner to app")
             .unwrap();
         herd.cluster().wait_for_all().unwrap();
+        Self::of(herd.app(), writers, readers)
+    }
+
+    /// The same for a table that is there already, by any way to it.
+    pub(crate) fn of(parameters: ConnectionParameters, writers: i64, readers: u32) -> Self {
         let (stop, writes, reads) =
             (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let thread = thread::spawn({
             let (stop, writes, reads) = (Arc::clone(&stop), Arc::clone(&writes), Arc::clone(&reads));
-            let parameters = herd.app();
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async move {
@@ -142,12 +146,16 @@ impl Ledger {
     /// How many acknowledged rows a node does not have. The node must not have rows of which nobody was told, nor any
     /// twice (the primary key sees to that).
     pub(crate) fn count_missing(&self, herd: &Herd, node: usize) -> usize {
-        let rows = rows_on(herd, node);
+        self.count_missing_among(&rows_on(herd, node))
+    }
+
+    /// The same for a node's rows.
+    pub(crate) fn count_missing_among(&self, rows: &BTreeSet<i64>) -> usize {
         let acknowledged: BTreeSet<i64> = self.acknowledged.iter().map(|insert| insert.id).collect();
         let phantoms: Vec<_> =
             rows.difference(&acknowledged).filter(|id| !self.doubtful.contains(id)).collect();
         assert!(phantoms.is_empty(), "rows whose insert failed: {phantoms:?}");
-        acknowledged.difference(&rows).count()
+        acknowledged.difference(rows).count()
     }
 
     /// How many rows whose insert began after `instant` a node has.

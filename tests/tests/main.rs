@@ -13,6 +13,7 @@ mod failover;
 mod in_process;
 mod load;
 mod model;
+mod patroni;
 mod pooling;
 mod protocol;
 mod regress;

@@ -24,6 +24,7 @@ mod options;
 mod port;
 mod postmaster;
 mod processes;
+mod sandbox;
 mod secret;
 mod warden;
 
@@ -35,6 +36,7 @@ pub use options::{Login, Options};
 pub use port::{Reservation, free_port, is_free};
 pub use postmaster::StopMode;
 pub use processes::{is_alive, signal};
+pub use sandbox::Sandbox;
 pub use secret::random_password;
 
 pub use nix::sys::signal::Signal;
