@@ -10,7 +10,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
-use topology::{Action, Cluster, Event, History, NodeId, NodeView, Remembered, Report, Snapshot};
+use topology::{Action, Cluster, History, NodeId, NodeView, Remembered, Report, Snapshot};
 use wire::TimelineId;
 
 use crate::{
