@@ -17,7 +17,7 @@ const IMPURE: [&str; 9] =
     ["tokio", "mio", "socket2", "rustls", "tracing", "log", "arc-swap", "nix", "async-std"];
 
 /// Which crates each crate may name; the order is that of the path, and nothing points back.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("wire", &[]),
     ("protocol", &["wire"]),
     ("auth", &["wire"]),
@@ -30,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("session", &["wire", "protocol", "auth", "sql", "topology", "routing", "conn", "pool"]),
     ("doctor", &["wire"]),
     ("patroni", &["auth", "conn"]),
+    ("agent", &[]),
     (
         "health",
         &["wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool", "doctor", "patroni"],
@@ -45,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
         "config",
         &[
             "wire", "protocol", "auth", "sql", "topology", "failover", "routing", "conn", "pool", "session",
-            "patroni", "health", "admin",
+            "patroni", "agent", "health", "admin",
         ],
     ),
     ("lab", &[]),

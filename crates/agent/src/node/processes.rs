@@ -1,0 +1,110 @@
+//! PostgreSQL's processes of a data folder, found by where they work: a process id in a file may be a leftover that
+//! belongs to somebody else by now.
+
+use std::{fs, path::Path};
+
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A server's first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Postmaster {
+    pub(crate) pid: u32,
+    pub(crate) says: Says,
+}
+
+/// What it says of itself in the last line of `postmaster.pid`, which `pg_ctl` waits for too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// It accepts connections.
+    Ready,
+    /// It follows a primary and accepts none.
+    Standby,
+    /// It recovers, or has said nothing yet.
+    Starting,
+    /// It shuts down.
+    Stopping,
+}
+
+impl Postmaster {
+    /// The one of a data folder.
+    pub(crate) fn find(data: &Path) -> Option<Self> {
+        let content = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+        let mut lines = content.lines();
+        let pid = lines.next()?.trim().parse().ok()?;
+        let says = match lines.nth(6).map(str::trim) {
+            Some("ready") => Says::Ready,
+            Some("standby") => Says::Standby,
+            Some("stopping") => Says::Stopping,
+            _ => Says::Starting,
+        };
+        is_server_in(pid, data).then_some(Self { pid, says })
+    }
+}
+
+/// All of PostgreSQL's processes that work in a data folder: a postmaster's children may outlive it for a moment, and
+/// nothing can be started until they are gone.
+pub(crate) fn servers_in(data: &Path) -> Vec<u32> {
+    all().filter(|&pid| is_server_in(pid, data)).collect()
+}
+
+/// Programs that copy into `folders` on behalf of an agent that is gone.
+pub(crate) fn copiers_into(folders: &[&Path]) -> Vec<u32> {
+    let folders: Vec<&[u8]> = folders.iter().map(|path| path.as_os_str().as_encoded_bytes()).collect();
+    let copies = |pid: &u32| {
+        let is_copier = program(*pid).is_some_and(|name| name == "pg_basebackup" || name == "pg_rewind");
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        is_copier && arguments.split(|byte| *byte == 0).any(|argument| folders.contains(&argument))
+    };
+    all().filter(copies).collect()
+}
+
+/// Sends a signal; that a process is gone already is no error.
+///
+/// # Errors
+/// When it belongs to somebody else.
+pub(crate) fn signal(pid: u32, what: Signal) -> Result<(), Errno> {
+    let pid = i32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    match kill(Pid::from_raw(pid), what) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The file name of the program that a process runs; an upgrade may have replaced it since.
+fn program(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
+}
+
+/// A zombie has no working directory, so it is none.
+fn is_server_in(pid: u32, data: &Path) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|its| its == data)
+        && program(pid).is_some_and(|name| name == "postgres" || name == "postmaster")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leftover_process_id_is_not_believed() {
+        let folder = std::env::temp_dir().join(format!("pgherd-processes-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
+        assert_eq!(Postmaster::find(&folder), None);
+        fs::write(folder.join("postmaster.pid"), "not a number\n").unwrap();
+        assert_eq!(Postmaster::find(&folder), None);
+        assert!(servers_in(&folder).is_empty());
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
