@@ -4,7 +4,7 @@ use crate::{
     build, environment,
     file::{self, Content},
     mistake::{Mistake, Mistakes, Origin},
-    raw::Document,
+    raw::{self, Document},
     section::{Context, Reader},
     settings::Settings,
     tree::{self, Table},
@@ -145,7 +145,9 @@ impl Loaded {
         let base = file.and_then(|file| file.path.parent()).unwrap_or(Path::new(""));
         let source = file.map_or(Origin::Url, |file| Origin::Whole(Arc::clone(&file.name)));
         let (warnings, rows) = (Vec::new(), Vec::new());
-        let mut context = Context { base, source, environment: &self.environment, mistakes, warnings, rows };
+        let sections = &raw::SECTIONS;
+        let environment = &self.environment;
+        let mut context = Context { sections, base, source, environment, mistakes, warnings, rows };
         let document = Document::read(&mut Reader::root(&mut context, &self.table));
         let settings = document.and_then(|document| build::settings(&document, &mut context));
         if let Some(file) = file.filter(|file| file::is_public(&file.path)) {

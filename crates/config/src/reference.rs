@@ -1,7 +1,7 @@
 //! The reference: an example file made from the key table.
 
 use crate::{
-    raw,
+    agent, raw,
     section::{Effect, Key, Preset, Section},
 };
 
@@ -13,11 +13,27 @@ const PREFACE: &str = "\
 # PGHERD__POOL__SIZE=50, PGHERD__CLUSTER__0__NODES__1__ADDRESS=10.0.2.1:5432
 ";
 
+const AGENT_PREFACE: &str = "\
+# Every key of `pgherd agent`, with its meaning and default. Made from the source; a test keeps it so.
+# A key that is commented out shows its default, or a sample where there is none.
+# Durations have a unit: ms, s, min, h, d. Paths of the agent's own files may be relative to this one.
+";
+
 /// An example file in which every key occurs, documented. It loads as it is, and with every key uncommented.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = PREFACE.to_owned();
-    for section in &raw::SECTIONS {
+    whole(PREFACE, &raw::SECTIONS, is_optional)
+}
+
+/// The same for an agent's file; the files that it names are not there.
+#[must_use]
+pub fn agent_reference() -> String {
+    whole(AGENT_PREFACE, &agent::SECTIONS, |_| false)
+}
+
+fn whole(preface: &str, sections: &[Section], is_optional: impl Fn(&Section) -> bool) -> String {
+    let mut text = preface.to_owned();
+    for section in sections {
         text.push('\n');
         comment(&mut text, section.docs);
         let optional = is_optional(section);

@@ -6,7 +6,6 @@ use crate::{
     change::Row,
     mistake::{Mistake, Origin},
     nearest::nearest,
-    raw,
     tree::{Kind, Node, Table},
     value::Value,
 };
@@ -129,6 +128,8 @@ pub(crate) use section;
 /// What reading needs besides the tree, and what it gathers.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
+    /// Every section that the file may have.
+    pub(crate) sections: &'static [Section],
     /// The folder that relative paths are relative to.
     pub(crate) base: &'a Path,
     /// The configuration as a whole, for what is missing in it.
@@ -242,7 +243,8 @@ impl<'a, 'c> Reader<'a, 'c> {
 
     /// Reports keys and subsections that the section does not have.
     pub(crate) fn refuse_unknown(&mut self, section: &Section) {
-        let children: Vec<&str> = children(section.path).collect();
+        let sections = self.context.sections;
+        let children: Vec<&str> = children(sections, section.path).collect();
         for entry in self.table.iter() {
             if section.knows(&entry.name) || children.contains(&entry.name.as_str()) {
                 continue;
@@ -251,7 +253,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             let place = self.heading(section);
             let mut problem = format!("unknown key {:?} in {place}", entry.name);
             let suggestion = nearest(&entry.name, known).map(str::to_owned);
-            if let Some(home) = raw::SECTIONS.iter().find(|other| other.knows(&entry.name))
+            if let Some(home) = sections.iter().find(|other| other.knows(&entry.name))
                 && suggestion.is_none()
             {
                 problem = format!("{problem}; it belongs in {}", home.heading());
@@ -338,9 +340,12 @@ impl<'a, 'c> Reader<'a, 'c> {
 }
 
 /// The names of the sections directly inside the one at `path` (`""`: of the document).
-pub(crate) fn children(path: &str) -> impl Iterator<Item = &'static str> {
+pub(crate) fn children(
+    sections: &'static [Section],
+    path: &str,
+) -> impl Iterator<Item = &'static str> + use<> {
     let prefix = if path.is_empty() { String::new() } else { format!("{path}.") };
-    raw::SECTIONS
+    sections
         .iter()
         .filter_map(move |section| section.path.strip_prefix(prefix.as_str()))
         .filter(|name| !name.is_empty() && !name.contains('.'))

@@ -29,6 +29,10 @@ pub(crate) enum Command {
     InitSql(InitSqlArguments),
     /// Read a password from standard input and print its SCRAM-SHA-256 verifier
     Hash,
+    /// Look after the PostgreSQL server of this machine: start, stop, rewind, copy and fence it when a proxy says so
+    Agent(AgentArguments),
+    /// Make the keys and certificates that proxies and agents know each other by
+    Keygen(KeygenArguments),
 }
 
 /// Arguments of `run`.
@@ -134,6 +138,26 @@ pub(crate) struct InitSqlArguments {
     /// Set the configured password, as a SCRAM verifier
     #[arg(long, requires = "config")]
     pub(crate) password: bool,
+}
+
+/// Arguments of `agent`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AgentArguments {
+    /// The agent's own file
+    #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_AGENT_FILE)]
+    pub(crate) config: PathBuf,
+}
+
+/// Arguments of `keygen`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KeygenArguments {
+    /// Where the files go. What is there stays, so that agents can be added later
+    #[arg(long, value_name = "D")]
+    pub(crate) dir: PathBuf,
+    /// An agent, by the host name or IP address that proxies call it by; or a name for its files and several of these:
+    /// eu=10.0.1.1,db-eu.example
+    #[arg(long = "agent", value_name = "NAME[=HOST,…]")]
+    pub(crate) agents: Vec<String>,
 }
 
 /// Arguments of `demo`.

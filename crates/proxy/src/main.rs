@@ -2,12 +2,14 @@
 
 mod accept;
 mod activation;
+mod agent_command;
 mod arguments;
 mod check_config;
 mod control;
 mod examination;
 mod functions;
 mod init_sql;
+mod keygen;
 mod log;
 mod proxy;
 mod readiness;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => examination::run(&arguments),
         Command::InitSql(arguments) => init_sql::run(&arguments),
         Command::Hash => hash(),
+        Command::Agent(arguments) => agent_command::run(&arguments.config),
+        Command::Keygen(arguments) => keygen::run(arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("pgherd: {error:#}");

@@ -28,7 +28,7 @@ impl Context<'_> {
     }
 
     /// Checks that a file is there for whoever reads it later.
-    fn check_file(&mut self, field: &Field<Option<PathBuf>>, content: Content) -> Option<PathBuf> {
+    pub(crate) fn check_file(&mut self, field: &Field<Option<PathBuf>>, content: Content) -> Option<PathBuf> {
         let path = self.path(field.value.as_ref()?);
         if let Err(error) = file::check(&path, content) {
             self.mistakes.push(field.mistake(format_args!("{}: {error}", path.display())));

@@ -1,3 +1,4 @@
+mod agent;
 mod change;
 mod environment;
 mod hostile;

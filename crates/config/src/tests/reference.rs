@@ -32,6 +32,7 @@ fn every_key_of_the_reference_is_valid() {
     let table = tree::parse(&Arc::from("example"), &text).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     let environment = BTreeMap::new();
     let mut context = Context {
+        sections: &SECTIONS,
         base: Path::new(""),
         source: Origin::Default,
         environment: &environment,

@@ -13,9 +13,9 @@ pub(crate) use address::HostPort;
 pub(crate) use amount::{Count, Size, Time};
 pub(crate) use filter::LogFilter;
 pub(crate) use listen::FileMode;
-pub(crate) use name::{FunctionName, Label, List, Name, Text};
+pub(crate) use name::{FileName, FunctionName, Label, List, Name, Text};
 pub(crate) use secret::SecretSource;
-pub(crate) use word::{OneOf, TlsMode};
+pub(crate) use word::{OneOf, TlsMode, Words};
 
 use std::path::PathBuf;
 

@@ -66,6 +66,26 @@ impl Value for Text {
     }
 }
 
+/// The name of a file or folder, without the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileName(pub(crate) String);
+
+impl Value for FileName {
+    fn expected() -> String {
+        "a file name without slashes".to_owned()
+    }
+
+    fn read(node: &Node) -> Result<Self, Wrong> {
+        let text = node.text().ok_or_else(Wrong::default)?;
+        let is_name = !["", ".", ".."].contains(&text) && !text.contains(['/', '\0']);
+        if is_name { Ok(Self(text.to_owned())) } else { Err(Wrong::default()) }
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// The name of an SQL function, as PostgreSQL stores it: `now`, `audit.log`. Parentheses after it are forgiven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FunctionName(pub(crate) String);

@@ -39,11 +39,14 @@ impl<T: Words> Value for OneOf<T> {
     }
 
     fn show(&self) -> String {
-        T::WORDS
-            .iter()
-            .find(|(_, value)| *value == self.0)
-            .map(|(word, _)| (*word).to_owned())
-            .unwrap_or_default()
+        self.word().to_owned()
+    }
+}
+
+impl<T: Words> OneOf<T> {
+    /// The word itself.
+    pub(crate) fn word(self) -> &'static str {
+        T::WORDS.iter().find(|(_, value)| *value == self.0).map_or("", |(word, _)| word)
     }
 }
 
