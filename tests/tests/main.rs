@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
 
 mod admin;
+mod agent;
 mod config;
 mod crosstalk;
 mod deaths;

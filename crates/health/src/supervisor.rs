@@ -359,7 +359,7 @@ impl Supervisor {
         }
         self.following = following;
         if let (Some(managed), Some(management)) = (&mut self.managed, &settings.management) {
-            managed.reload(management.settings.clone(), Arc::clone(&dialer));
+            managed.reload(management, Arc::clone(&dialer));
         }
         self.shared.lookups.redial(Arc::clone(&dialer));
         self.dialer = dialer;

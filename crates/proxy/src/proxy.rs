@@ -194,6 +194,7 @@ fn managed(cluster: &ClusterSettings, traffic: &Arc<WorkerTraffic>) -> health::S
         settings: settings.clone(),
         record_file: record_file.clone(),
         traffic: Arc::clone(traffic) as Arc<dyn health::Traffic>,
+        hands: Arc::new(agent::Hands::default()),
     });
     health::Settings { management, ..cluster.health.clone() }
 }

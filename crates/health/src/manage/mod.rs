@@ -1,12 +1,14 @@
 //! The shell of the failover manager: carries out its orders, each in a task of its own, and stores its record.
 
 mod conninfo;
+mod hands;
 mod session;
 mod steps;
 pub(crate) mod store;
 
 use std::{collections::HashMap, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
 
+use agent::Hands;
 use conn::Target;
 use failover::{
     Answer, Command, Done, Failure, Manager, Note, Order, OrderId, Record, Refusal, Task, Ticket,
@@ -46,6 +48,8 @@ pub struct Management {
     pub record_file: PathBuf,
     /// What it counts when it drains.
     pub traffic: Arc<dyn Traffic>,
+    /// How it acts on nodes where SQL cannot.
+    pub hands: Arc<Hands>,
 }
 
 /// A manager and what it has in hand.
@@ -55,6 +59,7 @@ pub(crate) struct Managed {
     cluster: Box<str>,
     record_file: PathBuf,
     traffic: Arc<dyn Traffic>,
+    hands: Arc<Hands>,
     dialer: Arc<Dialer>,
     sessions: HashMap<NodeId, Kept>,
     tasks: JoinSet<(OrderId, Answer)>,
@@ -84,6 +89,7 @@ impl Managed {
             cluster: cluster.into(),
             record_file: management.record_file.clone(),
             traffic: Arc::clone(&management.traffic),
+            hands: Arc::clone(&management.hands),
             dialer,
             sessions: HashMap::new(),
             tasks: JoinSet::new(),
@@ -152,8 +158,9 @@ impl Managed {
     }
 
     /// Goes on with other settings.
-    pub(crate) fn reload(&mut self, settings: failover::Settings, dialer: Arc<Dialer>) {
-        self.manager.replace_settings(settings);
+    pub(crate) fn reload(&mut self, management: &Management, dialer: Arc<Dialer>) {
+        self.manager.replace_settings(management.settings.clone());
+        self.hands = Arc::clone(&management.hands);
         self.dialer = dialer;
     }
 
@@ -225,14 +232,19 @@ impl Managed {
                     return;
                 };
                 let timeline = timeline(node);
+                let hands = Arc::clone(&self.hands);
+                let by_agent =
+                    view(node).filter(|node| hands::can_halt(&hands, node)).map(|node| node.name.to_string());
                 self.tasks.spawn(async move {
                     let on = On { dialer: &dialer, target: &target, epoch };
-                    let answer = match task {
-                        Task::Recruit(_) => on.recruit(&kept, timeline).await,
-                        Task::Promote(_) => on.promote(&kept).await,
-                        Task::Halt(_) => on.fence(&kept).await,
-                        Task::Resume(_) => on.unfence(&kept).await,
-                        Task::CatchUp { lsn, .. } => on.catch_up(&kept, &upstream, lsn, timeline).await,
+                    let answer = match (task, by_agent) {
+                        (Task::Halt(_), Some(name)) => hands::halt(hands, name).await,
+                        (Task::Resume(_), Some(name)) => hands::start(hands, name).await,
+                        (Task::Recruit(_), _) => on.recruit(&kept, timeline).await,
+                        (Task::Promote(_), _) => on.promote(&kept).await,
+                        (Task::Halt(_), _) => on.fence(&kept).await,
+                        (Task::Resume(_), _) => on.unfence(&kept).await,
+                        (Task::CatchUp { lsn, .. }, _) => on.catch_up(&kept, &upstream, lsn, timeline).await,
                         _ => on.follow(&kept, &upstream).await,
                     };
                     (id, answer)
@@ -247,9 +259,31 @@ impl Managed {
                     (id, On { dialer: &dialer, target: &target, epoch }.checkpoint().await)
                 });
             }
-            Task::Rejoin { .. } | Task::Restart(_) => {
-                let why = "there is neither an agent on the node nor a command for it".to_owned();
-                self.answers.push((id, Err(Failure::Impossible(why))));
+            Task::Restart(node) => {
+                let Some(name) = view(node).map(|node| node.name.to_string()) else {
+                    self.answers.push((id, unknown()));
+                    return;
+                };
+                let hands = Arc::clone(&self.hands);
+                self.tasks.spawn(async move { (id, hands::restart(hands, name).await) });
+            }
+            Task::Rejoin { node, upstream } => {
+                let (Some(name), Some(target), Some(upstream)) =
+                    (view(node).map(|node| node.name.to_string()), target(node), view(upstream).cloned())
+                else {
+                    self.answers.push((id, unknown()));
+                    return;
+                };
+                let (hands, kept) = (Arc::clone(&self.hands), Kept::default());
+                self.tasks.spawn(async move {
+                    let source = Target { host: upstream.host.to_string(), port: upstream.port };
+                    let mut answer = hands::rejoin(hands, name, upstream).await;
+                    if answer.is_ok() {
+                        // its slot may not be there yet
+                        answer = On { dialer: &dialer, target: &target, epoch }.follow(&kept, &source).await;
+                    }
+                    (id, answer)
+                });
             }
         }
     }

@@ -150,6 +150,20 @@ impl Cluster {
         program(&self.binaries, name, &self.account, &self.directory)
     }
 
+    /// Makes a program run as the servers do: as their user, in the cluster's directory.
+    pub fn run_as_server(&self, command: &mut Command) {
+        self.account.apply(command);
+        command.current_dir(&self.directory);
+    }
+
+    /// Makes the servers' user the owner of a file or folder.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn give_to_server(&self, path: &Path) -> Result<()> {
+        self.account.give(path)
+    }
+
     /// From now on, leave the directory behind.
     ///
     /// # Errors

@@ -1,0 +1,204 @@
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use agent::{Address, Client, ClientTls, SourceRequest, TlsFiles};
+use e2e::{eventually, pgherd};
+use lab::{Cluster, Options};
+
+use super::PATIENCE;
+
+/// An agent beside one node of a cluster. It is killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Beside {
+    cluster: Arc<Cluster>,
+    node: usize,
+    folder: PathBuf,
+    process: Option<Child>,
+    address: Option<SocketAddr>,
+}
+
+/// A cluster whose nodes can have agents: their user may write beside the data, and may rewind.
+pub(super) fn cluster(standbys: usize) -> Arc<Cluster> {
+    cluster_with(Options { standbys, ..Options::default() })
+}
+
+pub(super) fn cluster_with(options: Options) -> Arc<Cluster> {
+    let cluster = Cluster::start(options).unwrap();
+    cluster.give_to_server(cluster.directory()).unwrap();
+    let user = &cluster.monitor().user;
+    let functions = [
+        "pg_ls_dir(text, boolean, boolean)",
+        "pg_stat_file(text, boolean)",
+        "pg_read_binary_file(text)",
+        "pg_read_binary_file(text, bigint, bigint, boolean)",
+    ];
+    for function in functions {
+        cluster.psql(0, &format!("grant execute on function pg_catalog.{function} to {user}")).unwrap();
+    }
+    if cluster.binaries().major() >= 15 {
+        cluster.psql(0, &format!("grant pg_checkpoint to {user}")).unwrap();
+    }
+    cluster.wait_for_all().unwrap();
+    Arc::new(cluster)
+}
+
+impl Beside {
+    /// Starts an agent with its defaults.
+    pub(super) fn start(cluster: &Arc<Cluster>, node: usize) -> Self {
+        Self::start_with(cluster, node, "")
+    }
+
+    /// Starts an agent; `postgres` are further lines of `[postgres]`.
+    pub(super) fn start_with(cluster: &Arc<Cluster>, node: usize, postgres: &str) -> Self {
+        let folder = cluster.directory().join(format!("agent-{}", cluster.node(node).name()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut beside = Self { cluster: Arc::clone(cluster), node, folder, process: None, address: None };
+        beside.prepare(postgres);
+        beside.spawn();
+        beside
+    }
+
+    /// Makes keys with `pgherd keygen`, and the file.
+    fn prepare(&self, postgres: &str) {
+        let made = Command::new(pgherd())
+            .args(["keygen", "--agent", "agent=127.0.0.1,localhost", "--dir"])
+            .arg(self.folder.join("keys"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let cluster = &self.cluster;
+        fs::write(self.folder.join("password"), format!("{}\n", cluster.monitor().password)).unwrap();
+        let text = format!(
+            "[agent]\nlisten = \"127.0.0.1:0\"\n\
+             [tls]\ncertificate = \"keys/agent.crt\"\nkey = \"keys/agent.key\"\nroot_certificate = \"keys/ca.crt\"\n\
+             [postgres]\ndata_dir = {:?}\nbin_dir = {:?}\nlog_file = {:?}\n{postgres}\n\
+             [source]\nuser = {:?}\npassword_file = \"password\"\nsslmode = \"disable\"\n",
+            cluster.node(self.node).data(),
+            cluster.binaries().directory(),
+            // the usual place is the lab's own file
+            self.folder.join("server.log"),
+            cluster.monitor().user,
+        );
+        fs::write(self.folder.join("agent.toml"), text).unwrap();
+        // Where the binary was built may be closed to the servers' user.
+        fs::copy(pgherd(), self.binary()).unwrap();
+        fs::set_permissions(self.folder.join("password"), fs::Permissions::from_mode(0o600)).unwrap();
+        self.give(&self.folder);
+    }
+
+    fn give(&self, path: &Path) {
+        self.cluster.give_to_server(path).unwrap();
+        if path.is_dir() {
+            fs::read_dir(path).unwrap().for_each(|entry| self.give(&entry.unwrap().path()));
+        }
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.folder.join("pgherd")
+    }
+
+    /// How it is started.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(self.binary());
+        self.cluster.run_as_server(&mut command);
+        command.arg("agent").arg("-c").arg(self.folder.join("agent.toml")).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the process, which must not run, and waits until it answers.
+    pub(super) fn spawn(&mut self) {
+        let log = File::create(self.log_file()).unwrap();
+        let errors = log.try_clone().unwrap();
+        let child = self.command().stdout(log).stderr(errors).spawn().unwrap();
+        let pid_file = self.cluster.directory().join(format!("agent-{}.pid", self.node));
+        fs::write(pid_file, format!("{}\n", child.id())).unwrap();
+        self.process = Some(child);
+        self.address = Some(eventually("the agent is ready", PATIENCE, || {
+            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the agent has ended:\n{}", self.log());
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("ready address="))?;
+            line.rsplit_once("address=")?.1.trim().parse().ok()
+        }));
+    }
+
+    /// Kills the process.
+    pub(super) fn kill(&mut self) {
+        let mut child = self.process.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    pub(super) fn log(&self) -> String {
+        let mut text = String::new();
+        File::open(self.log_file()).and_then(|mut file| file.read_to_string(&mut text)).unwrap();
+        text
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address.unwrap()
+    }
+
+    /// Files of the keys.
+    pub(super) fn tls(&self, name: &str) -> TlsFiles {
+        let file = |name: String| self.folder.join("keys").join(name);
+        TlsFiles {
+            certificate: file(format!("{name}.crt")),
+            key: file(format!("{name}.key")),
+            root_certificate: file("ca.crt".to_owned()),
+        }
+    }
+
+    /// A caller with the proxies' certificate.
+    pub(super) fn client(&self) -> Client {
+        self.client_with(&self.tls("proxy"))
+    }
+
+    pub(super) fn client_with(&self, files: &TlsFiles) -> Client {
+        let address = Address { host: "127.0.0.1".to_owned(), port: self.address().port() };
+        Client::new(address, ClientTls::load(files).unwrap())
+    }
+
+    /// What to rewind to or copy from: another node of the cluster, on its timeline of now.
+    pub(super) fn source(&self, node: usize) -> SourceRequest {
+        let sql = "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int";
+        let timeline = self.cluster.psql(node, sql).unwrap().parse().unwrap();
+        SourceRequest {
+            host: "127.0.0.1".to_owned(),
+            port: self.cluster.node(node).port(),
+            timeline: Some(timeline),
+            slot: None,
+            application_name: Some(self.cluster.node(self.node).name().to_owned()),
+            timeout_ms: None,
+        }
+    }
+
+    /// A file or folder beside the data.
+    pub(super) fn place(&self, ending: &str) -> PathBuf {
+        let data = self.cluster.node(self.node).data();
+        data.with_file_name(format!("{}{ending}", data.file_name().unwrap().to_string_lossy()))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of the agent:\n{}", self.log());
+        }
+        if let Some(mut child) = self.process.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! `pgherd agent` beside real servers: the real binary, as the servers' user, over real mutual TLS.
+
+mod beside;
+mod callers;
+mod fencing;
+mod lifecycle;
+mod rejoining;
+
+use std::time::Duration;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);

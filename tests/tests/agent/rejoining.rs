@@ -1,0 +1,239 @@
+use std::{fs, sync::Arc};
+
+use agent::{Kind, ServerState, SourceRequest, StartRequest, StopRequest, Verb};
+use e2e::{eventually, eventually_async};
+use lab::{Cluster, Options, StopMode};
+
+use super::{
+    PATIENCE,
+    beside::{Beside, cluster, cluster_with},
+};
+
+/// Node 1 is promoted while node 0 lives, and node 0 takes a row that node 1 never hears of.
+fn part(cluster: &Cluster) {
+    cluster.psql(0, "create table t (a text)").unwrap();
+    cluster.psql(0, "insert into t values ('both')").unwrap();
+    cluster.wait_for_replay(1).unwrap();
+    cluster.promote(1).unwrap();
+    cluster.psql(0, "insert into t values ('divergent')").unwrap();
+    cluster.psql(1, "insert into t values ('new')").unwrap();
+    let slot = cluster.node(0).slot();
+    cluster.psql(1, &format!("select pg_create_physical_replication_slot('{slot}', true)")).unwrap();
+}
+
+/// Node 0 streams from node 1 and holds what that holds.
+fn check_rejoined(cluster: &Cluster) {
+    cluster.psql(1, "insert into t values ('later')").unwrap();
+    eventually("node 0 has what node 1 has", PATIENCE, || {
+        let rows = cluster.psql(0, "select string_agg(a, ' ' order by a) from t").ok()?;
+        (rows == "both later new").then_some(())
+    });
+    let sender = cluster.psql(0, "select sender_port from pg_stat_wal_receiver").unwrap();
+    assert_eq!(sender, cluster.node(1).port().to_string());
+    let seen = cluster
+        .psql(1, "select application_name from pg_stat_replication where state = 'streaming'")
+        .unwrap();
+    assert_eq!(seen, cluster.node(0).name(), "it kept its own name and password");
+    assert_eq!(
+        cluster.psql(0, "show cluster_name").unwrap(),
+        cluster.node(0).name(),
+        "it kept its configuration"
+    );
+}
+
+/// F7 of the failure matrix.
+async fn rewinds(cluster: Arc<Cluster>, fall: impl FnOnce(&Cluster)) -> Vec<String> {
+    let beside = Beside::start(&cluster, 0);
+    let agent = beside.client();
+    part(&cluster);
+    fall(&cluster);
+    let request = SourceRequest { slot: Some(cluster.node(0).slot()), ..beside.source(1) };
+    let report = agent.rewind(&request, PATIENCE).await.unwrap();
+    assert_eq!((report.status.server, report.status.standby), (ServerState::Stopped, Some(true)));
+    assert_eq!(report.status.unfinished, None);
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    check_rejoined(&cluster);
+    report.steps
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_was_killed_is_rewound_and_streams() {
+    let steps = rewinds(cluster(1), |cluster| cluster.kill(0).unwrap()).await;
+    assert!(steps.contains(&"recovered from a crash".to_owned()), "{steps:?}");
+    assert!(steps.iter().any(|step| step.starts_with("rewound to")), "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_still_runs_is_stopped_and_rewound() {
+    let steps = rewinds(cluster(1), |_| {}).await;
+    assert_eq!(steps[0], "stopped PostgreSQL (fast)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_whose_history_did_not_part_only_becomes_a_standby() {
+    let cluster = cluster(1);
+    let beside = Beside::start(&cluster, 0);
+    cluster.psql(0, "create table t (a text)").unwrap();
+    cluster.psql(0, "insert into t values ('both')").unwrap();
+    cluster.stop(0, StopMode::Fast).unwrap();
+    cluster.promote(1).unwrap();
+    cluster.psql(1, "insert into t values ('new')").unwrap();
+    let report = beside.client().rewind(&beside.source(1), PATIENCE).await.unwrap();
+    assert!(
+        report.steps.contains(&"no rewind is needed: the histories did not part".to_owned()),
+        "{report:?}"
+    );
+    // its slot is not there
+    let slot = cluster.node(0).slot();
+    cluster.psql(1, &format!("select pg_create_physical_replication_slot('{slot}', true)")).unwrap();
+    let path = cluster.node(0).data().join("postgresql.auto.conf");
+    assert!(fs::read_to_string(path).unwrap().contains("primary_conninfo"));
+    beside.client().start(&StartRequest::default(), PATIENCE).await.unwrap();
+    check_rejoined(&cluster);
+}
+
+/// F8 of the failure matrix.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_wal_is_gone_a_rewind_says_so_and_a_copy_works() {
+    let cluster = cluster(1);
+    let beside = Beside::start(&cluster, 0);
+    let agent = beside.client();
+    part(&cluster);
+    for _ in 0..3 {
+        cluster.psql(0, "insert into t values ('divergent'); select pg_switch_wal(); checkpoint").unwrap();
+    }
+    agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
+    remove_old_wal(&cluster);
+
+    let request = SourceRequest { slot: Some(cluster.node(0).slot()), ..beside.source(1) };
+    let error = agent.rewind(&request, PATIENCE).await.unwrap_err();
+    let refusal = error.refusal().unwrap();
+    assert_eq!(refusal.kind, Kind::WalGone, "{refusal}");
+    assert!(refusal.kind.needs_copy());
+    // nothing has changed: it could go on as it was
+    let status = agent.status(PATIENCE).await.unwrap();
+    assert_eq!((status.standby, status.unfinished), (Some(false), None));
+
+    let report = agent.reinit(&request, PATIENCE).await.unwrap();
+    assert_eq!((report.status.server, report.status.standby), (ServerState::Stopped, Some(true)));
+    assert!(report.steps.contains(&"checked the copy".to_owned()), "{report:?}");
+    assert!(
+        beside.place(".before-reinit").join("PG_VERSION").is_file(),
+        "the old data stay until the copy works"
+    );
+    assert!(!beside.place(".copying").exists() && !beside.place(".copied").exists());
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    check_rejoined(&cluster);
+    eventually("the old data are removed", PATIENCE, || {
+        (!beside.place(".before-reinit").exists() && !beside.place(".removing").exists()).then_some(())
+    });
+}
+
+/// All of node 0's WAL before the segment that its last checkpoint is in.
+fn remove_old_wal(cluster: &Cluster) {
+    let folder = cluster.node(0).data().join("pg_wal");
+    let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| is_segment(name)).collect();
+    names.sort();
+    let output = std::process::Command::new(cluster.binaries().program("pg_controldata"))
+        .arg("-D")
+        .arg(cluster.node(0).data())
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let needed =
+        text.lines().find_map(|line| line.strip_prefix("Latest checkpoint's REDO WAL file:")).unwrap();
+    let old: Vec<&String> = names.iter().filter(|name| name.as_str() < needed.trim()).collect();
+    assert!(!old.is_empty(), "{names:?}");
+    old.iter().for_each(|name| fs::remove_file(folder.join(name)).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_on_without_its_caller_and_the_server_with_it() {
+    let cluster = cluster(1);
+    let beside = Beside::start(&cluster, 1);
+    let agent = beside.client();
+    let request = beside.source(0);
+    let caller = tokio::spawn({
+        let agent = agent.clone();
+        async move { agent.reinit(&request, PATIENCE).await }
+    });
+    eventually_async("it is at work", PATIENCE, || async {
+        agent.status(PATIENCE).await.unwrap().activity.filter(|activity| activity.verb == Verb::Reinit)
+    })
+    .await;
+    caller.abort();
+    let _ = caller.await;
+    let last =
+        eventually_async("the copy ends", PATIENCE, || async { agent.status(PATIENCE).await.unwrap().last })
+            .await;
+    assert_eq!(last.error, None);
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    cluster.wait_for_replay(1).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_data_gets_a_copy() {
+    let cluster = cluster(1);
+    let beside = Beside::start(&cluster, 1);
+    let agent = beside.client();
+    agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
+    let settings = fs::read(cluster.node(1).data().join("lab.conf")).unwrap();
+    fs::remove_dir_all(cluster.node(1).data()).unwrap();
+    let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
+    assert_eq!(agent.status(PATIENCE).await.unwrap().server, ServerState::NoData);
+    let error = agent.start(&StartRequest::default(), PATIENCE).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().kind, Kind::NoData);
+    let error = agent.rewind(&request, PATIENCE).await.unwrap_err();
+    assert!(error.refusal().unwrap().kind.needs_copy(), "{error}");
+    agent.reinit(&request, PATIENCE).await.unwrap();
+    // a new machine has its configuration from elsewhere
+    fs::write(cluster.node(1).data().join("lab.conf"), settings).unwrap();
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    cluster.wait_for_replay(1).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_copied_or_reached_is_told_and_nothing_changes() {
+    let cluster = cluster(0);
+    let other = cluster_with(Options { standbys: 0, ..Options::default() });
+    let beside = Beside::start(&cluster, 0);
+    let agent = beside.client();
+    let login = cluster.monitor();
+    other.psql(0, &format!("alter role {} password '{}'", login.user, login.password)).unwrap();
+
+    let foreign = SourceRequest { port: other.node(0).port(), timeline: None, ..beside.source(0) };
+    let closed = SourceRequest { port: lab::free_port().unwrap(), timeline: None, ..beside.source(0) };
+    for (request, kind) in [(&foreign, Kind::OtherSystem), (&closed, Kind::SourceUnreachable)] {
+        let error = agent.rewind(request, PATIENCE).await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().kind, kind, "{error}");
+        assert!(!kind.needs_copy());
+        let error = agent.reinit(request, PATIENCE).await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().kind, kind, "{error}");
+    }
+    cluster.psql(0, "select 1").unwrap();
+
+    let place = cluster.directory().join("space");
+    fs::create_dir(&place).unwrap();
+    cluster.give_to_server(&place).unwrap();
+    cluster.psql(0, &format!("create tablespace elsewhere location '{}'", place.display())).unwrap();
+    let error = agent.reinit(&beside.source(0), PATIENCE).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().kind, Kind::Layout, "{error}");
+    assert!(error.to_string().contains("tablespaces"), "{error}");
+    cluster.psql(0, "select 1").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_hints_a_rewind_says_so() {
+    let settings = vec![("wal_log_hints".to_owned(), "off".to_owned())];
+    let cluster = cluster_with(Options { standbys: 1, settings, ..Options::default() });
+    if cluster.psql(0, "show data_checksums").unwrap() == "on" {
+        return; // PostgreSQL 18 has them by default
+    }
+    let beside = Beside::start(&cluster, 0);
+    part(&cluster);
+    let error = beside.client().rewind(&beside.source(1), PATIENCE).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().kind, Kind::NoHints, "{error}");
+}
