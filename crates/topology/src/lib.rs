@@ -19,6 +19,7 @@ mod probe;
 mod settings;
 mod snapshot;
 mod wal;
+mod xids;
 
 pub use action::{Action, Remembered};
 pub use branch::Branch;
@@ -32,3 +33,4 @@ pub use probe::{ProbeResult, Report, Role, Sample, Unusable};
 pub use settings::*;
 pub use snapshot::{Epoch, Health, NoPrimary, NodeView, Reads, Snapshot, Stamp, Writable};
 pub use wal::PrimaryWal;
+pub use xids::{Checkpoint, CheckpointKind, InDoubt, Resolution, Xid, XidBook, XidSample, XidStatus};
