@@ -7,5 +7,7 @@
 mod ledger;
 mod unit;
 
-pub use ledger::{Abandoned, Ledger, Local, Origin, Owed, Owner, Unowed, Verdict};
+pub use ledger::{
+    Abandoned, AfterCommit, Ledger, Local, Origin, Owed, OwedCommit, Owner, Unowed, Untold, Verdict,
+};
 pub use unit::{UnitEnd, first_unit, unit_end};

@@ -16,6 +16,7 @@
 
 mod class;
 mod classify;
+mod commit;
 mod functions;
 mod hint;
 mod lock;
@@ -29,6 +30,7 @@ mod token;
 
 pub use class::{Class, Effect, Kind, PinCause, PinCauses, Statements};
 pub use classify::{calls_nextval, classify, effect_of_code, gets_from_sequence, names_sequence_value};
+pub use commit::{holds_commit, is_commit, is_copy};
 pub use functions::{Functions, NoFunctions};
 pub use hint::{Hint, HintTarget, hint};
 pub use lock::calls_advisory_lock;

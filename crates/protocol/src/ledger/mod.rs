@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use wire::message::backend::TxStatus;
 
-pub use reply::{Abandoned, Local, Origin, Owed, Owner, Unowed, Verdict};
+pub use reply::{Abandoned, AfterCommit, Local, Origin, Owed, OwedCommit, Owner, Unowed, Untold, Verdict};
 
+mod commit;
 mod reply;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,14 +182,16 @@ impl Ledger {
     /// expects, and whether more is open behind the last of them, to be ended by a Sync yet to come.
     pub fn abandon(&mut self) -> Abandoned {
         let last_ready = self.entries.iter().rposition(
-            |entry| matches!(entry, Entry::Owed(owed, Origin::Client) if owed.is_answered_by_ready()),
+            |entry| matches!(entry, Entry::Owed(owed, Origin::Client | Origin::Commit) if owed.is_answered_by_ready()),
         );
         let after = last_ready.map_or(0, |at| at.saturating_add(1));
         let unit_open = self.mode == Mode::Skipping || self.entries.len() > after;
         let ready_owed = self
             .entries
             .drain(..)
-            .filter(|entry| matches!(entry, Entry::Owed(owed, Origin::Client) if owed.is_answered_by_ready()))
+            .filter(|entry| {
+                matches!(entry, Entry::Owed(owed, Origin::Client | Origin::Commit) if owed.is_answered_by_ready())
+            })
             .count();
         *self = Self { entries: std::mem::take(&mut self.entries), status: self.status, ..Self::default() };
         Abandoned { ready_owed, unit_open }
@@ -198,8 +201,7 @@ impl Ledger {
     #[must_use]
     pub fn front(&self) -> Option<(Owed, Owner)> {
         match *self.entries.front()? {
-            Entry::Owed(owed, Origin::Client) => Some((owed, Owner::Client)),
-            Entry::Owed(owed, Origin::Proxy) => Some((owed, Owner::Proxy)),
+            Entry::Owed(owed, origin) => Some((owed, origin.owner())),
             Entry::Local(_) => None,
         }
     }
@@ -267,8 +269,12 @@ impl Ledger {
 
     /// After an error nothing more comes of a Query or FunctionCall but ReadyForQuery.
     fn only_ready_is_left(&mut self) {
-        if let Some(Entry::Owed(owed, _)) = self.entries.front_mut() {
+        if let Some(Entry::Owed(owed, origin)) = self.entries.front_mut() {
             *owed = Owed::Sync;
+            // a commit that failed is none
+            if *origin == Origin::Commit {
+                *origin = Origin::Client;
+            }
         }
     }
 

@@ -36,8 +36,20 @@ impl Owed {
 pub enum Origin {
     /// The client: the reply is forwarded.
     Client,
+    /// The client, and what it asks for is the commit of a transaction block.
+    Commit,
     /// The proxy: the reply is swallowed.
     Proxy,
+}
+
+impl Origin {
+    /// To whom the reply belongs.
+    pub(super) fn owner(self) -> Owner {
+        match self {
+            Self::Client | Self::Commit => Owner::Client,
+            Self::Proxy => Owner::Proxy,
+        }
+    }
 }
 
 /// A reply that the proxy itself gives, in its turn.
@@ -75,6 +87,42 @@ pub enum Verdict {
     Error(Owner),
     /// NoticeResponse, ParameterStatus, NotificationResponse: at any time, owed to nobody.
     Asynchronous,
+}
+
+/// What stands before a commit that was not answered, and what comes behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedCommit {
+    /// What the client has not been told of what comes before it, in order: nothing of that runs anything. `None`: some of
+    /// that does, and its answer is lost.
+    pub before: Option<Vec<Untold>>,
+    /// Whether the unit goes on behind it: with its Sync or with more.
+    pub after: AfterCommit,
+}
+
+/// A reply that a client has not got and that says nothing about what the server did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// ParseComplete.
+    Parse,
+    /// BindComplete.
+    Bind,
+    /// ParameterDescription without parameters, and NoData.
+    DescribeStatement,
+    /// NoData.
+    DescribePortal,
+    /// CloseComplete.
+    Close,
+}
+
+/// What comes behind a commit that was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterCommit {
+    /// ReadyForQuery.
+    Ready,
+    /// Nothing yet: the end of its unit was not sent.
+    Open,
+    /// Something else of the same unit.
+    More,
 }
 
 /// A message that nobody is owed: the connection has lost its place and must be closed.
