@@ -33,7 +33,10 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("agent", &[]),
     (
         "health",
-        &["wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool", "doctor", "patroni"],
+        &[
+            "wire", "protocol", "auth", "sql", "topology", "failover", "conn", "pool", "doctor", "patroni",
+            "agent",
+        ],
     ),
     (
         "admin",

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use conn::{Parameter, Row, TlsFileError};
@@ -6,10 +6,12 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use topology::{Cluster, NodeId, Report, Snapshot};
+use topology::{Cluster, NodeId, Report, Snapshot, XidBook};
 
 use crate::{
-    EventRecord, FailoverRecord, FunctionCatalog, LookupError, ManagementState, MemoryError, Settings,
+    EventRecord, FailoverRecord, FunctionCatalog, LookupError, ManagementState, MemoryError, Question,
+    Settings,
+    commits::{self, QUESTIONS_LIMIT},
     dialer::Dialer,
     events::Events,
     functions::{self, Catalogs, WANTED_LIMIT},
@@ -83,6 +85,7 @@ impl From<failover::Refusal> for ManageError {
 pub struct Health {
     shared: Arc<Shared>,
     reports: mpsc::Sender<(NodeId, Report)>,
+    questions: mpsc::Sender<Question>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -124,7 +127,11 @@ impl Health {
             ),
             lookups: Arc::clone(&lookups),
             catalogs: Arc::clone(&catalogs),
+            xids: Mutex::new(XidBook::default()),
+            dialer: ArcSwap::new(Arc::clone(&dialer)),
         });
+        let (questions, questions_out) = mpsc::channel(QUESTIONS_LIMIT);
+        let resolving = commits::resolve_all(Arc::clone(&shared), questions_out);
         let (reports, reports_out) = mpsc::channel(REPORTS_LIMIT);
         let (commands, commands_out) = mpsc::channel(COMMANDS_LIMIT);
         let supervisor =
@@ -137,9 +144,10 @@ impl Health {
             tokio::select! {
                 () = supervisor.run() => {}
                 () = loading => {}
+                () = resolving => {}
             }
         });
-        Ok(Self { shared, reports, commands })
+        Ok(Self { shared, reports, questions, commands })
     }
 
     /// Where the newest snapshot is.
@@ -158,6 +166,13 @@ impl Health {
     #[must_use]
     pub fn reports(&self) -> mpsc::Sender<(NodeId, Report)> {
         self.reports.clone()
+    }
+
+    /// Takes commits whose answers were lost, each with where to say what became of it. The answer comes once there is a
+    /// primary to ask, however long that takes; whoever asks drops the receiver when it has waited long enough.
+    #[must_use]
+    pub fn questions(&self) -> mpsc::Sender<Question> {
+        self.questions.clone()
     }
 
     /// The last 1000 events, oldest first.

@@ -5,6 +5,7 @@
 //! [`ArcSwap`](arc_swap::ArcSwap) and hands back what it learned on a bounded channel.
 
 mod agreement;
+mod commits;
 mod dialer;
 mod events;
 mod examination;
@@ -25,6 +26,7 @@ mod testing;
 mod tests;
 
 pub use agreement::ManagementState;
+pub use commits::Question;
 pub use events::EventRecord;
 pub use examination::{check_replication, examine};
 pub use functions::FunctionCatalog;

@@ -1,6 +1,11 @@
 //! The one task that owns the cluster: findings, reports, time and commands in; snapshots out.
 
-use std::{collections::HashMap, io, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use ::patroni::Sighting;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -10,7 +15,9 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
-use topology::{Action, Cluster, History, NodeId, NodeView, Remembered, Report, Snapshot};
+use topology::{
+    Action, Cluster, History, NodeId, NodeView, ProbeResult, Remembered, Report, Snapshot, XidBook,
+};
 use wire::TimelineId;
 
 use crate::{
@@ -50,6 +57,15 @@ pub(crate) struct Shared {
     pub(crate) control: ArcSwapOption<::patroni::Control>,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) catalogs: Arc<Catalogs>,
+    pub(crate) xids: Mutex<XidBook>,
+    pub(crate) dialer: ArcSwap<Dialer>,
+}
+
+impl Shared {
+    /// What is known of transaction ids.
+    pub(crate) fn xids(&self) -> MutexGuard<'_, XidBook> {
+        self.xids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the handle asks for.
@@ -153,7 +169,11 @@ impl Supervisor {
             self.follow_up().await;
             let now = Instant::now().into_std();
             match self.next_input().await {
+                Input::Finding(node, Finding::Xids(sample)) => self.shared.xids().observe(node, &sample),
                 Input::Finding(node, Finding::Probed(result)) => {
+                    if !matches!(result, ProbeResult::Answered(_)) {
+                        self.shared.xids().lose_sight(node);
+                    }
                     self.cluster.handle_probe(node, result, Instant::now().into_std());
                 }
                 Input::Finding(node, Finding::Noticed(report)) => {
@@ -362,6 +382,7 @@ impl Supervisor {
             managed.reload(management, Arc::clone(&dialer));
         }
         self.shared.lookups.redial(Arc::clone(&dialer));
+        self.shared.dialer.store(Arc::clone(&dialer));
         self.dialer = dialer;
         self.settings = settings;
         // They keep the settings they began with, so all begin anew. The cluster keeps what they found.

@@ -1,6 +1,6 @@
 //! One task per node: asks in turn, listens between.
 
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
-use topology::{NodeId, ProbeResult, Report, Sample, Unusable};
+use topology::{NodeId, ProbeResult, Report, Sample, Unusable, XidSample};
 use wire::SqlState;
 
 use crate::dialer::{DialFailure, Dialer, Purpose};
@@ -41,6 +41,8 @@ pub(crate) enum Finding {
     Noticed(Report),
     /// What the node reports of itself at login.
     Parameters(Vec<Parameter>),
+    /// What a probe read of its transaction ids; comes before how it ended.
+    Xids(XidSample),
 }
 
 /// Watches one node. At most one probe is under way at a time.
@@ -67,6 +69,8 @@ struct State {
     renew_at: Option<Instant>,
     /// Whether it was logged that no new connection can be made though the kept one answers.
     told: bool,
+    /// What the last probe read of transaction ids, until it is told.
+    xids: Option<XidSample>,
 }
 
 enum Turn {
@@ -92,6 +96,9 @@ impl Prober {
                     let result = self.probe(&mut state).await;
                     next = Instant::now() + jittered(self.interval);
                     self.renew(&mut state);
+                    if let Some(xids) = state.xids.take() {
+                        self.tell(Finding::Xids(xids)).await;
+                    }
                     self.tell(Finding::Probed(result)).await
                 }
                 Turn::Heard(message) => match heard(message, &mut state) {
@@ -165,6 +172,7 @@ impl Prober {
         };
         let sample = sample::read(&rows, sent_at.into_std(), Instant::now().into_std())
             .ok_or(Unanswered::Refused(Unusable::Query))?;
+        state.xids = sample::read_xids(&rows, &sample);
         let round_trip = sample.round_trip();
         state.round_trip = Some(state.round_trip.map_or(round_trip, |old| (old * 7 + round_trip) / 8));
         Ok(sample)

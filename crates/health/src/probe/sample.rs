@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use conn::{QueryError, Row, ServerConnection};
-use topology::{Role, Sample};
+use topology::{Checkpoint, CheckpointKind, Role, Sample, Xid, XidSample};
 use wire::{Lsn, SqlState, TimelineId, message::backend::timeline_of_wal_file};
 
 /// One round trip for all that a probe wants to know; needs no privilege, but without `pg_monitor` the WAL receiver's
 /// columns are NULL.
+///
+/// A checkpoint that begins where its redo begins is one of a shutdown or of the end of a recovery: an online one is
+/// preceded by a record of its own, unless `wal_level` is minimal.
 ///
 /// The timeline: after a promotion `pg_control_checkpoint()` tells the old one until the next checkpoint, while the name
 /// of the current WAL file and `received_tli` are right at once (measured on 15.20).
@@ -22,7 +25,14 @@ const SQL: &str = "\
     CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
     ELSE pg_current_wal_insert_lsn() END, \
     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END, \
-    current_setting('server_version_num')";
+    current_setting('server_version_num'), \
+    pg_snapshot_xmax(pg_current_snapshot()), \
+    (SELECT concat_ws(' ', checkpoint_lsn, timeline_id, next_xid, \
+    CASE WHEN redo_lsn = checkpoint_lsn AND current_setting('wal_level') <> 'minimal' THEN 'quiet' ELSE 'online' END) \
+    FROM pg_control_checkpoint())";
+
+/// Columns before those of [`read_xids`].
+const SAMPLE_COLUMNS: usize = 10;
 
 /// Asks. A promotion in the middle of the query makes it fail with 55000; it is asked once more then.
 pub(super) async fn run(connection: &mut ServerConnection) -> Result<Vec<Row>, QueryError> {
@@ -37,7 +47,7 @@ pub(super) async fn run(connection: &mut ServerConnection) -> Result<Vec<Row>, Q
 /// Reads the answer; `None` if it is not one.
 pub(super) fn read(rows: &[Row], sent_at: Instant, received_at: Instant) -> Option<Sample> {
     let [row] = rows else { return None };
-    let [recovery, system_id, wal_file, checkpoint, received, streaming, silence, wal, replay, version] =
+    let [recovery, system_id, wal_file, checkpoint, received, streaming, silence, wal, replay, version, ..] =
         row.as_slice()
     else {
         return None;
@@ -66,6 +76,34 @@ pub(super) fn read(rows: &[Row], sent_at: Instant, received_at: Instant) -> Opti
             .map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
         server_version: version.as_deref()?.parse().ok()?,
     })
+}
+
+/// What the same answer says of transaction ids, in its last two columns.
+pub(super) fn read_xids(rows: &[Row], sample: &Sample) -> Option<XidSample> {
+    let [row] = rows else { return None };
+    let [.., next, checkpoint] = row.get(SAMPLE_COLUMNS..)? else { return None };
+    Some(XidSample {
+        role: sample.role,
+        timeline: sample.timeline,
+        next: Xid(next.as_deref()?.parse().ok()?),
+        // of the same statement, whose snapshot was taken before anything else was read
+        replay_lsn: sample.replay_lsn,
+        checkpoint: checkpoint.as_deref().and_then(read_checkpoint),
+    })
+}
+
+/// Reads position, timeline, next id (`epoch:xid`) and kind of a checkpoint.
+pub(crate) fn read_checkpoint(text: &str) -> Option<Checkpoint> {
+    let mut words = text.split(' ');
+    let lsn = words.next()?.parse().ok()?;
+    let timeline = TimelineId(words.next()?.parse().ok()?);
+    let (epoch, xid) = words.next()?.split_once(':')?;
+    let (epoch, xid) = (epoch.parse::<u32>().ok()?, xid.parse::<u32>().ok()?);
+    let kind = match words.next()? {
+        "quiet" => CheckpointKind::Quiet,
+        _ => CheckpointKind::Online,
+    };
+    Some(Checkpoint { lsn, timeline, next: Xid(u64::from(epoch) << 32 | u64::from(xid)), kind })
 }
 
 #[cfg(test)]
