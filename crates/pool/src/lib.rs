@@ -32,7 +32,7 @@ pub use quota::{Account, AccountId, Bounds, Caps, Order, Quota, Scope, Usage};
 pub use reset::{Reset, settle};
 pub use sequence_values::{SequenceValues, Writing};
 pub use server::{Body, CleanServer, Server, ServerActivity};
-pub use settings::{PoolMode, Settings, StatePolicy};
+pub use settings::{CommitResolution, PoolMode, Settings, StatePolicy};
 pub use state::{DATE_STYLE, Replay, SessionState, SessionStates, transition};
 pub use statements::{Interner, Statement, StatementId};
 pub use waiter::{Delivery, TELL_AFTER, Waiter, has_news};

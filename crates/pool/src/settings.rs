@@ -36,6 +36,16 @@ pub enum StatePolicy {
     Allow,
 }
 
+/// What becomes of commits whose server is lost before it has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CommitResolution {
+    /// Transactions that write are asked for their id, by which the next primary knows what became of them.
+    #[default]
+    Xid,
+    /// Their clients are told that it is not known.
+    Off,
+}
+
 /// One pool: the server connections of one database and user on one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -65,6 +75,8 @@ pub struct Settings {
     pub max_pinned: Option<u32>,
     /// Most prepared statements kept on one server connection (default 200).
     pub max_prepared_statements: u32,
+    /// What becomes of commits in doubt (default: they are resolved by transaction id).
+    pub commit_resolution: CommitResolution,
 }
 
 impl Default for Settings {
@@ -83,6 +95,7 @@ impl Default for Settings {
             session_state: StatePolicy::default(),
             max_pinned: None,
             max_prepared_statements: 200,
+            commit_resolution: CommitResolution::default(),
         }
     }
 }

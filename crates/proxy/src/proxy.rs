@@ -228,6 +228,7 @@ fn cluster_handle(
         snapshots: health.snapshots(),
         changes: health.changes(),
         reports: health.reports(),
+        questions: health.questions(),
         tls,
         functions: Arc::new(KnownFunctions::new(Arc::clone(health), &settings.function_lists)),
         max_server_connections: cluster.max_server_connections,

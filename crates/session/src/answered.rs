@@ -123,7 +123,9 @@ impl Session {
             self.exchange_mut().functions = Functions::Changed;
         }
         let unit = self.exchange().units_done(&server.ledger);
-        self.exchange_mut().effects.completed(unit, body);
+        let exchange = self.exchange_mut();
+        exchange.witness.completed(body);
+        exchange.effects.completed(unit, body);
     }
 
     /// A unit of the client's was answered: ReadyForQuery.
@@ -149,6 +151,7 @@ impl Session {
             exchange.block = if status == TxStatus::Idle { Block::None } else { Block::Open };
         }
         exchange.unit_answering = false;
+        exchange.witness.answered(status, server.ledger.is_settled());
         let wrote = status == TxStatus::Idle && exchange.writes.end_of_transaction(unit);
         if wrote && exchange.side == Side::Primary {
             // not the turn's time, which lies before the commit: a sample of the primary taken in between would not

@@ -13,6 +13,7 @@ use crate::{
     pin::Pins,
     reworded::{Ahead, Reworded},
     unconfirmed::Unconfirmed,
+    witness::Witness,
 };
 
 /// What the server connection was checked out as.
@@ -163,6 +164,11 @@ impl Writes {
         self.any = true;
     }
 
+    /// The last such unit.
+    pub(crate) fn last(self) -> Option<u32> {
+        self.span.map(|(_, last)| last)
+    }
+
     /// No such unit is under way.
     pub(crate) fn is_empty(self) -> bool {
         self.span.is_none()
@@ -216,6 +222,7 @@ pub(crate) struct Exchange {
     pub(crate) unit_open: bool,
     pub(crate) block: Block,
     pub(crate) writes: Writes,
+    pub(crate) witness: Witness,
     pub(crate) ahead: Ahead,
     /// How the last text that names a prepared statement was changed.
     pub(crate) reworded: VecDeque<Reworded>,
@@ -266,6 +273,7 @@ impl Exchange {
             unit_open: false,
             block: Block::default(),
             writes: Writes::default(),
+            witness: Witness::default(),
             ahead: Ahead::default(),
             reworded: VecDeque::new(),
             unsettled: None,

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, task::Context};
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, first_unit, unit_end};
 use routing::Policy;
-use sql::{Effect, Statements};
+use sql::{Effect, Kind, Statements};
 use wire::{
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
     message::{
@@ -176,6 +176,7 @@ impl Session {
             }
             b'd' => true,
             b'E' | b'S' | b'H' | b'F' | b'c' | b'f' if whole => {
+                self.witness_extended(server, &message, splice);
                 self.plain(server, header.tag, body);
                 true
             }
@@ -328,16 +329,27 @@ impl Session {
         if let Some(error) = refusal.or_else(|| self.unsuited_statement(class, text)) {
             self.note_refusal(error);
             frontend::query(REFUSED_TEXT, splice.replace(message.at, message.end()));
-        } else {
-            self.note_class(class, Place::Query, text);
+            server.ledger.owe(Owed::Query, Origin::Client);
+            return true;
         }
-        server.ledger.owe(Owed::Query, Origin::Client);
+        let commits = matches!(class.kind, Kind::Commit { .. }) && sql::is_commit(text);
+        self.witness_query(server, message.at, commits, splice);
+        self.note_class(class, Place::Query, text);
+        if commits {
+            self.exchange_mut().witness.transaction_ends();
+        }
+        server.ledger.owe(Owed::Query, if commits { Origin::Commit } else { Origin::Client });
         true
     }
 
     fn plain(&mut self, server: &mut Server, tag: u8, body: &[u8]) {
+        let mut origin = Origin::Client;
         let owed = match tag {
             b'E' => {
+                if self.runs_commit(body) {
+                    self.exchange_mut().witness.transaction_ends();
+                    origin = Origin::Commit;
+                }
                 count(&self.pools.stats.queries, 1);
                 self.forget_statements_ahead(server, body);
                 self.exchange_mut().executes += 1;
@@ -351,7 +363,7 @@ impl Session {
             b'c' | b'f' => Owed::CopyEnd,
             _ => return,
         };
-        server.ledger.owe(owed, Origin::Client);
+        server.ledger.owe(owed, origin);
     }
 }
 

@@ -14,6 +14,7 @@ mod exchange;
 mod forward;
 mod greet;
 mod handle;
+mod in_doubt;
 mod inquiry;
 mod io;
 mod listen;
@@ -49,6 +50,7 @@ mod unconfirmed;
 mod unsuited;
 mod wait;
 mod welcome;
+mod witness;
 mod worker;
 mod world;
 

@@ -18,6 +18,7 @@ use wire::{
 use crate::{
     clock::Timed,
     exchange::{Entrance, Exchange, Rerun, Side},
+    in_doubt,
     io::send,
     local::Responder,
     pin::Pins,
@@ -86,6 +87,7 @@ impl Session {
     ) -> Result<(), End> {
         let mut exchange = self.exchange.take().expect("a linked session has an exchange");
         self.phase = Phase::Idle;
+        let named = in_doubt::named(&exchange);
         for one in exchange.unconfirmed.drain(..).rev() {
             self.names.take_back(one.step, &mut server.prepared);
         }
@@ -98,26 +100,8 @@ impl Session {
             self.reruns += 1;
             return Ok(());
         }
-        if let Rerun::Possible { bytes, names, closed, unnamed, read_only } =
-            std::mem::take(&mut exchange.rerun)
-        {
-            // units that came later were kept too, and may be more than the read that the first of them is
-            let read_only = read_only && exchange.writes.is_empty();
-            if self.reruns < RERUNS_MAX && may_run_again(&loss, read_only) {
-                if exchange.side == Side::Replica {
-                    self.remember_refused(&bytes, &loss);
-                }
-                self.put_names_back(names, closed, unnamed);
-                self.put_back(&bytes);
-                self.body = ClientBody::Boundary; // the head of what was under way is among them
-                self.keep_pins(Pins::default()); // whatever it does, it does elsewhere
-                self.reruns += 1;
-                self.primary_only |= exchange.side == Side::Replica && matches!(loss, Loss::Refused(_));
-                count(&self.pools.stats.reads_rerun, 1);
-                self.worker.keep_spare(bytes);
-                return Ok(());
-            }
-            self.worker.keep_spare(bytes);
+        if self.runs_again(&mut exchange, &loss) {
+            return Ok(());
         }
         if exchange.side == Side::Primary && (!exchange.writes.is_empty() || exchange.block.is_committing()) {
             // it may have committed: whoever looks must not be shown a replica that has not heard of it
@@ -148,13 +132,50 @@ impl Session {
             loss => loss,
         };
         let pins = self.pins().lost(exchange.established);
-        if !pins.is_empty() {
+        let farewell = (!pins.is_empty()).then(|| {
             let text = format!("the server connection was lost, and with it the session's state ({pins})");
-            return Err(End::Refused(Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))));
+            Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))
+        });
+        if let Some(doubt) = Self::commit_in_doubt(&exchange, &server, &loss) {
+            self.keep_pins(Pins::default());
+            self.await_resolution(server, &exchange, doubt, detail_of(&loss), named, farewell);
+            return Ok(());
+        }
+        if let Some(error) = farewell {
+            return Err(End::Refused(error));
         }
         self.keep_pins(Pins::default());
         let (error, status) = verdict(&exchange, &server.ledger, &loss);
-        self.tell_loss(cx, &mut server, error, status)
+        if error.as_ref().is_some_and(|error| error.code == SqlState::TRANSACTION_RESOLUTION_UNKNOWN) {
+            count(&self.pools.stats.commits_unknown, 1);
+        }
+        self.tell_loss(cx, &mut server.ledger, error, status)
+    }
+
+    /// Puts the request back to be run elsewhere, if it was kept and that may be.
+    fn runs_again(&mut self, exchange: &mut Exchange, loss: &Loss) -> bool {
+        let Rerun::Possible { bytes, names, closed, unnamed, read_only } =
+            std::mem::take(&mut exchange.rerun)
+        else {
+            return false;
+        };
+        // units that came later were kept too, and may be more than the read that the first of them is
+        let read_only = read_only && exchange.writes.is_empty();
+        let runs = self.reruns < RERUNS_MAX && may_run_again(loss, read_only);
+        if runs {
+            if exchange.side == Side::Replica {
+                self.remember_refused(&bytes, loss);
+            }
+            self.put_names_back(names, closed, unnamed);
+            self.put_back(&bytes);
+            self.body = ClientBody::Boundary; // the head of what was under way is among them
+            self.keep_pins(Pins::default()); // whatever it does, it does elsewhere
+            self.reruns += 1;
+            self.primary_only |= exchange.side == Side::Replica && matches!(loss, Loss::Refused(_));
+            count(&self.pools.stats.reads_rerun, 1);
+        }
+        self.worker.keep_spare(bytes);
+        runs
     }
 
     /// What a standby refused for what it does, and not for the moment's sake, goes to the primary from now on.
@@ -213,18 +234,18 @@ impl Session {
             self.fail_request(error);
             return Ok(());
         }
-        self.tell_loss(cx, &mut server, Some(error), TxStatus::Idle)
+        self.tell_loss(cx, &mut server.ledger, Some(error), TxStatus::Idle)
     }
 
     /// Answers everything that the server still owed.
-    fn tell_loss(
+    pub(crate) fn tell_loss(
         &mut self,
         cx: &mut Context<'_>,
-        server: &mut Server,
+        ledger: &mut Ledger,
         mut error: Option<ErrorMessage>,
         status: TxStatus,
     ) -> Result<(), End> {
-        let abandoned = server.ledger.abandon();
+        let abandoned = ledger.abandon();
         let mut out = Vec::new();
         for _ in 0..abandoned.ready_owed {
             match (&error, status) {
@@ -267,8 +288,8 @@ fn may_run_again(loss: &Loss, read_only: bool) -> bool {
     }
 }
 
-/// What the client is told, and the transaction status that it is left in.
-fn verdict(exchange: &Exchange, ledger: &Ledger, loss: &Loss) -> (Option<ErrorMessage>, TxStatus) {
+/// How a server was lost, for people.
+fn detail_of(loss: &Loss) -> String {
     let reason = match loss {
         Loss::Gone => "the server closed the connection",
         Loss::Fatal(_) => "the server ended the connection",
@@ -276,25 +297,29 @@ fn verdict(exchange: &Exchange, ledger: &Ledger, loss: &Loss) -> (Option<ErrorMe
         Loss::Desynchronised => "the server broke the protocol",
         Loss::Replay(_) => "the session's settings could not be restored",
         Loss::Deposed => "another node has become the primary",
-        Loss::Unsuited(error) => return (Some(ErrorMessage::clone(error)), TxStatus::Failed),
+        Loss::Unsuited(_) => "the server must not run what came next",
     };
-    let detail = match loss {
+    match loss {
         Loss::Fatal(error) => format!("{reason}: {} ({})", error.message, error.code),
         _ => reason.to_owned(),
-    };
-    if exchange.block.is_committing() {
+    }
+}
+
+/// What the client is told, and the transaction status that it is left in.
+fn verdict(exchange: &Exchange, ledger: &Ledger, loss: &Loss) -> (Option<ErrorMessage>, TxStatus) {
+    if let Loss::Unsuited(error) = loss {
+        return (Some(ErrorMessage::clone(error)), TxStatus::Failed);
+    }
+    let detail = detail_of(loss);
+    if exchange.block.is_committing() || ledger.owes_commit() {
         // A server that is told to end while it commits carries the commit through and says nothing more, or says so
         // after the answer: a FATAL without one came before the commit.
         let told = matches!(loss, Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN);
-        if told && !exchange.unit_answering {
+        // Nor does a transaction leave anything that wrote nothing.
+        if told && !exchange.unit_answering || exchange.writes.is_empty() {
             return (Some(failover(detail)), TxStatus::Idle);
         }
-        let error = ErrorMessage::error(
-            SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
-            "the server was lost while it committed; whether it did is not known",
-        )
-        .with_hint("Find out before you run the transaction again.");
-        return (Some(error.with_detail(detail)), TxStatus::Idle);
+        return (Some(unknown(detail)), TxStatus::Idle);
     }
     match ledger.status() {
         TxStatus::Failed if ledger.ready_owed() == 0 => (None, TxStatus::Failed),
@@ -318,7 +343,18 @@ fn verdict(exchange: &Exchange, ledger: &Ledger, loss: &Loss) -> (Option<ErrorMe
     }
 }
 
-fn failover(detail: String) -> ErrorMessage {
+/// What a client is told of a commit of which nobody knows.
+pub(crate) fn unknown(detail: String) -> ErrorMessage {
+    ErrorMessage::error(
+        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+        "the server was lost while it committed; whether it did is not known",
+    )
+    .with_hint("Find out before you run the transaction again.")
+    .with_detail(detail)
+}
+
+/// What a client is told of a transaction that did not commit.
+pub(crate) fn failover(detail: String) -> ErrorMessage {
     ErrorMessage::error(SqlState::SERIALIZATION_FAILURE, "transaction aborted by failover, retry")
         .with_detail(detail)
         .with_hint("Roll back and run the transaction again on this connection.")

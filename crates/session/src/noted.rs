@@ -23,10 +23,25 @@ impl Session {
         match class.kind {
             Kind::Empty | Kind::Read => {}
             Kind::Begin { .. } | Kind::Rollback { chain: true } => exchange.block = Block::Open,
-            Kind::Commit { chain } => exchange.block = Block::Committing { chain },
+            Kind::Commit { chain } => {
+                exchange.block = Block::Committing { chain };
+                if !sql::is_commit(text) {
+                    exchange.witness.is_unfit(); // what is prepared is not committed, and survives
+                }
+            }
             Kind::Rollback { chain: false } => exchange.block = Block::None,
             Kind::Control | Kind::Session => {}
-            Kind::Write => exchange.writes.note(unit),
+            Kind::Write => {
+                exchange.writes.note(unit);
+                if class.statements == Statements::Many && sql::holds_commit(text) {
+                    exchange.block = Block::Committing { chain: false };
+                    exchange.witness.is_unfit(); // or one of several
+                }
+            }
+        }
+        // a commit ends it where it is executed
+        if matches!(class.kind, Kind::Begin { .. } | Kind::Rollback { .. }) {
+            exchange.witness.transaction_ends();
         }
         if matches!(class.kind, Kind::Commit { .. } | Kind::Rollback { .. }) {
             exchange.effects.ask_end(unit, place);

@@ -1,5 +1,5 @@
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -9,7 +9,10 @@ use pool::{Interner, ParameterSets, Pool, SessionState, SessionStates, Statement
 use sql::{Class, Functions, Kind};
 use tokio::time::Instant;
 
-use crate::{DatabaseSettings, listen::Hub, refused::Refused, sequence_values::Questions, stats::Stats};
+use crate::{
+    DatabaseSettings, listen::Hub, refused::Refused, sequence_values::Questions, stats::Stats,
+    witness::QUESTION,
+};
 
 /// What is known of a database's functions, with a version that is another one after each change.
 pub type FunctionsNow = (u64, Arc<dyn Functions + Send + Sync>);
@@ -38,6 +41,9 @@ pub(crate) struct PoolSet {
     unused_since: Cell<Option<Instant>>,
     /// How its clients have asked so far for values that they got from sequences.
     pub(crate) questions: Cell<Questions>,
+    /// Some server refused to tell a transaction's id.
+    pub(crate) is_witness_refused: Cell<bool>,
+    witness_statement: OnceCell<Rc<Statement>>,
     statements: Interner,
     functions: RefCell<FunctionsNow>,
     refused: Refused,
@@ -70,6 +76,8 @@ impl PoolSet {
             clients: Cell::default(),
             unused_since: Cell::default(),
             questions: Cell::default(),
+            is_witness_refused: Cell::default(),
+            witness_statement: OnceCell::new(),
             statements: Interner::new(STATEMENT_BYTES),
             functions: RefCell::new(functions),
             refused: Refused::default(),
@@ -101,6 +109,12 @@ impl PoolSet {
         state: &Rc<SessionState>,
     ) -> Rc<Statement> {
         self.statements.intern(text, parameter_types, state, self.version(), |text| self.classify(text))
+    }
+
+    /// The statement that asks a transaction for its id: the same under all settings.
+    pub(crate) fn witness_statement(&self) -> Rc<Statement> {
+        let intern = || self.intern(QUESTION, &[0, 0], &self.states.empty());
+        Rc::clone(self.witness_statement.get_or_init(intern))
     }
 
     /// Sees to it that the class of a statement is up to date. To be called before one that was prepared earlier is used:

@@ -21,6 +21,7 @@ use crate::{
     reworded::REWORDED_MAX,
     session::{End, Session},
     stats::count,
+    witness::ANSWER_MAX,
 };
 
 /// What came of a chunk.
@@ -106,7 +107,9 @@ impl Session {
                 Peek::Partial { header, body } => (header, body, false),
                 Peek::Whole { header, body } => (header, body, true),
             };
-            if !whole && (body.len() as u64) < u64::from(self.bytes_needed(header.tag, header.body_len)) {
+            if !whole
+                && (body.len() as u64) < u64::from(self.bytes_needed(server, header.tag, header.body_len))
+            {
                 break;
             }
             let end = at + HEADER_LEN + body.len();
@@ -196,10 +199,14 @@ impl Session {
     ) -> Result<Fate, End> {
         if tag == b'E' {
             let view = ErrorView::read(body);
-            if let Some(loss) = self.judge_error(server, &view) {
+            if let Some(loss) = self.judge_error(server, &view).or_else(|| self.witness_failed(server, &view))
+            {
                 return Ok(Fate::Lost(loss));
             }
             self.unnamed_at_error(server);
+        }
+        if matches!(tag, b'D' | b'C') && self.awaits_witness(server) {
+            self.witness_answer(tag, body);
         }
         let Ok(verdict) = server.ledger.receive(tag, body) else {
             return Ok(Fate::Lost(Loss::Desynchronised));
@@ -260,10 +267,10 @@ impl Session {
         Ok(if owner == Owner::Client { Fate::Forward } else { Fate::Swallow })
     }
 
-    fn bytes_needed(&self, tag: u8, body_len: u32) -> u32 {
-        // the proxy's own question has a short answer
+    fn bytes_needed(&self, server: &Server, tag: u8, body_len: u32) -> u32 {
+        // the proxy's own questions have short answers
         let whole = match tag {
-            b'D' => self.is_inquiring(),
+            b'D' => self.is_inquiring() || body_len <= ANSWER_MAX && self.awaits_witness(server),
             b'E' => self.may_reword() && body_len <= REWORDED_MAX,
             _ => false,
         };

@@ -240,6 +240,8 @@ impl Session {
             });
             let (class, refusal) = judged.unzip();
             let refused = refusal.flatten().map(|error| self.note_refusal(error)).is_some();
+            let bound = found.as_deref().zip(class).filter(|_| !refused);
+            self.witness_bind(names.portal, bound.map(|(statement, class)| (class, statement.text())));
             if let (Some(statement), Some(class), false) = (&found, class, refused) {
                 let place = Place::Execute(self.exchange().executes);
                 self.note_class(class, place, statement.text());

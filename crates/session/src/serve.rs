@@ -69,6 +69,7 @@ impl Session {
                 self.phase = phase;
                 self.turn_waiting(cx, read, work)
             }
+            Phase::InDoubt(doubt) => self.turn_in_doubt(cx, doubt, read),
             Phase::Linked(server) => self.turn_linked(cx, server, read, work, taken),
             Phase::Local(responder) if self.told.is_none() => Err(End::refused_login(*responder)),
             Phase::Local(responder) => {
@@ -108,6 +109,10 @@ impl Session {
                 self.fail_request(ErrorMessage::error(SqlState::QUERY_CANCELED, text));
                 cx.waker().wake_by_ref();
             }
+            Phase::InDoubt(_) => {
+                self.cancel_doubt(cx)?;
+                cx.waker().wake_by_ref();
+            }
             Phase::Linked(_) | Phase::Idle | Phase::Local(_) => {}
         }
         Ok(())
@@ -119,7 +124,7 @@ impl Session {
             && match &self.phase {
                 Phase::Idle => true,
                 Phase::Linked(server) => self.is_at_rest(server) && self.exchange().awaits_channel.is_none(),
-                Phase::Waiting(_) | Phase::Held | Phase::Local(_) => false,
+                Phase::Waiting(_) | Phase::Held | Phase::InDoubt(_) | Phase::Local(_) => false,
             }
     }
 

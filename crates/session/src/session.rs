@@ -14,6 +14,7 @@ use wire::{
 use crate::{
     exchange::{Exchange, Rerun},
     handle::{Farewell, Handle},
+    in_doubt::Doubt,
     listen::Subscriber,
     local::Responder,
     names::Names,
@@ -84,6 +85,7 @@ impl End {
 /// ```text
 ///   Idle --a unit--> Linked --settled--> Idle
 ///     |                 |--server lost--> Local --the client is out of it--> Idle
+///     |                 '--lost in COMMIT--> InDoubt --resolved--> Idle
 ///     |--no server--> Waiting --server--> Linked
 ///     '--no primary-> Held --topology changed--> (decide again)
 /// ```
@@ -97,6 +99,8 @@ pub(crate) enum Phase {
     Held,
     /// It owns a server connection.
     Linked(Box<Server>),
+    /// Its server was lost while it committed, and it waits to hear whether it did.
+    InDoubt(Box<Doubt>),
     /// The proxy itself answers.
     Local(Box<Responder>),
 }

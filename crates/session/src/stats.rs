@@ -22,6 +22,10 @@ pub(crate) struct Stats {
     pub(crate) logins: Cell<u64>,
     pub(crate) reads_rerun: Cell<u64>,
     pub(crate) held: Cell<u64>,
+    /// Commits whose server was lost: resolved as committed, as aborted, and not at all.
+    pub(crate) commits_committed: Cell<u64>,
+    pub(crate) commits_aborted: Cell<u64>,
+    pub(crate) commits_unknown: Cell<u64>,
     /// Of each node: reads, others.
     pub(crate) routed: RefCell<Vec<(NodeId, u64, u64)>>,
 }

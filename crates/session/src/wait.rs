@@ -57,7 +57,9 @@ impl Session {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Waiting(pool) => pool.leave(&self.waiter),
             Phase::Held => self.worker.leave_hold(&self.waiter),
-            phase @ (Phase::Idle | Phase::Linked(_) | Phase::Local(_)) => self.phase = phase,
+            phase @ (Phase::Idle | Phase::Linked(_) | Phase::InDoubt(_) | Phase::Local(_)) => {
+                self.phase = phase;
+            }
         }
     }
 

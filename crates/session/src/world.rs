@@ -4,10 +4,10 @@ use arc_swap::ArcSwap;
 use conn::{ServerTlsConfig, Target};
 use pool::{Bounds, Caps, Quota};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
-use topology::{NodeId, Report, Snapshot};
+use topology::{InDoubt, NodeId, Report, Resolution, Snapshot};
 
 use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings, UserSettings, pool_set::PoolSet};
 
@@ -37,6 +37,8 @@ pub struct ClusterHandle {
     pub changes: watch::Receiver<u64>,
     /// Takes what traffic shows about nodes; a full channel loses nothing that probes would not find.
     pub reports: mpsc::Sender<(NodeId, Report)>,
+    /// Takes commits whose answers were lost, each with where to say what became of it.
+    pub questions: mpsc::Sender<(InDoubt, oneshot::Sender<Resolution>)>,
     /// How to dial its servers.
     pub tls: Arc<ServerTlsConfig>,
     /// What is known about functions.

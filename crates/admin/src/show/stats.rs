@@ -24,7 +24,7 @@ pub(super) const STATS: &[Column] = columns![
 /// Behind them in SHOW EXTENDED STATS.
 pub(super) const MORE: &[Column] = columns![
     clients Int8, logins Numeric, reads_routed Numeric, others_routed Numeric, reruns Numeric, held Numeric,
-    statement_bytes Int8,
+    statement_bytes Int8, commits_found_committed Numeric, commits_found_aborted Numeric, commits_unknown Numeric,
 ];
 
 pub(super) const TOTALS: &[Column] = columns![
@@ -113,11 +113,12 @@ fn with_name(database: Box<str>, counters: Totals) -> Vec<Cell> {
     row
 }
 
-fn more_by_database<'a>(view: &'a View<'_>) -> BTreeMap<&'a str, [u64; 7]> {
-    let mut databases = BTreeMap::<&str, [u64; 7]>::new();
+fn more_by_database<'a>(view: &'a View<'_>) -> BTreeMap<&'a str, [u64; MORE.len()]> {
+    let mut databases = BTreeMap::<&str, [u64; MORE.len()]>::new();
     for stats in view.reports.iter().flat_map(|report| &report.stats) {
         let sums = databases.entry(&stats.database).or_default();
         let (reads, others) = routed(stats);
+        let [committed, aborted, unknown] = stats.commits_in_doubt;
         let more = [
             u64::from(stats.clients),
             stats.logins,
@@ -126,6 +127,9 @@ fn more_by_database<'a>(view: &'a View<'_>) -> BTreeMap<&'a str, [u64; 7]> {
             stats.reruns,
             stats.held,
             stats.statement_bytes,
+            committed,
+            aborted,
+            unknown,
         ];
         sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }

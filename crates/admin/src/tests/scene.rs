@@ -226,6 +226,7 @@ fn world() -> World {
         snapshots: Arc::new(ArcSwap::from_pointee(snapshot)),
         changes: watch::channel(0).1,
         reports: mpsc::channel(1).0,
+        questions: mpsc::channel(1).0,
         tls: Arc::new(conn::ServerTlsConfig::disabled()),
         functions: Arc::new(NoCatalog),
         max_server_connections: None,
@@ -379,6 +380,7 @@ fn stats(database: &str, clients: u32) -> StatsReport {
         logins: 120,
         reruns: 130,
         held: 140,
+        commits_in_doubt: [150, 160, 170],
         routed: vec![(NodeId(0), 1, 2), (NodeId(1), 30, 0)],
         statement_bytes: 4096,
     }

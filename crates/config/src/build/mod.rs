@@ -254,5 +254,6 @@ fn pool_settings(pool: &Pool) -> pool::Settings {
         session_state: pool.session_state.value.0,
         max_pinned: pool.max_pinned.value.map(|count| count.0),
         max_prepared_statements: pool.max_prepared_statements.value.0,
+        commit_resolution: pool.commit_resolution.value.0,
     }
 }

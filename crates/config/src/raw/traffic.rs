@@ -1,6 +1,6 @@
 //! Bounds and preferences for what passes through.
 
-use pool::{PoolMode, StatePolicy};
+use pool::{CommitResolution, PoolMode, StatePolicy};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 
 use crate::{
@@ -48,6 +48,10 @@ section! {
         max_pinned: Option<Count<0, 100_000>> = Unset("15"), Reload;
         /// Most prepared statements that are kept on one server connection.
         max_prepared_statements: Count<1, 100_000> = Text("200"), Reload;
+        /// What a client is told whose server is lost after it was sent the COMMIT of a transaction that wrote: what became
+        /// of it, "xid" (the transaction is asked for its id beforehand, and the next primary for the id's status; until
+        /// there is one the client waits, for at most max_hold), or that this is not known, "off" (08007).
+        commit_resolution: OneOf<CommitResolution> = Text("xid"), Reload;
         /// A statement that runs for longer is cancelled, and fails with 57014. 0s: no limit.
         query_timeout: Time<0, { 30 * DAY }> = Text("0s"), Reload;
         /// A client that is idle in a transaction for longer is disconnected with 25P03; the transaction is rolled

@@ -1,7 +1,7 @@
 //! Keys whose value is one of a few words, and keys that are a word or something else.
 
 use conn::ServerTlsMode;
-use pool::{PoolMode, StatePolicy};
+use pool::{CommitResolution, PoolMode, StatePolicy};
 use routing::{Policy, ReadOnlyFallback, ReadYourWrites};
 
 use super::{Count, Value, Wrong};
@@ -79,6 +79,10 @@ impl Words for PoolMode {
 impl Words for StatePolicy {
     const WORDS: &'static [(&'static str, Self)] =
         &[("pin", Self::Pin), ("refuse", Self::Refuse), ("allow", Self::Allow)];
+}
+
+impl Words for CommitResolution {
+    const WORDS: &'static [(&'static str, Self)] = &[("xid", Self::Xid), ("off", Self::Off)];
 }
 
 impl Words for Policy {

@@ -26,8 +26,11 @@ pub use statements::StatementReport;
 pub(crate) use view::ClusterView;
 
 use pool::{Delivery, DialPlan, Gate, Pool, Quota, Waiter};
-use tokio::time::Instant;
-use topology::{Health, NoPrimary, NodeId, Report, Snapshot, Stamp, Writable};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use topology::{Health, InDoubt, NoPrimary, NodeId, Report, Resolution, Snapshot, Stamp, Writable};
 
 use crate::{
     CancelKeys, ClientId, World,
@@ -241,6 +244,11 @@ impl Worker {
 
     pub(crate) fn report(&self, pools: &PoolSet, node: NodeId, report: Report) {
         self.view(pools).report(node, report);
+    }
+
+    /// Who can be asked what became of a commit.
+    pub(crate) fn questions(&self, pools: &PoolSet) -> mpsc::Sender<(InDoubt, oneshot::Sender<Resolution>)> {
+        self.view(pools).cluster.questions.clone()
     }
 
     /// Functions of the database are not what they were.

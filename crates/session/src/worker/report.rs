@@ -180,6 +180,8 @@ pub struct StatsReport {
     pub reruns: u64,
     /// Requests that had to wait for a primary.
     pub held: u64,
+    /// Commits whose server was lost before it answered: found committed, found aborted, and unknown.
+    pub commits_in_doubt: [u64; 3],
     /// Requests of each node: reads, others.
     pub routed: Vec<(NodeId, u64, u64)>,
     /// Bytes of prepared statements kept.
@@ -341,6 +343,8 @@ fn stats(set: &PoolSet) -> StatsReport {
         logins: stats.logins.get(),
         reruns: stats.reads_rerun.get(),
         held: stats.held.get(),
+        commits_in_doubt: [&stats.commits_committed, &stats.commits_aborted, &stats.commits_unknown]
+            .map(std::cell::Cell::get),
         routed: stats.routed.borrow().clone(),
         statement_bytes: set.statement_bytes() as u64,
     }

@@ -29,7 +29,7 @@ impl Session {
                     && server.body == Body::Boundary
                     && self.exchange().held_back.is_empty()
             }
-            Phase::Waiting(_) | Phase::Held => true,
+            Phase::Waiting(_) | Phase::Held | Phase::InDoubt(_) => true,
             Phase::Idle | Phase::Local(_) => between_messages,
         };
         let rests = inside && self.output.is_empty();
