@@ -14,7 +14,7 @@ use crate::{
     dialer::{DialFailure, Purpose},
     history,
     probe::sample::read_checkpoint,
-    supervisor::Shared,
+    shared::Shared,
 };
 
 /// A commit whose answer was lost, and where to say what became of it.

@@ -18,8 +18,10 @@ use crate::{
     journal::Journal,
     lookup::Lookups,
     manage::{Managed, store},
+    memory,
     patroni::{Following, PatroniReport},
-    supervisor::{Command, Shared, Supervisor, remembered},
+    shared::Shared,
+    supervisor::{Command, Supervisor},
 };
 
 /// Reports of the data path that may wait. More are dropped: the probes will find out.
@@ -97,7 +99,7 @@ impl Health {
     pub fn start(settings: Settings, topology: topology::Settings) -> Result<Self, StartError> {
         let dialer = Arc::new(Dialer::new(&settings)?);
         let following = settings.patroni.as_ref().map(Following::start).transpose()?;
-        let remembered = remembered(settings.state_file.as_deref())?;
+        let remembered = settings.state_file.as_deref().map_or(Ok(None), memory::read)?;
         let name = topology.cluster.clone();
         let now = Instant::now().into_std();
         let cluster = Cluster::new(topology, remembered, now);

@@ -19,6 +19,7 @@ mod memory;
 mod patroni;
 mod probe;
 mod settings;
+mod shared;
 mod supervisor;
 #[cfg(test)]
 mod testing;

@@ -1,38 +1,27 @@
 //! The one task that owns the cluster: findings, reports, time and commands in; snapshots out.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, io, sync::Arc};
 
 use ::patroni::Sighting;
-use arc_swap::{ArcSwap, ArcSwapOption};
 use conn::{Parameter, Target};
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot},
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
-use topology::{
-    Action, Cluster, History, NodeId, NodeView, ProbeResult, Remembered, Report, Snapshot, XidBook,
-};
+use topology::{Action, Cluster, History, NodeId, NodeView, ProbeResult, Remembered, Report, Snapshot};
 use wire::TimelineId;
 
 use crate::{
     Reload, Settings,
-    agreement::ManagementState,
     dialer::Dialer,
-    events::{Events, log},
-    functions::Catalogs,
+    events::log,
     history::{self, HistoryError},
-    journal::Journal,
-    lookup::Lookups,
     manage::Managed,
     memory,
-    patroni::{Following, PatroniReport},
+    patroni::Following,
     probe::{Finding, Prober},
+    shared::{Shared, is_news},
 };
 
 /// Findings of probers that may wait; each prober has at most a few.
@@ -43,30 +32,6 @@ const REPORTS_AT_ONCE: usize = 64;
 
 /// Histories that are read at a time.
 const HISTORIES_LIMIT: usize = 8;
-
-/// What the supervisor shares with everybody else.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
-    pub(crate) changes: watch::Sender<u64>,
-    pub(crate) events: Events,
-    pub(crate) journal: Journal,
-    pub(crate) management: ArcSwapOption<ManagementState>,
-    pub(crate) parameters: ArcSwapOption<Vec<Parameter>>,
-    pub(crate) patroni: ArcSwapOption<PatroniReport>,
-    pub(crate) control: ArcSwapOption<::patroni::Control>,
-    pub(crate) lookups: Arc<Lookups>,
-    pub(crate) catalogs: Arc<Catalogs>,
-    pub(crate) xids: Mutex<XidBook>,
-    pub(crate) dialer: ArcSwap<Dialer>,
-}
-
-impl Shared {
-    /// What is known of transaction ids.
-    pub(crate) fn xids(&self) -> MutexGuard<'_, XidBook> {
-        self.xids.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -397,22 +362,4 @@ async fn heard(following: &mut Option<Following>) -> Option<Sighting> {
         Some(following) => following.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether those who wait for a change should look again: anything but positions and times has changed.
-fn is_news(old: &Snapshot, new: &Snapshot) -> bool {
-    let differs = |(a, b): (&NodeView, &NodeView)| {
-        (a.id, a.role, a.health, a.timeline, a.streaming, a.port, a.reads)
-            != (b.id, b.role, b.health, b.timeline, b.streaming, b.port, b.reads)
-            || a.lag.is_some() != b.lag.is_some()
-            || (&a.host, &a.name, &a.region, &a.zone) != (&b.host, &b.name, &b.region, &b.zone)
-    };
-    (old.epoch, old.writable, old.draining) != (new.epoch, new.writable, new.draining)
-        || old.nodes.len() != new.nodes.len()
-        || old.nodes.iter().zip(&new.nodes).any(differs)
-}
-
-/// What an earlier run remembered, if there is a file for it.
-pub(crate) fn remembered(path: Option<&Path>) -> Result<Option<Remembered>, memory::MemoryError> {
-    path.map_or(Ok(None), memory::read)
 }

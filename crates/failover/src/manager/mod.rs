@@ -240,7 +240,7 @@ impl Manager {
     pub(crate) fn order(&mut self, task: Task, epoch: Epoch) -> OrderId {
         let id = OrderId(self.next_order);
         self.next_order += 1;
-        self.has_sessions |= matches!(task, Task::Recruit(_) | Task::Follow { .. });
+        self.has_sessions |= !matches!(task, Task::Store(_) | Task::Release | Task::CountBusy(_));
         self.orders.push_back(Order { id, epoch, task });
         id
     }

@@ -5,21 +5,20 @@ mod hands;
 mod session;
 mod steps;
 pub(crate) mod store;
+mod work;
 
 use std::{collections::HashMap, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
 
 use agent::Hands;
-use conn::Target;
 use failover::{
     Answer, Command, Done, Failure, Manager, Note, Order, OrderId, Record, Refusal, Task, Ticket,
 };
 use tokio::{sync::oneshot, task::JoinSet};
 use topology::{Mandate, NodeId, Snapshot};
-use wire::TimelineId;
 
 use crate::dialer::Dialer;
 use session::Kept;
-use steps::On;
+use work::Bench;
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -174,7 +173,7 @@ impl Managed {
 
     /// Begins what the manager has ordered, and tells those who wait how their commands ended. True: an order was carried
     /// out at once, and its answer has led to more.
-    pub(crate) async fn carry_out(&mut self, snapshot: &Snapshot, now: Instant) -> bool {
+    pub(crate) async fn carry_out(&mut self, snapshot: &Arc<Snapshot>, now: Instant) -> bool {
         while let Some(reply) = self.manager.poll_reply() {
             if let Some(waiting) = self.tickets.remove(&reply.ticket) {
                 // who asked may have gone
@@ -190,102 +189,40 @@ impl Managed {
         any
     }
 
-    async fn begin(&mut self, Order { id, epoch, task }: Order, snapshot: &Snapshot) {
-        let view = |node: NodeId| snapshot.node(node);
-        let target =
-            |node: NodeId| view(node).map(|node| Target { host: node.host.to_string(), port: node.port });
-        let timeline = |node: NodeId| view(node).map_or(TimelineId(0), |node| node.timeline);
-        let dialer = Arc::clone(&self.dialer);
-        if let Task::Promote(node) = task {
-            self.promoting = Some((id, node));
-        }
-        let unknown = || Err(Failure::Failed("the node is not configured any more".to_owned()));
-        match task {
+    async fn begin(&mut self, Order { id, epoch, task }: Order, snapshot: &Arc<Snapshot>) {
+        let node = match task {
             Task::Store(record) => {
                 let answer = self.store(record).await;
                 self.answers.push((id, answer));
+                return;
             }
-            Task::Release => self.release(),
-            Task::CountBusy(node) => {
-                let (traffic, cluster) = (Arc::clone(&self.traffic), self.cluster.clone());
-                let before = self.draining_since;
-                self.tasks.spawn(async move {
-                    // when all are waited for, which of them came first does not matter
-                    let before = before.unwrap_or_else(|| tokio::time::Instant::now().into_std());
-                    let busy = traffic.busy(&cluster, node, before).await;
-                    (id, Ok(Done::Busy { transactions: busy.earlier, requests: busy.all }))
-                });
+            Task::Release => return self.release(),
+            Task::Promote(node) => {
+                self.promoting = Some((id, node));
+                node
             }
-            Task::Recruit(node)
-            | Task::Promote(node)
+            Task::CountBusy(node)
+            | Task::Recruit(node)
             | Task::Halt(node)
             | Task::Resume(node)
+            | Task::Restart(node)
+            | Task::Checkpoint(node)
+            | Task::Settle(node)
             | Task::CatchUp { node, .. }
-            | Task::Follow { node, .. } => {
-                let kept = Arc::clone(self.sessions.entry(node).or_default());
-                let upstream = match task {
-                    Task::CatchUp { upstream, .. } | Task::Follow { upstream, .. } => target(upstream),
-                    _ => target(node),
-                };
-                let (Some(target), Some(upstream)) = (target(node), upstream) else {
-                    self.answers.push((id, unknown()));
-                    return;
-                };
-                let timeline = timeline(node);
-                let hands = Arc::clone(&self.hands);
-                let by_agent =
-                    view(node).filter(|node| hands::can_halt(&hands, node)).map(|node| node.name.to_string());
-                self.tasks.spawn(async move {
-                    let on = On { dialer: &dialer, target: &target, epoch };
-                    let answer = match (task, by_agent) {
-                        (Task::Halt(_), Some(name)) => hands::halt(hands, name).await,
-                        (Task::Resume(_), Some(name)) => hands::start(hands, name).await,
-                        (Task::Recruit(_), _) => on.recruit(&kept, timeline).await,
-                        (Task::Promote(_), _) => on.promote(&kept).await,
-                        (Task::Halt(_), _) => on.fence(&kept).await,
-                        (Task::Resume(_), _) => on.unfence(&kept).await,
-                        (Task::CatchUp { lsn, .. }, _) => on.catch_up(&kept, &upstream, lsn, timeline).await,
-                        _ => on.follow(&kept, &upstream).await,
-                    };
-                    (id, answer)
-                });
-            }
-            Task::Checkpoint(node) | Task::Settle(node) => {
-                let Some(target) = target(node) else {
-                    self.answers.push((id, unknown()));
-                    return;
-                };
-                self.tasks.spawn(async move {
-                    (id, On { dialer: &dialer, target: &target, epoch }.checkpoint().await)
-                });
-            }
-            Task::Restart(node) => {
-                let Some(name) = view(node).map(|node| node.name.to_string()) else {
-                    self.answers.push((id, unknown()));
-                    return;
-                };
-                let hands = Arc::clone(&self.hands);
-                self.tasks.spawn(async move { (id, hands::restart(hands, name).await) });
-            }
-            Task::Rejoin { node, upstream } => {
-                let (Some(name), Some(target), Some(upstream)) =
-                    (view(node).map(|node| node.name.to_string()), target(node), view(upstream).cloned())
-                else {
-                    self.answers.push((id, unknown()));
-                    return;
-                };
-                let (hands, kept) = (Arc::clone(&self.hands), Kept::default());
-                self.tasks.spawn(async move {
-                    let source = Target { host: upstream.host.to_string(), port: upstream.port };
-                    let mut answer = hands::rejoin(hands, name, upstream).await;
-                    if answer.is_ok() {
-                        // its slot may not be there yet
-                        answer = On { dialer: &dialer, target: &target, epoch }.follow(&kept, &source).await;
-                    }
-                    (id, answer)
-                });
-            }
-        }
+            | Task::Follow { node, .. }
+            | Task::Rejoin { node, .. } => node,
+        };
+        let bench = Bench {
+            cluster: self.cluster.clone(),
+            epoch,
+            snapshot: Arc::clone(snapshot),
+            dialer: Arc::clone(&self.dialer),
+            hands: Arc::clone(&self.hands),
+            traffic: Arc::clone(&self.traffic),
+            kept: Arc::clone(self.sessions.entry(node).or_default()),
+            draining_since: self.draining_since,
+        };
+        self.tasks.spawn(async move { (id, bench.work(task).await) });
     }
 
     /// Stores a record; what waits for it relies on its being safe.
