@@ -221,7 +221,7 @@ impl Session {
             server.prepared.insert(&statement, Under::Own);
             let step = Step::Parse { statement: statement.clone(), name: None, under: Under::Own };
             self.owe_parse(server, step, Origin::Proxy);
-            self.evict(server, out);
+            self.evict(server, statement.id(), out);
         }
         finish(out, b'B', |out| {
             out.extend_from_slice(PORTAL);
