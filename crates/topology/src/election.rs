@@ -98,7 +98,18 @@ impl Ballot<'_> {
     /// Elects.
     pub(crate) fn decide(&self) -> Verdict {
         let verdict = self.decide_by_claims();
-        Verdict { outcome: self.mandate.restrict(verdict.outcome), ..verdict }
+        let timeline_of = |id: NodeId| self.nodes.iter().find(|node| node.id == id).map(Node::timeline);
+        let elected = match verdict.outcome {
+            Outcome::Primary(id) => timeline_of(id),
+            Outcome::Absent
+            | Outcome::Early
+            | Outcome::OnlyStale
+            | Outcome::Split(..)
+            | Outcome::Waiting
+            | Outcome::Forbidden
+            | Outcome::Unproven { .. } => None,
+        };
+        Verdict { outcome: self.mandate.restrict(verdict.outcome, elected), ..verdict }
     }
 
     fn decide_by_claims(&self) -> Verdict {
@@ -106,6 +117,14 @@ impl Ballot<'_> {
         let (mut claims, below): (Vec<_>, Vec<_>) =
             self.nodes.iter().filter_map(|node| self.claim(node)).partition(|claim| claim.timeline >= floor);
         let mut stale: Vec<NodeId> = below.iter().map(|claim| claim.node.id).collect();
+        if let Some(highest) = claims.iter().map(|claim| claim.timeline).max()
+            && let Some(recorded) = self.mandate.recorded(highest)
+            && claims.iter().any(|claim| claim.node.id == recorded && claim.timeline == highest)
+        {
+            let void = |claim: &Claim| claim.timeline == highest && claim.node.id != recorded;
+            stale.extend(claims.iter().filter(|claim| void(claim)).map(|claim| claim.node.id));
+            claims.retain(|claim| !void(claim));
+        }
         claims.sort_by_key(|claim| (std::cmp::Reverse(claim.timeline), claim.standing == Standing::Silent));
         let Some((top, rest)) = claims.split_first() else {
             let outcome = if below.is_empty() { Outcome::Absent } else { Outcome::OnlyStale };

@@ -177,7 +177,10 @@ impl Cluster {
     /// this mandate must not be taken for what came before.
     pub fn set_mandate(&mut self, mandate: Mandate, epoch: Epoch, now: Instant) {
         self.mandate = mandate;
-        self.epoch = self.epoch.max(epoch);
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.remember();
+        }
         self.settle(now);
     }
 

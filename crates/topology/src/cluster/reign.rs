@@ -226,7 +226,7 @@ impl Cluster {
         self.epoch = Epoch(self.epoch.0.saturating_add(1));
     }
 
-    fn remember(&mut self) {
+    pub(super) fn remember(&mut self) {
         if let (Some(system_id), Some(timeline)) = (self.system_id, self.floor) {
             let branch = self.branch.clone();
             self.ask(Action::Remember(Remembered { system_id, timeline, branch, epoch: self.epoch }));
