@@ -21,6 +21,9 @@ pub enum Hindrance {
     Asking(Arc<str>),
     /// No standby is up that may be promoted.
     NoCandidate,
+    /// The node at this address may have been promoted, and is out of reach: until it is known the old primary must not
+    /// go on, and nobody else can take its place.
+    Unresolved(Arc<str>),
     /// This standby still hears the primary, which cannot be reached from here alone.
     StillHeard(Arc<str>),
     /// The last failover was so short a time ago, and the primary may merely be out of reach.
@@ -49,6 +52,11 @@ impl fmt::Display for Hindrance {
             Self::Unusable(node, why) => write!(f, "{node} is there, but {}", why.as_str()),
             Self::Asking(node) => write!(f, "{node} has not answered since"),
             Self::NoCandidate => f.write_str("no standby is up that may be promoted"),
+            Self::Unresolved(address) => write!(
+                f,
+                "{address} may have been promoted and is out of reach; once it is certain that nobody will ever use it, \
+                 FAILOVER TO the old primary FORCE lets that go on"
+            ),
             Self::StillHeard(node) => {
                 write!(f, "{node} still hears the primary, so the primary is out of reach from here alone")
             }

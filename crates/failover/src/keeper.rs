@@ -23,27 +23,54 @@ const REJOIN_AFTER: Duration = Duration::from_millis(500);
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// … up to this.
 const RETRY_LAST: Duration = Duration::from_secs(60);
+/// A standby that has been told so many times in vain may have gone another way than its primary, which no telling mends.
+const TELLINGS: u32 = 2;
 
 /// How far one node is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keeper {
+pub(crate) struct Keeper {
+    state: State,
+    /// Attempts in a row that have brought nothing.
+    failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
     /// Nothing is to be done.
     Content,
     /// It does not follow the primary, since then.
     Astray(Instant),
     /// It is being told whom to follow.
     Telling(OrderId),
-    /// It has been told, and may take until then.
+    /// It has been told, or made a standby, and may take until then.
     Told(Instant),
     /// It is being made a standby.
     Rejoining(OrderId),
-    /// It is left alone until then, after so many failures.
-    Resting { until: Instant, failures: u32 },
+    /// It is left alone until then.
+    Resting(Instant),
 }
 
 impl Keeper {
+    const CONTENT: Self = Self { state: State::Content, failures: 0 };
+
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(self, Self::Telling(_) | Self::Rejoining(_))
+        matches!(self.state, State::Telling(_) | State::Rejoining(_))
+    }
+
+    fn with(self, state: State) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Once more in vain: it rests, ever longer.
+    fn failed(self, now: Instant) -> Self {
+        let failures = self.failures.saturating_add(1);
+        let pause = RETRY_FIRST.saturating_mul(1 << self.failures.min(5)).min(RETRY_LAST);
+        Self { state: State::Resting(now + pause), failures }
+    }
+
+    /// Whether the next attempt on a standby is to make it one anew.
+    fn is_beyond_telling(&self) -> bool {
+        self.failures % (TELLINGS + 1) == TELLINGS
     }
 }
 
@@ -52,13 +79,15 @@ impl Manager {
     pub(crate) fn keep(&mut self, now: Instant) {
         let snapshot = Arc::clone(self.snapshot());
         self.keepers.retain(|id, keeper| snapshot.node(*id).is_some() || keeper.is_busy());
-        let Some(primary) = self.primary().map(|primary| primary.id) else { return };
-        if self.is_running() || !self.is_acting() {
-            return;
-        }
+        let Some(primary) = self.kept_for() else { return };
         for node in snapshot.nodes.iter().filter(|node| node.id != primary) {
             self.keep_one(node, primary, now);
         }
+    }
+
+    /// The primary that others are made to follow; `None` while nobody is.
+    fn kept_for(&self) -> Option<NodeId> {
+        self.primary().map(|primary| primary.id).filter(|_| !self.is_running() && self.is_acting())
     }
 
     fn keep_one(&mut self, node: &NodeView, primary: NodeId, now: Instant) {
@@ -68,48 +97,55 @@ impl Manager {
             && Some(node.timeline) == self.snapshot().timeline;
         let place = address(node);
         let is_deposed = self.record().deposed.contains(&place);
-        let keeper = self.keepers.get(&node.id).copied().unwrap_or(Keeper::Content);
-        let next = match keeper {
-            busy @ (Keeper::Telling(_) | Keeper::Rejoining(_)) => busy,
+        let keeper = self.keepers.get(&node.id).copied().unwrap_or(Keeper::CONTENT);
+        let next = match keeper.state {
+            State::Telling(_) | State::Rejoining(_) => keeper,
             _ if follows => {
                 if is_deposed {
                     self.is_back_in_line(&place);
                     self.note(now, Some(node.id), Step::Rejoined);
                 }
-                Keeper::Content
+                Keeper::CONTENT
             }
             // who is neither up nor known to be in need is left to those who stopped it
-            _ if !is_deposed && (node.health != Health::Up || node.role != Role::Standby) => Keeper::Content,
-            Keeper::Content => Keeper::Astray(now),
-            Keeper::Astray(since) if is_deposed && self.is_calm(now, REJOIN_AFTER) => {
-                let _ = since;
-                self.rejoin(node.id, primary, now)
+            _ if !is_deposed && (node.health != Health::Up || node.role != Role::Standby) => Keeper::CONTENT,
+            State::Content => keeper.with(State::Astray(now)),
+            State::Told(until) if now >= until => keeper.failed(now),
+            State::Astray(_) | State::Resting(_) if self.acts_at(&keeper, is_deposed) <= Some(now) => {
+                let can_be_told = node.role == Role::Standby && node.health == Health::Up;
+                match !can_be_told || keeper.is_beyond_telling() {
+                    true => keeper.with(self.rejoin(node.id, primary, now)),
+                    false => keeper.with(self.tell(node.id, primary)),
+                }
             }
-            Keeper::Astray(since) if !is_deposed && now.saturating_duration_since(since) >= ASTRAY_AFTER => {
-                return self.follow(node.id, primary, now);
-            }
-            Keeper::Told(until) if now >= until && is_deposed => self.rejoin(node.id, primary, now),
-            Keeper::Told(until) if now >= until => resting(1, now),
-            Keeper::Resting { until, .. } if now >= until && is_deposed => self.rejoin(node.id, primary, now),
-            Keeper::Resting { until, .. } if now >= until => Keeper::Astray(now - ASTRAY_AFTER),
-            waiting @ (Keeper::Astray(_) | Keeper::Told(_) | Keeper::Resting { .. }) => waiting,
+            State::Astray(_) | State::Told(_) | State::Resting(_) => keeper,
         };
         self.keepers.insert(node.id, next);
     }
 
-    fn is_calm(&self, now: Instant, least: Duration) -> bool {
-        now.saturating_duration_since(self.calm_since) >= least
+    /// When a keeper does something although nothing has happened.
+    fn acts_at(&self, keeper: &Keeper, is_deposed: bool) -> Option<Instant> {
+        match keeper.state {
+            State::Astray(_) if is_deposed => Some(self.calm_since + REJOIN_AFTER),
+            State::Astray(since) => Some(since + ASTRAY_AFTER),
+            State::Told(until) | State::Resting(until) => Some(until),
+            State::Content | State::Telling(_) | State::Rejoining(_) => None,
+        }
     }
 
     /// Tells a standby to follow `primary`.
-    pub(crate) fn follow(&mut self, node: NodeId, primary: NodeId, _now: Instant) {
-        let order = self.order(Task::Follow { node, upstream: primary }, self.record().epoch);
-        self.keepers.insert(node, Keeper::Telling(order));
+    pub(crate) fn follow(&mut self, node: NodeId, primary: NodeId) {
+        let state = self.tell(node, primary);
+        self.keepers.insert(node, Keeper::CONTENT.with(state));
     }
 
-    fn rejoin(&mut self, node: NodeId, primary: NodeId, now: Instant) -> Keeper {
+    fn tell(&mut self, node: NodeId, primary: NodeId) -> State {
+        State::Telling(self.order(Task::Follow { node, upstream: primary }, self.record().epoch))
+    }
+
+    fn rejoin(&mut self, node: NodeId, primary: NodeId, now: Instant) -> State {
         self.note(now, Some(node), Step::Rejoining);
-        Keeper::Rejoining(self.order(Task::Rejoin { node, upstream: primary }, self.record().epoch))
+        State::Rejoining(self.order(Task::Rejoin { node, upstream: primary }, self.record().epoch))
     }
 
     fn is_back_in_line(&mut self, place: &Arc<str>) {
@@ -118,25 +154,33 @@ impl Manager {
         self.store(record);
     }
 
+    /// There is another primary: what has failed with the last one may succeed with it.
+    pub(crate) fn keep_anew(&mut self, now: Instant) {
+        for keeper in self.keepers.values_mut().filter(|keeper| !keeper.is_busy()) {
+            *keeper = Keeper { state: State::Astray(now), failures: 0 };
+        }
+    }
+
     /// The end of an order that no run waits for.
     pub(crate) fn keeper_answered(&mut self, id: OrderId, answer: Answer, now: Instant) {
-        let waiting = self.keepers.iter().find(
-            |(_, keeper)| matches!(keeper, Keeper::Telling(order) | Keeper::Rejoining(order) if *order == id),
-        );
+        let waiting = self.keepers.iter().find(|(_, keeper)| {
+            matches!(keeper.state, State::Telling(order) | State::Rejoining(order) if order == id)
+        });
         let Some((node, keeper)) = waiting.map(|(node, keeper)| (*node, *keeper)) else { return };
-        let next = match (&keeper, outcome(&answer)) {
-            (Keeper::Telling(_), Ok(())) => {
-                self.note(now, Some(node), Step::Followed);
-                Keeper::Told(now + FOLLOW_PATIENCE)
+        let next = match outcome(&answer) {
+            Ok(()) => {
+                if let State::Telling(_) = keeper.state {
+                    self.note(now, Some(node), Step::Followed);
+                }
+                keeper.with(State::Told(now + FOLLOW_PATIENCE))
             }
-            (_, Ok(())) => Keeper::Told(now + FOLLOW_PATIENCE),
-            (_, Err(why)) => {
-                let is_impossible = matches!(answer, Err(Failure::Impossible(_)));
+            Err(why) => {
                 self.note(now, Some(node), Step::Failed(why));
-                if is_impossible {
-                    Keeper::Resting { until: now + RETRY_LAST, failures: u32::MAX }
-                } else {
-                    resting(1, now)
+                match answer {
+                    Err(Failure::Impossible(_)) => {
+                        Keeper { state: State::Resting(now + RETRY_LAST), ..keeper.failed(now) }
+                    }
+                    _ => keeper.failed(now),
                 }
             }
         };
@@ -145,21 +189,11 @@ impl Manager {
 
     /// When [`Manager::keep`] has something to do although nothing has happened.
     pub(crate) fn keepers_due(&self) -> Option<Instant> {
-        if self.is_running() || self.primary().is_none() {
-            return None;
-        }
-        self.keepers
-            .values()
-            .filter_map(|keeper| match keeper {
-                Keeper::Astray(since) => Some((*since + REJOIN_AFTER).max(self.calm_since + REJOIN_AFTER)),
-                Keeper::Told(until) | Keeper::Resting { until, .. } => Some(*until),
-                Keeper::Content | Keeper::Telling(_) | Keeper::Rejoining(_) => None,
-            })
-            .min()
+        let primary = self.kept_for()?;
+        let due = |(id, keeper): (&NodeId, &Keeper)| {
+            let place = address(self.view(*id)?);
+            self.acts_at(keeper, self.record().deposed.contains(&place))
+        };
+        self.keepers.iter().filter(|(id, _)| **id != primary).filter_map(due).min()
     }
-}
-
-fn resting(failures: u32, now: Instant) -> Keeper {
-    let pause = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(RETRY_LAST);
-    Keeper::Resting { until: now + pause, failures }
 }

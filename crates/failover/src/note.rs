@@ -46,6 +46,8 @@ impl Kind {
 pub enum Step {
     /// It began; the node is the old primary.
     Begun(Kind),
+    /// It was found begun by a predecessor of this manager.
+    TakenUp,
     /// No transaction begins any more.
     Draining,
     /// Nothing is sent to the old primary any more.
@@ -89,6 +91,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Begun(kind) => write!(f, "{} begins", kind.as_str()),
+            Self::TakenUp => f.write_str("was begun before a restart of pgherd"),
             Self::Draining => f.write_str("transactions are being drained"),
             Self::Closed => f.write_str("clients are held"),
             Self::Halted => f.write_str("the old primary takes no more writes"),

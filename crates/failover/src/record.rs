@@ -26,6 +26,12 @@ pub enum Phase {
         /// The timeline it writes.
         timeline: TimelineId,
     },
+    /// This primary may have been stopped in good order, to be replaced or restarted; nobody has been promoted, so it is
+    /// to go on.
+    Halting {
+        /// Its address.
+        from: Arc<str>,
+    },
     /// Standbys are being cut off from the primary; nobody has been promoted.
     Fencing {
         /// The address of the primary that is to be replaced.

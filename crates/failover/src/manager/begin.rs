@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration, time::Instant};
 
 use topology::{DownReason, Health, NoPrimary, NodeId, NodeView, Role, Writable};
-use wire::Lsn;
+use wire::{Lsn, TimelineId};
 
-use super::{Manager, Reign, address, stage::Run};
+use super::{Manager, Reign, address, run::Run};
 use crate::{
     command::{Command, Refusal, Ticket},
     hindrance::Hindrance,
     note::{Kind, Step},
+    record::{Phase, Record},
 };
 
 /// A standby whose upstream said something as short a time ago still hears it. A crash ends the connection at once; of a
@@ -28,18 +29,36 @@ impl Manager {
         if let Some(epoch) = self.superseded {
             return Err(Hindrance::Superseded(epoch));
         }
-        if let Some((until, why)) = &self.failed
-            && now < *until
-        {
+        if let Some((_, why)) = &self.failed {
             return Err(Hindrance::Failed(why.clone()));
         }
         let reign = self.reign.ok_or(Hindrance::NeverKnown)?;
         self.is_certainly_vacant()?;
-        self.is_gone(reign)?;
-        self.is_undamped(reign, now)?;
+        // once somebody may have been promoted, it has to be brought to an end
+        let is_to_go_on = !self.maybe_promoted().is_empty();
+        if !is_to_go_on {
+            self.is_gone(reign)?;
+            self.is_undamped(reign, now)?;
+        }
         self.everybody_was_asked()?;
-        let best = self.best_candidate().ok_or(Hindrance::NoCandidate)?;
-        if let Some(hearing) = self.hears_the_primary() {
+        let best = match self.best_candidate() {
+            Some(best) => best,
+            // it may turn out that nobody was promoted, so that the old primary may go on
+            None if is_to_go_on
+                && self.standbys().any(|node| self.maybe_promoted().contains(&Some(node.id))) =>
+            {
+                return Ok(());
+            }
+            None => {
+                return Err(match &self.record.phase {
+                    Phase::Promoting { node, .. } => Hindrance::Unresolved(Arc::clone(node)),
+                    Phase::Vacant | Phase::Serving { .. } | Phase::Halting { .. } | Phase::Fencing { .. } => {
+                        Hindrance::NoCandidate
+                    }
+                });
+            }
+        };
+        if let Some(hearing) = self.hears_the_primary(reign).filter(|_| !is_to_go_on) {
             return Err(Hindrance::StillHeard(Arc::clone(&hearing.name)));
         }
         let lost = self.would_lose(best);
@@ -94,7 +113,7 @@ impl Manager {
     }
 
     /// Who was heard before the primary was lost may have been promoted since, or still hear it.
-    fn everybody_was_asked(&self) -> Result<(), Hindrance> {
+    pub(super) fn everybody_was_asked(&self) -> Result<(), Hindrance> {
         let Some(since) = self.vacant_since() else { return Ok(()) };
         let silent = self.snapshot.nodes.iter().find(|node| match node.health {
             Health::Unknown | Health::Suspect => true,
@@ -116,27 +135,39 @@ impl Manager {
             .max_by_key(|node| node.wal_lsn)
     }
 
-    fn hears_the_primary(&self) -> Option<&NodeView> {
+    /// A standby that still hears a primary that merely does not answer. (One whose connections are refused is heard by
+    /// nobody: what a standby hears then is another standby.)
+    fn hears_the_primary(&self, reign: Reign) -> Option<&NodeView> {
+        let old = reign.node.and_then(|node| self.view(node));
+        if old.is_some_and(|old| {
+            matches!(old.down, Some(DownReason::Refused | DownReason::StartsForTooLong))
+                || old.role == Role::Standby && old.health == Health::Up
+        }) {
+            return None;
+        }
         self.standbys()
             .find(|node| node.streaming && node.upstream_silence.is_some_and(|silence| silence < STILL_HEARD))
     }
 
     /// Bytes of what the primary was last seen to have that no standby has: what they have, the candidate gets.
     fn would_lose(&self, best: &NodeView) -> u64 {
-        let wal = &self.snapshot.primary_wal;
-        let had = wal.last().map_or(Lsn(0), |(_, lsn)| lsn);
         let most =
             self.standbys().filter(|node| node.timeline == best.timeline).map(|node| node.wal_lsn).max();
-        had.bytes_since(most.unwrap_or(best.wal_lsn))
+        self.lost_by(best.timeline, most.unwrap_or(best.wal_lsn))
+    }
+
+    /// Bytes of what the primary was last seen to have past `reach` on `timeline`.
+    pub(super) fn lost_by(&self, timeline: TimelineId, reach: Lsn) -> u64 {
+        let wal = &self.snapshot.primary_wal;
+        let had = wal.last().filter(|_| wal.timeline() == Some(timeline));
+        had.map_or(0, |(_, had)| had.bytes_since(reach))
     }
 
     pub(super) fn begin_automatic(&mut self, now: Instant) {
         let from = self.reign.and_then(|reign| reign.node);
-        self.begin(
-            Run::unplanned(Kind::Automatic, self.next_epoch(), self.reign, None, None, now),
-            from,
-            now,
-        );
+        let limit = Some(self.settings.max_lost_bytes);
+        let run = Run::unplanned(Kind::Automatic, self.next_epoch(), self.reign, limit, now);
+        self.begin(Run { tried: self.maybe_promoted(), ..run }, from, now);
     }
 
     /// The least epoch that was never used.
@@ -174,13 +205,17 @@ impl Manager {
             return Some(Err(Refusal::Busy));
         }
         self.superseded = None;
+        let was_running = self.run.is_some();
         let begun = match command {
             Command::Switchover { to } => self.switchover(ticket, to, now),
             Command::Failover { to, force } => self.failover(ticket, to, force, now),
             Command::Restart(node) => self.restart(ticket, node, now),
             Command::MaintenanceOn | Command::MaintenanceOff => Ok(()),
         };
-        begun.err().map(Err)
+        match begun {
+            Ok(()) if self.run.is_some() && !was_running => None,
+            ended => Some(ended),
+        }
     }
 
     fn switchover(&mut self, ticket: Ticket, to: Option<NodeId>, now: Instant) -> Result<(), Refusal> {
@@ -199,8 +234,8 @@ impl Manager {
                 ));
             }
         }
-        let run = Run::planned(Kind::Switchover, self.snapshot.epoch, self.reign, to, ticket, now);
-        self.begin(run, Some(from), now);
+        let run = Run::planned(Kind::Switchover, self.snapshot.epoch, self.reign, ticket, now);
+        self.begin(Run { wanted: to, ..run }, Some(from), now);
         Ok(())
     }
 
@@ -223,11 +258,21 @@ impl Manager {
 
     fn failover(&mut self, ticket: Ticket, to: NodeId, force: bool, now: Instant) -> Result<(), Refusal> {
         let node = self.view(to).ok_or(Refusal::NoNode)?;
+        if force && self.is_replaced(to) {
+            self.give_up_replacing();
+            return Ok(());
+        }
         if node.role != Role::Standby || node.health != Health::Up {
             return Err(Refusal::Unfit(Arc::clone(&node.name), "it is no standby that is up"));
         }
         if let Some(primary) = self.primary().filter(|_| !force) {
             return Err(Refusal::PrimaryThere(Arc::clone(&primary.name)));
+        }
+        if self.snapshot.timeline.is_some_and(|timeline| node.timeline < timeline) {
+            return Err(Refusal::Unfit(
+                Arc::clone(&node.name),
+                "it has not followed the last primary to its timeline, and no older timeline is ever served again",
+            ));
         }
         let lost = self.would_lose(node);
         if !force && lost > self.settings.max_lost_bytes {
@@ -237,9 +282,28 @@ impl Manager {
             ));
         }
         let from = self.reign.and_then(|reign| reign.node);
-        let run = Run::unplanned(Kind::Failover, self.next_epoch(), self.reign, Some(to), Some(ticket), now);
-        self.begin(run, from, now);
+        let limit = Some(self.settings.max_lost_bytes).filter(|_| !force);
+        let run = Run::unplanned(Kind::Failover, self.next_epoch(), self.reign, limit, now);
+        let (wanted, ticket, tried) = (Some(to), Some(ticket), self.maybe_promoted());
+        self.begin(Run { wanted, ticket, tried, ..run }, from, now);
         Ok(())
+    }
+
+    /// Whether this is the old primary, alive, that must not go on because somebody else may have been promoted.
+    fn is_replaced(&self, node: NodeId) -> bool {
+        let place = self.view(node).filter(|node| node.role == Role::Primary && node.health == Health::Up);
+        let Phase::Promoting { from: Some(from), .. } = &self.record.phase else { return false };
+        place.is_some_and(|node| *address(node) == **from)
+    }
+
+    /// Whoever may have been promoted is not to be, says an operator.
+    fn give_up_replacing(&mut self) {
+        let Phase::Promoting { node, from, .. } = self.record.phase.clone() else { return };
+        let mut deposed = self.record.deposed.clone();
+        deposed.retain(|place| *place != node);
+        deposed.push(node);
+        let phase = from.map_or(Phase::Fencing { from: None }, |from| Phase::Halting { from });
+        self.store(Record { epoch: self.next_epoch(), phase, deposed });
     }
 
     fn restart(&mut self, ticket: Ticket, node: NodeId, now: Instant) -> Result<(), Refusal> {
@@ -247,7 +311,7 @@ impl Manager {
         if self.primary().is_none_or(|primary| primary.id != node) {
             return Err(Refusal::Unfit(Arc::clone(&view.name), "only the primary is restarted in this way"));
         }
-        let run = Run::planned(Kind::Restart, self.snapshot.epoch, self.reign, None, ticket, now);
+        let run = Run::planned(Kind::Restart, self.snapshot.epoch, self.reign, ticket, now);
         self.begin(run, Some(node), now);
         Ok(())
     }

@@ -1,14 +1,16 @@
 //! The state machine: snapshots, answers, commands and time in; orders, notes, replies and a mandate out.
 
 mod begin;
+mod elect;
+mod end;
 mod planned;
 mod run;
-mod stage;
+mod stages;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use topology::{Epoch, Mandate, NodeId, NodeView, Snapshot, Writable};
@@ -23,10 +25,12 @@ use crate::{
     record::{Phase, Record},
     settings::Settings,
 };
-use stage::Run;
+use run::Run;
 
 /// Notes kept for a shell that does not drain them; the oldest go first.
 const NOTES_MAX: usize = 1024;
+/// Time to the next attempt to store a record that could not be stored.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who was the primary last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,9 @@ pub struct Manager {
     last: Option<(Instant, Option<NodeId>)>,
     /// No attempt before this, since the last one failed, and why.
     failed: Option<(Instant, String)>,
+    /// The record as it was ordered to be stored last, and when to order it again if it could not be.
+    last_store: Option<OrderId>,
+    unsaved: Option<Instant>,
     is_maintenance: bool,
     superseded: Option<Epoch>,
     pub(crate) keepers: BTreeMap<NodeId, Keeper>,
@@ -74,6 +81,8 @@ impl Manager {
             run: None,
             last: None,
             failed: None,
+            last_store: None,
+            unsaved: None,
             is_maintenance: false,
             superseded: None,
             keepers: BTreeMap::new(),
@@ -90,10 +99,17 @@ impl Manager {
 
     /// What a predecessor left: who reigned, and perhaps a failover in the middle.
     fn take_up(&mut self, now: Instant) {
+        // a run goes on in an epoch of its own, so that what the predecessor had sent does nothing late
         match self.record.phase.clone() {
             Phase::Vacant => {}
             Phase::Serving { node, timeline } => {
                 self.reign = Some(Reign { node: self.find(&node), timeline });
+            }
+            Phase::Halting { from } => {
+                let timeline = self.snapshot.timeline.unwrap_or(TimelineId(0));
+                self.reign = Some(Reign { node: self.find(&from), timeline });
+                self.run = Some(Run::to_revert(self.next_epoch(), self.reign, now));
+                self.note(now, self.find(&from), Step::TakenUp);
             }
             Phase::Fencing { from } => {
                 let timeline = self.snapshot.timeline.unwrap_or(TimelineId(0));
@@ -101,15 +117,55 @@ impl Manager {
             }
             Phase::Promoting { node, above, from } => {
                 self.reign = Some(Reign { node: from.and_then(|from| self.find(&from)), timeline: above });
-                let tried = self.find(&node);
-                self.run = Some(Run::taken_up(self.record.epoch, self.reign, tried, now));
+                let tried = self.maybe_promoted();
+                self.run = Some(Run::taken_up(
+                    self.next_epoch(),
+                    self.reign,
+                    self.settings.max_lost_bytes,
+                    tried,
+                    now,
+                ));
+                self.note(now, self.find(&node), Step::TakenUp);
             }
+        }
+    }
+
+    /// Who may have been promoted by attempts of which no end is recorded; `None`: a node that is not configured.
+    fn maybe_promoted(&self) -> Vec<Option<NodeId>> {
+        match &self.record.phase {
+            Phase::Vacant | Phase::Serving { .. } | Phase::Halting { .. } | Phase::Fencing { .. } => {
+                Vec::new()
+            }
+            // an earlier candidate of the same failover was deposed when the next one was chosen
+            Phase::Promoting { node, from, .. } => {
+                let others = self.record.deposed.iter().filter(|place| Some(*place) != from.as_ref());
+                let mut tried: Vec<_> = others.chain([node]).map(|place| self.find(place)).collect();
+                tried.dedup();
+                tried
+            }
+        }
+    }
+
+    /// The address of who reigned last.
+    fn reigned_at(&self) -> Option<&Arc<str>> {
+        match &self.record.phase {
+            Phase::Vacant => None,
+            Phase::Serving { node, .. } => Some(node),
+            Phase::Halting { from } => Some(from),
+            Phase::Fencing { from } | Phase::Promoting { from, .. } => from.as_ref(),
         }
     }
 
     /// The cluster as it is now; to be called with every snapshot, before it is published.
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
         self.snapshot = snapshot;
+        // a node that was removed and added again has another id
+        if let Some(reign) =
+            self.reign.filter(|reign| reign.node.is_none_or(|node| self.view(node).is_none()))
+        {
+            let node = self.reigned_at().and_then(|place| self.find(place));
+            self.reign = Some(Reign { node, ..reign });
+        }
         self.advance(now);
     }
 
@@ -117,6 +173,9 @@ impl Manager {
     pub fn handle_answer(&mut self, id: OrderId, answer: Answer, now: Instant) {
         if let Err(Failure::Superseded(epoch)) = &answer {
             self.superseded = self.superseded.max(Some(*epoch));
+        }
+        if self.last_store == Some(id) {
+            self.unsaved = answer.is_err().then_some(now + STORE_AGAIN);
         }
         if self.run.as_ref().is_some_and(|run| run.awaits(id)) {
             self.run_answered(id, answer, now);
@@ -148,8 +207,9 @@ impl Manager {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let run = self.run.as_ref().and_then(Run::due);
-        let retry = self.failed.as_ref().map(|(until, _)| *until).filter(|_| self.primary().is_none());
-        run.into_iter().chain(retry).chain(self.keepers_due()).min()
+        let retry = self.failed.as_ref().map(|(until, _)| *until);
+        let unsaved = self.unsaved.filter(|_| self.run.is_none());
+        run.into_iter().chain(retry).chain(unsaved).chain(self.keepers_due()).min()
     }
 
     /// What is to be done, oldest first; to be drained after every `handle_*`.
@@ -170,7 +230,14 @@ impl Manager {
     /// Who may be the primary, and the least epoch for that; to be given to the topology after every `handle_*`.
     #[must_use]
     pub fn mandate(&self) -> (Mandate, Epoch) {
-        self.run.as_ref().map_or((Mandate::Open, self.record.epoch), |run| (run.mandate(), run.epoch))
+        let at_rest = match &self.record.phase {
+            Phase::Serving { node, timeline } => {
+                self.find(node).map_or(Mandate::Open, |node| Mandate::Recorded(node, *timeline))
+            }
+            Phase::Promoting { above, .. } => Mandate::Above(*above),
+            Phase::Vacant | Phase::Halting { .. } | Phase::Fencing { .. } => Mandate::Open,
+        };
+        self.run.as_ref().map_or((at_rest, self.record.epoch), |run| (run.mandate(), run.epoch))
     }
 
     /// What has been decided last, as it was ordered to be stored.
@@ -202,7 +269,12 @@ impl Manager {
 
     /// Draws the conclusions from all that is known; the end of every input.
     fn advance(&mut self, now: Instant) {
+        self.failed = self.failed.take().filter(|(until, _)| now < *until);
+        if self.run.is_none() && self.unsaved.is_some_and(|due| now >= due) {
+            self.store(self.record.clone());
+        }
         self.learn_reign(now);
+        self.revert_again(now);
         self.step_run(now);
         if self.run.is_none() && self.primary().is_none() && self.may_begin(now).is_ok() {
             self.begin_automatic(now);
@@ -218,13 +290,27 @@ impl Manager {
         let address = address(primary);
         if self.reign != Some(reign) {
             self.calm_since = now;
+            self.keep_anew(now);
         }
         self.reign = Some(reign);
+        let is_halted = matches!(&self.record.phase, Phase::Halting { from } if *from == address);
+        if is_halted {
+            return;
+        }
         self.failed = None;
         let phase = Phase::Serving { node: Arc::clone(&address), timeline: reign.timeline };
         let is_news = self.record.phase != phase || self.record.deposed.contains(&address);
         if self.run.is_none() && is_news {
-            let deposed = self.record.deposed.iter().filter(|node| **node != address).cloned().collect();
+            let mut deposed = self.record.deposed.clone();
+            match &self.record.phase {
+                Phase::Vacant | Phase::Serving { .. } => {}
+                Phase::Halting { from } => deposed.push(Arc::clone(from)),
+                Phase::Fencing { from } => deposed.extend(from.clone()),
+                Phase::Promoting { node, from, .. } => deposed.extend(from.iter().chain([node]).cloned()),
+            }
+            deposed.sort();
+            deposed.dedup();
+            deposed.retain(|node| *node != address);
             self.store(Record { epoch: self.record.epoch.max(self.snapshot.epoch), phase, deposed });
         }
     }
@@ -248,7 +334,10 @@ impl Manager {
     /// Orders a record to be stored.
     pub(crate) fn store(&mut self, record: Record) -> OrderId {
         self.record = record.clone();
-        self.order(Task::Store(record), self.record.epoch)
+        self.unsaved = None;
+        let order = self.order(Task::Store(record), self.record.epoch);
+        self.last_store = Some(order);
+        order
     }
 
     pub(crate) fn note(&mut self, at: Instant, node: Option<NodeId>, step: Step) {

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use topology::{Epoch, Writable};
 
 use super::{
-    Manager, outcome,
-    stage::{Count, Stage},
+    Manager, address, outcome,
+    run::{Count, Run, Stage},
 };
 use crate::{
     note::{Kind, Outcome, Step},
-    order::{Answer, Done, Task},
+    order::{Answer, Done, Failure, Task},
+    record::{Phase, Record},
 };
 
 /// Time between two looks at what is under way.
@@ -23,12 +24,10 @@ const RETURN_PATIENCE: Duration = Duration::from_secs(60);
 impl Manager {
     pub(super) fn step_planned(&mut self, now: Instant) {
         let Some(run) = &self.run else { return };
-        let (kind, halted) = (run.kind, run.halted);
+        let halted = run.halted;
         match &run.stage {
-            // it died by itself
-            Stage::Draining { .. } if self.primary().is_none() => self.close(now),
             Stage::Draining { until, .. } if now >= *until => self.close(now),
-            Stage::Emptying { until, .. } if now >= *until => self.halt(kind),
+            Stage::Emptying { until, .. } if now >= *until => self.fence(now),
             Stage::Draining { count: Count::Again(at), .. }
             | Stage::Emptying { count: Count::Again(at), .. }
                 if now >= *at =>
@@ -39,7 +38,7 @@ impl Manager {
                 let until = *until;
                 let end = halted.unwrap_or_default();
                 if self.standbys().any(|node| node.priority > 0 && node.wal_lsn >= end) {
-                    self.fence(now);
+                    self.recruit(now);
                 } else if now >= until {
                     self.revert("no standby has received everything in time".to_owned(), now);
                 }
@@ -59,7 +58,7 @@ impl Manager {
             | Stage::Halting(_)
             | Stage::Fencing(_)
             | Stage::Recruiting { .. }
-            | Stage::CatchingUp(_)
+            | Stage::CatchingUp(..)
             | Stage::Intending(..)
             | Stage::Promoting(..)
             | Stage::Swapping { .. }
@@ -87,11 +86,12 @@ impl Manager {
         run.epoch = epoch;
         let (from, until) = (run.from(), now + self.settings.drain_timeout);
         self.note(now, from, Step::Closed);
-        self.set_stage(Stage::Emptying { until, count: Count::Again(now) });
+        self.set_stage(Stage::Emptying { until, count: Count::Again(now) }, now);
         self.count();
     }
 
-    fn halt(&mut self, kind: Kind) {
+    /// It is stored that the primary will be halted.
+    pub(super) fn halt(&mut self, kind: Kind, now: Instant) {
         let Some((from, epoch)) = self.run.as_ref().and_then(|run| Some((run.from()?, run.epoch))) else {
             return;
         };
@@ -101,13 +101,42 @@ impl Manager {
                 Stage::Halting(self.order(Task::Halt(from), epoch))
             }
         };
-        self.set_stage(stage);
+        self.set_stage(stage, now);
+    }
+
+    /// Whether what was done to the old primary is undone.
+    fn reverted(&mut self, why: String, answer: &Answer, now: Instant) {
+        let epoch = self.run.as_ref().map_or(self.record.epoch, |run| run.epoch);
+        let why = match outcome(answer) {
+            Ok(()) => why,
+            Err(more) => format!("{why}; and the primary could not be brought back: {more}"),
+        };
+        if matches!(answer, Ok(_) | Err(Failure::Impossible(_))) {
+            if let Phase::Halting { from } = self.record.phase.clone() {
+                let (phase, deposed) = (Phase::Fencing { from: Some(from) }, self.record.deposed.clone());
+                self.store(Record { epoch: epoch.max(self.record.epoch), phase, deposed });
+            }
+        } else {
+            self.try_not_before(now, &why);
+        }
+        self.end_run(Outcome::RolledBack(why), now);
+    }
+
+    /// The primary is there, as an attempt left it that could not be undone: that is tried again.
+    pub(super) fn revert_again(&mut self, now: Instant) {
+        let is_halted = matches!((&self.record.phase, self.primary()),
+            (Phase::Halting { from }, Some(primary)) if **from == *address(primary));
+        if self.run.is_none() && is_halted && self.failed.is_none() {
+            self.run = Some(Run::to_revert(self.next_epoch(), self.reign, now));
+            self.note(now, self.reign.and_then(|reign| reign.node), Step::TakenUp);
+            self.enter_first_stage(now);
+        }
     }
 
     /// An answer that a planned stage waits for.
     pub(super) fn planned_answered(&mut self, answer: Answer, now: Instant) {
         let Some(run) = &mut self.run else { return };
-        let (kind, from) = (run.kind, run.from());
+        let from = run.from();
         match (&mut run.stage, answer) {
             (Stage::Checkpointing(_), answer) => {
                 if let Err(why) = outcome(&answer) {
@@ -116,18 +145,18 @@ impl Manager {
                 }
                 let until = now + self.settings.drain_timeout;
                 self.note(now, from, Step::Draining);
-                self.set_stage(Stage::Draining { until, count: Count::Again(now) });
+                self.set_stage(Stage::Draining { until, count: Count::Again(now) }, now);
                 self.count();
             }
             (Stage::Draining { .. }, Ok(Done::Busy { transactions: 0, .. })) => self.close(now),
-            (Stage::Emptying { .. }, Ok(Done::Busy { requests: 0, .. })) => self.halt(kind),
+            (Stage::Emptying { .. }, Ok(Done::Busy { requests: 0, .. })) => self.fence(now),
             (Stage::Draining { count, .. } | Stage::Emptying { count, .. }, _) => {
                 *count = Count::Again(now + COUNT_AGAIN);
             }
             (Stage::Halting(_), Ok(Done::Halted { lsn, .. })) => {
                 run.halted = Some(lsn);
                 self.note(now, from, Step::Halted);
-                self.set_stage(Stage::Awaiting { until: now + CATCH_UP_PATIENCE });
+                self.set_stage(Stage::Awaiting { until: now + CATCH_UP_PATIENCE }, now);
             }
             (Stage::Halting(_), answer) => {
                 run.halted = Some(wire::Lsn(0)); // it may have been
@@ -135,14 +164,11 @@ impl Manager {
                 self.revert(format!("the primary could not be stopped: {why}"), now);
             }
             (Stage::Reverting(_, why), answer) => {
-                let why = match outcome(&answer) {
-                    Ok(()) => why.clone(),
-                    Err(more) => format!("{why}; and the primary could not be brought back: {more}"),
-                };
-                self.end_run(Outcome::RolledBack(why), now);
+                let why = why.clone();
+                self.reverted(why, &answer, now);
             }
             (Stage::Restarting(_), Ok(_)) => {
-                self.set_stage(Stage::Returning { until: now + RETURN_PATIENCE })
+                self.set_stage(Stage::Returning { until: now + RETURN_PATIENCE }, now)
             }
             (Stage::Restarting(_), Err(failure)) => {
                 self.end_run(Outcome::Abandoned(failure.to_string()), now);
@@ -152,7 +178,7 @@ impl Manager {
                 | Stage::Awaiting { .. }
                 | Stage::Fencing(_)
                 | Stage::Recruiting { .. }
-                | Stage::CatchingUp(_)
+                | Stage::CatchingUp(..)
                 | Stage::Intending(..)
                 | Stage::Promoting(..)
                 | Stage::Swapping { .. }

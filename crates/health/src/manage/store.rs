@@ -40,6 +40,7 @@ fn parse(text: &str) -> Option<Record> {
         [("phase", "serving"), ("node", node), ("timeline", number)] => {
             Phase::Serving { node: (*node).into(), timeline: timeline(number)? }
         }
+        [("phase", "halting"), ("from", from)] => Phase::Halting { from: (*from).into() },
         [("phase", "fencing")] => Phase::Fencing { from: None },
         [("phase", "fencing"), ("from", from)] => Phase::Fencing { from: Some((*from).into()) },
         [("phase", "promoting"), ("node", node), ("above", above), from @ ..] => Phase::Promoting {
@@ -64,6 +65,7 @@ fn content(record: &Record) -> String {
         Phase::Serving { node, timeline } => {
             format!("phase = serving\nnode = {node}\ntimeline = {timeline}\n")
         }
+        Phase::Halting { from } => format!("phase = halting\nfrom = {from}\n"),
         Phase::Fencing { from } => format!("phase = fencing\n{}", line("from", from.as_deref())),
         Phase::Promoting { node, above, from } => {
             format!("phase = promoting\nnode = {node}\nabove = {above}\n{}", line("from", from.as_deref()))
@@ -103,6 +105,7 @@ mod tests {
         let phases = [
             Phase::Vacant,
             Phase::Serving { node: Arc::clone(&node), timeline: above },
+            Phase::Halting { from: "c:5433".into() },
             Phase::Fencing { from: None },
             Phase::Fencing { from: from.clone() },
             Phase::Promoting { node: Arc::clone(&node), above, from: None },

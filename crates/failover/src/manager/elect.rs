@@ -1,0 +1,145 @@
+//! Who is promoted: standbys are cut off, asked how far they are, and one of them is chosen.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use topology::NodeId;
+
+use super::{Manager, address, run::Stage};
+use crate::{
+    choice::{Choice, Recruit, choose},
+    note::Step,
+    order::{Answer, Done, Task},
+    record::{Phase, Record},
+};
+
+/// How long standbys may take at least to be cut off in a switchover.
+const PLANNED_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Manager {
+    pub(super) fn recruit(&mut self, now: Instant) {
+        let Some(run) = &self.run else { return };
+        let (epoch, from) = (run.epoch, run.from());
+        let nodes: Vec<NodeId> =
+            self.standbys().map(|node| node.id).filter(|node| Some(*node) != from).collect();
+        let asked = nodes.into_iter().map(|node| (self.order(Task::Recruit(node), epoch), node)).collect();
+        if let Some(run) = &mut self.run {
+            run.recruits.clear();
+            run.late.clear();
+        }
+        // a living primary that was stopped in good order is worth more patience than a dead one
+        let is_halted = self.run.as_ref().is_some_and(|run| run.halted.is_some());
+        let patience =
+            self.settings.recruit_timeout.max(if is_halted { PLANNED_PATIENCE } else { Duration::ZERO });
+        self.set_stage(Stage::Recruiting { until: now + patience, asked }, now);
+    }
+
+    pub(super) fn recruited(&mut self, node: NodeId, answer: Answer, now: Instant) {
+        match answer {
+            Ok(Done::Position { timeline, received }) => {
+                if let Some(run) = &mut self.run {
+                    run.recruits.push(Recruit { node, timeline, received });
+                }
+                self.note(now, Some(node), Step::Recruited);
+                self.was_not_promoted(node);
+            }
+            Ok(_) => {}
+            Err(failure) => self.note(now, Some(node), Step::Failed(failure.to_string())),
+        }
+    }
+
+    /// It has not been promoted, and cannot be any more: it was cut off by this run's epoch, or the order was not
+    /// carried out.
+    pub(super) fn was_not_promoted(&mut self, node: NodeId) {
+        let Some(run) = &mut self.run else { return };
+        let before = run.tried.len();
+        run.tried.retain(|tried| *tried != Some(node));
+        let (is_news, is_open, epoch) = (run.tried.len() < before, run.tried.is_empty(), run.epoch);
+        let other = run.tried.iter().flatten().next_back().copied();
+        let other = other.and_then(|other| self.view(other)).map(address);
+        if let (Phase::Promoting { above, from, .. }, Some(other)) = (self.record.phase.clone(), other)
+            && is_news
+        {
+            // what is recorded is that in doubt which still is
+            let mut deposed = self.record.deposed.clone();
+            deposed.retain(|place| *place != other);
+            self.store(Record { epoch, phase: Phase::Promoting { node: other, above, from }, deposed });
+        }
+        if let Some(from) = self.run.as_ref().filter(|_| is_news && is_open).map(|run| self.old_address(run))
+        {
+            // it may have been halted before, of which nothing is recorded while somebody may be promoted
+            let phase = from.map_or(Phase::Fencing { from: None }, |from| Phase::Halting { from });
+            self.store(Record { epoch, phase, deposed: self.record.deposed.clone() });
+        }
+    }
+
+    /// Those who have not answered by now do not count.
+    pub(super) fn elect(&mut self, now: Instant) {
+        if let Some(run) = &mut self.run
+            && let Stage::Recruiting { asked, .. } = &mut run.stage
+        {
+            run.late = std::mem::take(asked);
+        }
+        let Some(run) = &self.run else { return };
+        let (epoch, halted, wanted, limit) = (run.epoch, run.halted, run.wanted, run.limit);
+        let choice = choose(&run.recruits, &self.snapshot, &self.settings, wanted);
+        let best = run.recruits.iter().max_by_key(|recruit| (recruit.timeline, recruit.received));
+        let reach = best.map(|best| best.received).unwrap_or_default();
+        let lost = best.map_or(0, |best| self.lost_by(best.timeline, best.received));
+        if halted.is_some_and(|end| reach < end) {
+            self.revert("no standby has received everything that the primary wrote".to_owned(), now);
+            return;
+        }
+        if best.is_some_and(|best| Some(best.timeline) < self.snapshot.timeline) {
+            self.revert(
+                "those who could be cut off have not followed the last primary to its timeline".to_owned(),
+                now,
+            );
+            return;
+        }
+        if limit.is_some_and(|limit| lost > limit) {
+            self.revert(
+                format!("those who could be cut off lack {lost} bytes, more than max_lost_bytes"),
+                now,
+            );
+            return;
+        }
+        match choice {
+            Choice::Promote(node) => self.intend(node, now),
+            Choice::CatchUp { node, upstream, lsn } => {
+                let order = self.order(Task::CatchUp { node, upstream, lsn }, epoch);
+                self.set_stage(Stage::CatchingUp(order, node), now);
+            }
+            Choice::Nobody => self.revert("no standby could be cut off that may be promoted".to_owned(), now),
+        }
+    }
+
+    pub(super) fn intend(&mut self, node: NodeId, now: Instant) {
+        self.note(now, Some(node), Step::Chosen);
+        let Some((run, view)) = self.run.as_ref().zip(self.view(node)) else { return };
+        let followed =
+            run.recruits.iter().find(|recruit| recruit.node == node).map(|recruit| recruit.timeline);
+        let above = run.old.map(|old| old.timeline).max(followed).unwrap_or(view.timeline);
+        let (epoch, from, place) = (run.epoch, self.old_address(run), address(view));
+        let mut deposed = self.record.deposed.clone();
+        if let Phase::Promoting { node: before, .. } = &self.record.phase
+            && run.is_past_return()
+            && *before != place
+        {
+            deposed.push(Arc::clone(before));
+        }
+        deposed.sort();
+        deposed.dedup();
+        deposed.retain(|address| *address != place);
+        let order =
+            self.store(Record { epoch, phase: Phase::Promoting { node: place, above, from }, deposed });
+        if let Some(run) = &mut self.run
+            && !run.tried.contains(&Some(node))
+        {
+            run.tried.push(Some(node));
+        }
+        self.set_stage(Stage::Intending(order, node), now);
+    }
+}
