@@ -48,15 +48,36 @@ enum Within {
     DoubleQuotes,
 }
 
-impl Within {
+/// The quotes that are open at a place, those around substitutions outside.
+#[derive(Debug, Clone)]
+struct Quotes {
+    around: Vec<Within>,
+    now: Within,
+    after_dollar: bool,
+}
+
+impl Quotes {
+    /// At the beginning.
+    fn new() -> Self {
+        Self { around: Vec::new(), now: Within::Nothing, after_dollar: false }
+    }
+
     /// Behind a character that is not escaped.
-    fn after(self, c: char) -> Self {
-        match (self, c) {
-            (Self::Nothing, '\'') => Self::SingleQuotes,
-            (Self::Nothing, '"') => Self::DoubleQuotes,
-            (Self::SingleQuotes, '\'') | (Self::DoubleQuotes, '"') => Self::Nothing,
-            (Self::Nothing | Self::SingleQuotes | Self::DoubleQuotes, _) => self,
+    fn pass(&mut self, c: char) {
+        match (self.now, c) {
+            (Within::Nothing, '\'') => self.now = Within::SingleQuotes,
+            (Within::Nothing, '"') => self.now = Within::DoubleQuotes,
+            (Within::SingleQuotes, '\'') | (Within::DoubleQuotes, '"') => self.now = Within::Nothing,
+            (Within::Nothing, ')') => self.now = self.around.pop().unwrap_or(Within::Nothing),
+            // a substitution begins anew; so does a subshell, which only has to be told from one at its end
+            (Within::Nothing, '(') => self.around.push(Within::Nothing),
+            (Within::DoubleQuotes, '(') if self.after_dollar => {
+                self.around.push(Within::DoubleQuotes);
+                self.now = Within::Nothing;
+            }
+            (Within::Nothing | Within::SingleQuotes | Within::DoubleQuotes, _) => {}
         }
+        self.after_dollar = c == '$';
     }
 }
 
@@ -88,15 +109,15 @@ impl Template {
     /// # Errors
     /// [`UnknownPlaceholder`].
     pub fn parse(text: &str) -> Result<Self, UnknownPlaceholder> {
-        let (mut pieces, mut plain, mut within) = (Vec::new(), String::new(), Within::Nothing);
+        let (mut pieces, mut plain, mut quotes) = (Vec::new(), String::new(), Quotes::new());
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
-            match (c, within) {
+            match (c, quotes.now) {
                 ('%', _) => match chars.next() {
                     Some('%') => plain.push('%'),
                     Some(letter) if LETTERS.iter().any(|(its, _)| *its == letter) => {
                         pieces.push(Piece::Text(std::mem::take(&mut plain)));
-                        pieces.push(Piece::Value { letter, within });
+                        pieces.push(Piece::Value { letter, within: quotes.now });
                     }
                     other => return Err(UnknownPlaceholder(Shown(other))),
                 },
@@ -112,7 +133,7 @@ impl Template {
                     }
                 }
                 (c, _) => {
-                    within = within.after(c);
+                    quotes.pass(c);
                     plain.push(c);
                 }
             }
@@ -244,9 +265,12 @@ mod tests {
             for text in ["show %h", "show \"%h\"", "show '%h'", "show \\%h", "show \"a\\\"\" >&2; show %h"] {
                 assert_eq!(words(text, host).last().map(String::as_str), Some(host), "{text} with {host}");
             }
-            // within a substitution it may fall apart into words, but is never run
-            let parts = words("show \"$(show %h)\" \"$(show \"%h\")\"", host);
+            let parts = words(
+                "show \"$(show %h)\" \"$(show \"%h\")\" \"$(show `show \"%h\"`)\" $( (show %h) )",
+                host,
+            );
             assert!(!parts.iter().any(|part| part.contains("inj2")), "{parts:?}");
+            assert_eq!(parts[..2], [host, host], "{parts:?}");
         }
     }
 }

@@ -4,33 +4,47 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Node, Ticket, control, limit, machine, own::Own, places, source::Facts};
+use super::{Node, Ticket, control, limit, machine, own::Own, places, processes::Postmaster, source::Facts};
 use crate::{
     api::{Kind, Refusal, SourceRequest, StopMode},
     settings::CopyCheck,
 };
 
 impl Ticket {
-    /// Copies beside the data folder while the server, if it runs, goes on; checks the copy, and swaps the two while it
-    /// is stopped. Until the swap nothing has changed, and after it all has.
+    /// Copies beside the data folder, checks the copy, and swaps the two. Until the swap nothing has changed, and after
+    /// it all has. The server, if it runs, goes on until then, unless the copy needs the slot that it streams from;
+    /// should the copy fail, it is started again.
     pub(super) async fn reinit(&mut self, request: &SourceRequest) -> Result<(), Refusal> {
+        let node = Arc::clone(&self.node);
+        node.places.settle().map_err(|error| machine("the folders are in disorder", &error))?;
+        node.sweep();
+        let ran = Postmaster::find(&node.places.data).is_some();
+        let done = self.copy_and_swap(request).await;
+        if done.is_err() {
+            let _ = node.places.discard(&node.places.copying());
+            node.sweep();
+            if ran && Postmaster::find(&node.places.data).is_none() && node.refuse_start().is_ok() {
+                let again = self.start(node.settings.postgres.start_timeout).await;
+                let _ = again.inspect_err(|error| tracing::warn!("PostgreSQL is not back: {error}"));
+            }
+        }
+        done
+    }
+
+    async fn copy_and_swap(&mut self, request: &SourceRequest) -> Result<(), Refusal> {
         let node = Arc::clone(&self.node);
         let deadline = Instant::now() + limit(request.timeout_ms, node.settings.source.copy_timeout);
         let password = node.password()?;
-        node.places.settle().map_err(|error| machine("the folders are in disorder", &error))?;
-        node.sweep();
         let facts = node.facts(request, password.as_deref()).await?;
         let own_system = node.control().await.ok().map(|control| control.system_identifier);
         self.check_system(own_system.as_deref(), &facts)?;
         node.check_layout(&facts)?;
         let replication = node.replication().await;
-
-        let copied = self.copy(request, password.as_deref(), &facts, deadline).await;
-        if copied.is_err() {
-            let _ = node.places.discard(&node.places.copying());
-            node.sweep();
+        let stop_timeout = node.settings.postgres.stop_timeout;
+        if request.slot.is_some() && Postmaster::find(&node.places.data).is_some() {
+            self.stop(StopMode::Fast, stop_timeout).await?;
         }
-        copied?;
+        self.copy(request, password.as_deref(), &facts, deadline).await?;
         let own = if node.places.own().exists() {
             Own::Aside
         } else if node.places.has_data() {
@@ -41,7 +55,7 @@ impl Ticket {
         node.make_standby(&node.places.copying(), own, request, &replication, password.as_deref())?;
 
         let _server = node.server.lock().await;
-        self.stop_server(StopMode::Fast, node.settings.postgres.stop_timeout).await?;
+        self.stop_server(StopMode::Fast, stop_timeout).await?;
         self.begin("swapping the copy in");
         node.swap().map_err(|error| machine("could not swap the copy in", &error))?;
         self.did(format!("took the place of the old data as a standby of {}:{}", request.host, request.port));
@@ -146,7 +160,8 @@ impl Node {
     /// old data or the new ones as a whole.
     fn swap(&self) -> io::Result<()> {
         let places = &self.places;
-        sync_tree(&places.copying())?;
+        // pg_basebackup has seen to the rest
+        places::sync(&places.copying())?;
         places.discard(&places.before_reinit())?;
         fs::rename(places.copying(), places.copied())?;
         places::sync(places.parent())?;
@@ -158,9 +173,4 @@ impl Node {
         self.sweep();
         Ok(())
     }
-}
-
-/// Makes the names of what was added to the copy last; `pg_basebackup` has seen to the rest.
-fn sync_tree(folder: &Path) -> io::Result<()> {
-    places::sync(folder)
 }

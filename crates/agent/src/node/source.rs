@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) system_identifier: String,
     /// Of its last checkpoint, which is what `pg_rewind` reads.
     pub(super) timeline: u32,
+    /// That it writes on; 0 for a standby.
+    pub(super) written_timeline: u32,
     /// How many tablespaces it has besides the two that every server has.
     pub(super) tablespaces: u32,
 }
@@ -85,7 +87,10 @@ impl Node {
         source: &SourceRequest,
         password: Option<&str>,
     ) -> Result<Facts, Refusal> {
+        // the first eight digits of a segment's name are its timeline
         const SQL: &str = "select system_identifier, timeline_id, \
+            case when pg_is_in_recovery() then 0 \
+            else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end, \
             (select count(*) from pg_tablespace where spcname not in ('pg_default', 'pg_global')) \
             from pg_control_system(), pg_control_checkpoint()";
         let finished = self.ask(source, password, SQL).await?;
@@ -98,6 +103,7 @@ impl Node {
             Some(Facts {
                 system_identifier: columns.next()?.to_owned(),
                 timeline: columns.next()?.parse().ok()?,
+                written_timeline: columns.next()?.parse().ok()?,
                 tablespaces: columns.next()?.parse().ok()?,
             })
         };
@@ -106,7 +112,7 @@ impl Node {
 }
 
 impl Ticket {
-    /// Waits until the source's control file is on the timeline that it is said to be on. After a promotion that takes
+    /// Waits until the source's control file is on the timeline that it writes on, or is said to be on. After a promotion that takes
     /// a checkpoint, and before it `pg_rewind` would find nothing to do.
     pub(super) async fn wait_for_checkpoint(
         &self,
@@ -115,7 +121,7 @@ impl Ticket {
     ) -> Result<Facts, Refusal> {
         let node = &self.node;
         let mut facts = node.facts(source, password).await?;
-        let wanted = source.timeline.unwrap_or(0);
+        let wanted = source.timeline.unwrap_or(0).max(facts.written_timeline);
         if facts.timeline >= wanted {
             return Ok(facts);
         }
