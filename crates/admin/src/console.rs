@@ -148,9 +148,14 @@ impl Console {
             Command::Show(Noun::Prepared) => self.ask(WorkerCommand::ReportStatements).await,
             _ => self.reports().await,
         };
+        let agents = match command {
+            Command::Show(Noun::Agents) => self.control.agents().await,
+            _ => Vec::new(),
+        };
         let view = View {
             world: self.control.world(),
             reports,
+            agents,
             control: &*self.control,
             averages: lock(&self.averages).clone(),
             paused: lock(&self.paused).clone(),

@@ -41,6 +41,9 @@ pub trait Control: Send + Sync {
     /// What Patroni says of a cluster; `None` if it does not manage it, or has not been asked yet.
     fn patroni(&self, cluster: usize) -> Option<Arc<PatroniReport>>;
 
+    /// Asks all agents of nodes how they are, for `SHOW AGENTS`; in configured order.
+    fn agents(&self) -> BoxFuture<'_, Vec<AgentState>>;
+
     /// Reads the configuration anew and applies it as a whole; what changed, a line each.
     ///
     /// # Errors
@@ -81,6 +84,33 @@ pub type Checked<T> = (Arc<str>, Vec<T>);
 #[derive(Debug, thiserror::Error)]
 #[error("nobody can be asked: {0}")]
 pub struct CannotCheck(pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A row of `SHOW AGENTS`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentState {
+    /// The node's cluster.
+    pub cluster: String,
+    /// The node.
+    pub node: String,
+    /// Where its agent is called.
+    pub agent: String,
+    /// Why nothing is known; all below is empty then.
+    pub error: Option<String>,
+    /// What PostgreSQL does there, in a word.
+    pub server: Option<String>,
+    /// `standby` or `primary`, by its files.
+    pub role: Option<String>,
+    /// Whether it may not be started.
+    pub fenced: Option<bool>,
+    /// What the agent is doing.
+    pub activity: Option<String>,
+    /// What it did last, and how that ended.
+    pub last: Option<String>,
+    /// The timeline of its last checkpoint.
+    pub timeline: Option<u32>,
+    /// PostgreSQL's version.
+    pub version: Option<String>,
+}
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ mod tests;
 
 pub use console::{Console, ConsoleClient, ConsoleRole};
 pub use control::{
-    BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode,
+    AgentState, BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode,
 };
 pub use health::{Readiness, answer_health};
 pub use serve::serve;

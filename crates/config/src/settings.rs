@@ -234,6 +234,8 @@ pub struct ClusterSettings {
     pub failover: Option<(failover::Settings, PathBuf)>,
     /// How they are watched, and how all server connections to them are dialed (`health.tls`).
     pub health: health::Settings,
+    /// What its nodes can be acted on with: agents and commands.
+    pub hands: agent::HandsSettings,
     /// Most server connections to each node; `None`: as many as the pools allow.
     pub max_server_connections: Option<u32>,
     /// Most server connections to each node that are being made at a time.

@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Agent(AgentArguments),
     /// Make the keys and certificates that proxies and agents know each other by
     Keygen(KeygenArguments),
+    /// Do something to a node, as the proxy would: by its agent, or else by a command of [cluster.hooks]
+    Node(NodeArguments),
+    /// Run a command of [cluster.hooks] by hand, to try it
+    Hook(HookArguments),
 }
 
 /// Arguments of `run`.
@@ -160,6 +164,79 @@ pub(crate) struct KeygenArguments {
     pub(crate) agents: Vec<String>,
 }
 
+/// What `node` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum NodeVerb {
+    /// Ask its agent how it is
+    Status,
+    /// Start PostgreSQL
+    Start,
+    /// Stop it
+    Stop,
+    /// Stop and start it
+    Restart,
+    /// Make it a running standby of another node: by rewinding it, or else by copying
+    Rejoin,
+    /// Stop it for good
+    Fence,
+    /// Let it be started again
+    Unfence,
+}
+
+/// Arguments of `node`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NodeArguments {
+    /// What to do
+    pub(crate) verb: NodeVerb,
+    /// The node's name
+    pub(crate) node: String,
+    /// Of which configuration.
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// The cluster; may be left out if there is only one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// End PostgreSQL at once, without a clean shutdown
+    #[arg(long)]
+    pub(crate) immediate: bool,
+    /// The node to follow, with `rejoin`
+    #[arg(long, value_name = "NODE", required_if_eq("verb", "rejoin"))]
+    pub(crate) source: Option<String>,
+    /// The timeline that the node to follow is on, so that a rewind waits until its files say so
+    #[arg(long, value_name = "N")]
+    pub(crate) timeline: Option<u32>,
+    /// The replication slot there; by default the one of the node's own configuration
+    #[arg(long, value_name = "SLOT")]
+    pub(crate) slot: Option<String>,
+    /// Seconds that it may take
+    #[arg(long, value_name = "S", default_value_t = 3600)]
+    pub(crate) timeout: u64,
+}
+
+/// Arguments of `hook`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HookArguments {
+    /// The key of the command, such as failover_command
+    pub(crate) name: String,
+    /// The node that it is about
+    pub(crate) node: String,
+    /// Of which configuration.
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// The cluster; may be left out if there is only one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// The primary from now on
+    #[arg(long, value_name = "NODE")]
+    pub(crate) new_primary: Option<String>,
+    /// The primary before
+    #[arg(long, value_name = "NODE")]
+    pub(crate) old_primary: Option<String>,
+    /// Show what would be run, and run nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArguments {
@@ -232,6 +309,10 @@ mod tests {
             (init.user.as_deref(), init.agent_user.as_deref(), init.manage),
             (Some("a"), Some("b"), true)
         );
+        let Ok(Command::Node(node)) = parse("pgherd node rejoin eu --source us -c a.toml") else {
+            panic!("node")
+        };
+        assert_eq!((node.verb, node.source.as_deref(), node.timeout), (NodeVerb::Rejoin, Some("us"), 3600));
     }
 
     #[test]
@@ -239,6 +320,7 @@ mod tests {
         for line in [
             "pgherd",
             "pgherd fly",
+            "pgherd node rejoin eu",
             "pgherd demo --regions 0",
             "pgherd demo --regions 6",
             "pgherd run x",

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use admin::{BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode};
+use admin::{
+    AgentState, BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode,
+};
 use doctor::{Finding, Replicated};
 use health::PatroniReport;
 use session::World;
 
-use crate::{examination, proxy::Proxy};
+use crate::{examination, hands, proxy::Proxy};
 
 /// The proxy as the console sees it.
 pub(crate) struct ProxyControl(pub(crate) Arc<Proxy>);
@@ -55,6 +57,10 @@ impl Control for ProxyControl {
 
     fn patroni(&self, cluster: usize) -> Option<Arc<PatroniReport>> {
         self.0.healths.get(cluster)?.patroni()
+    }
+
+    fn agents(&self) -> BoxFuture<'_, Vec<AgentState>> {
+        Box::pin(async { hands::agents(&self.0.settings(), &self.0.hands()).await })
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<Vec<String>, ReloadRefused>> {

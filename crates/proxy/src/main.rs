@@ -1,6 +1,7 @@
 //! The pgherd binary: arguments, log, wiring, signals, drain; nothing else.
 
 mod accept;
+mod act;
 mod activation;
 mod agent_command;
 mod arguments;
@@ -8,6 +9,7 @@ mod check_config;
 mod control;
 mod examination;
 mod functions;
+mod hands;
 mod init_sql;
 mod keygen;
 mod log;
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         Command::Hash => hash(),
         Command::Agent(arguments) => agent_command::run(&arguments.config),
         Command::Keygen(arguments) => keygen::run(arguments),
+        Command::Node(arguments) => act::node(&arguments),
+        Command::Hook(arguments) => act::hook(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("pgherd: {error:#}");

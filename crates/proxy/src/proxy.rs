@@ -15,7 +15,11 @@ use session::{
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    arguments::environment, functions::KnownFunctions, log::LogControl, traffic::WorkerTraffic,
+    arguments::environment,
+    functions::KnownFunctions,
+    hands::{self, AllHands},
+    log::LogControl,
+    traffic::WorkerTraffic,
     users::KnownUsers,
 };
 
@@ -24,6 +28,7 @@ pub(crate) struct Proxy {
     source: Source,
     log: LogControl,
     settings: ArcSwap<Settings>,
+    hands: ArcSwap<AllHands>,
     pub(crate) world: Arc<ArcSwap<World>>,
     tls: Arc<ArcSwap<ClientTlsConfig>>,
     pub(crate) healths: Vec<Arc<Health>>,
@@ -45,11 +50,12 @@ impl Proxy {
     pub(crate) fn start(source: Source, settings: Settings, log: LogControl) -> anyhow::Result<Self> {
         let client_tls = ClientTlsConfig::load(&settings.client_tls)?;
         let traffic = Arc::new(WorkerTraffic::default());
+        let hands = hands::load(&settings)?;
         let mut healths = Vec::new();
         let mut clusters = Vec::new();
-        for cluster in &settings.clusters {
+        for (cluster, hands) in settings.clusters.iter().zip(&hands) {
             let tls = Arc::new(ServerTlsConfig::load(&cluster.health.tls)?);
-            let health = Health::start(managed(cluster, &traffic), cluster.topology.clone())
+            let health = Health::start(managed(cluster, &traffic, hands), cluster.topology.clone())
                 .with_context(|| format!("cannot watch cluster \"{}\"", cluster.topology.cluster))?;
             let health = Arc::new(health);
             clusters.push(cluster_handle(&settings, cluster, &health, tls));
@@ -79,6 +85,7 @@ impl Proxy {
             source,
             log,
             settings: ArcSwap::from_pointee(settings),
+            hands: ArcSwap::from_pointee(hands),
             world,
             tls,
             healths,
@@ -96,6 +103,11 @@ impl Proxy {
     /// The configuration in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// What the clusters' nodes can be acted on with, in configured order.
+    pub(crate) fn hands(&self) -> Arc<AllHands> {
+        self.hands.load_full()
     }
 
     /// Reads the configuration anew and applies it as a whole, or not at all. A cluster is known by its name, wherever it
@@ -132,8 +144,11 @@ impl Proxy {
         settings.order_clusters_as(&previous).map_err(|error| refuse(&error))?;
         let changes = config::differences(&previous, &settings);
         let client_tls = ClientTlsConfig::load(&settings.client_tls).map_err(|error| refuse(&error))?;
+        let hands = hands::load(&settings).map_err(|error| refuse(&error))?;
         let (mut clusters, mut reloads) = (Vec::new(), Vec::new());
-        for (at, (cluster, health)) in settings.clusters.iter().zip(&self.healths).enumerate() {
+        for (at, ((cluster, health), hands)) in
+            settings.clusters.iter().zip(&self.healths).zip(&hands).enumerate()
+        {
             let tls = ServerTlsConfig::load(&cluster.health.tls).map_err(|error| refuse(&error))?;
             let unchanged = previous.clusters.get(at).is_some_and(|old| {
                 old.health.tls == cluster.health.tls && cluster.health.tls.root_certificate.is_none()
@@ -144,7 +159,7 @@ impl Proxy {
                 _ => Arc::new(tls),
             };
             clusters.push(cluster_handle(&settings, cluster, health, tls));
-            let reload = Reload::prepare(managed(cluster, &self.traffic), cluster.topology.clone());
+            let reload = Reload::prepare(managed(cluster, &self.traffic, hands), cluster.topology.clone());
             reloads.push(reload.map_err(|error| refuse(&error))?);
         }
         settings.adopt_secrets(&previous);
@@ -153,6 +168,7 @@ impl Proxy {
                 tracing::warn!(%error, "a cluster keeps its nodes"); // pgherd is being shut down
             }
         }
+        self.hands.store(Arc::new(hands));
         self.apply(settings, clusters, client_tls).await;
         Ok(report(&changes))
     }
@@ -189,12 +205,16 @@ impl Proxy {
 }
 
 /// How a cluster is watched, and managed if it is.
-fn managed(cluster: &ClusterSettings, traffic: &Arc<WorkerTraffic>) -> health::Settings {
+fn managed(
+    cluster: &ClusterSettings,
+    traffic: &Arc<WorkerTraffic>,
+    hands: &Arc<agent::Hands>,
+) -> health::Settings {
     let management = cluster.failover.as_ref().map(|(settings, record_file)| health::Management {
         settings: settings.clone(),
         record_file: record_file.clone(),
         traffic: Arc::clone(traffic) as Arc<dyn health::Traffic>,
-        hands: Arc::new(agent::Hands::default()),
+        hands: Arc::clone(hands),
     });
     health::Settings { management, ..cluster.health.clone() }
 }

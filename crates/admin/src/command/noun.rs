@@ -1,6 +1,7 @@
 /// What can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Noun {
+    Agents,
     Clients,
     Config,
     Databases,
@@ -30,7 +31,8 @@ pub(crate) enum Noun {
 
 impl Noun {
     /// All of them.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
+        Self::Agents,
         Self::Clients,
         Self::Config,
         Self::Databases,
@@ -61,6 +63,7 @@ impl Noun {
     /// The word after SHOW.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::Agents => "AGENTS",
             Self::Clients => "CLIENTS",
             Self::Config => "CONFIG",
             Self::Databases => "DATABASES",

@@ -1,5 +1,6 @@
 //! What SHOW shows: one file for each family of nouns.
 
+mod agents;
 mod connections;
 mod databases;
 mod failovers;
@@ -29,7 +30,7 @@ use wire::message::{backend::ColumnType, error::ErrorMessage};
 pub(crate) use proxy::{VERSION, help, parameter};
 
 use crate::{
-    Control,
+    AgentState, Control,
     average::Averages,
     check,
     command::{Command, Constant, Noun},
@@ -41,6 +42,8 @@ use crate::{
 pub(crate) struct View<'a> {
     pub(crate) world: Arc<World>,
     pub(crate) reports: Vec<WorkerReport>,
+    /// Of SHOW AGENTS alone: they have to be asked.
+    pub(crate) agents: Vec<AgentState>,
     pub(crate) control: &'a dyn Control,
     pub(crate) averages: Averages,
     pub(crate) paused: Paused,
@@ -83,6 +86,7 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
 
 fn noun_columns(noun: Noun) -> &'static [Column] {
     match noun {
+        Noun::Agents => agents::AGENTS,
         Noun::Clients | Noun::Servers => connections::COLUMNS,
         Noun::Config => proxy::CONFIG,
         Noun::Databases => databases::DATABASES,
@@ -117,7 +121,8 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         Noun::Servers => connections::MORE_OF_SERVERS,
         Noun::Pools => pools::MORE,
         Noun::Stats => stats::MORE,
-        Noun::Config
+        Noun::Agents
+        | Noun::Config
         | Noun::Databases
         | Noun::Epochs
         | Noun::Events
@@ -173,6 +178,7 @@ pub(crate) fn table(command: &Command, view: &View<'_>) -> Result<Table, ErrorMe
 
 fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
     match noun {
+        Noun::Agents => agents::agents(view, table),
         Noun::Clients => connections::clients(view, extended, table),
         Noun::Config => proxy::config(view, table),
         Noun::Databases => databases::databases(view, table),

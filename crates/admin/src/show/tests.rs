@@ -8,7 +8,7 @@ use crate::{
     Control,
     command::parse,
     table::Cell,
-    tests::{Fake, reports},
+    tests::{Fake, reports, some_agents},
 };
 
 /// Runs a SHOW or EXPLAIN over the scene; its columns and rows as text.
@@ -20,6 +20,7 @@ fn show(text: &str) -> (Vec<String>, Vec<String>) {
     let view = View {
         world,
         reports: reports(),
+        agents: some_agents(),
         control: &fake as &dyn Control,
         averages: Averages::new(start),
         paused,
@@ -248,6 +249,17 @@ fn history_tells_reigns_and_events() {
     let (_, events) = show("show events");
     assert_eq!(events.len(), 3);
     assert!(events[1].starts_with("1970-01-01 00:00:01.000+00 | main | - | node_up | ap-1"), "{}", events[1]);
+}
+
+#[test]
+fn agents_say_how_their_nodes_are_or_why_they_do_not() {
+    check(
+        "show agents",
+        &[
+            "main | eu-1 | 10.0.0.1:8432 | running | standby | f | reinit: copying | stop | 3 | 15.14 | -",
+            "main | us-1 | 10.0.1.1:8432 | - | - | - | - | - | - | - | cannot connect to the agent at 10.0.1.1:8432",
+        ],
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ use wire::{
 };
 
 use crate::{
-    BoxFuture, CannotCheck, Checked, Console, ConsoleClient, ConsoleRole, Control, LoggedEvent,
+    AgentState, BoxFuture, CannotCheck, Checked, Console, ConsoleClient, ConsoleRole, Control, LoggedEvent,
     ReloadRefused, Setting, ShutdownMode, serve,
 };
 
@@ -85,6 +85,10 @@ impl Control for Fake {
                 trouble: None,
             }],
         }))
+    }
+
+    fn agents(&self) -> BoxFuture<'_, Vec<AgentState>> {
+        Box::pin(async { some_agents() })
     }
 
     fn events(&self, _cluster: usize) -> Vec<LoggedEvent> {
@@ -472,4 +476,31 @@ fn tell(tag: u8, body: &[u8]) -> String {
         b'R' | b't' | b'K' => char::from(tag).to_string(),
         _ => format!("{} {}", char::from(tag), text(body)).trim_end().to_owned(),
     }
+}
+
+/// One agent that answers, and one that does not.
+pub(crate) fn some_agents() -> Vec<AgentState> {
+    let text = |text: &str| Some(text.to_owned());
+    let named = |node: &str, agent: &str| AgentState {
+        cluster: "main".to_owned(),
+        node: node.to_owned(),
+        agent: agent.to_owned(),
+        ..AgentState::default()
+    };
+    vec![
+        AgentState {
+            server: text("running"),
+            role: text("standby"),
+            fenced: Some(false),
+            activity: text("reinit: copying"),
+            last: text("stop"),
+            timeline: Some(3),
+            version: text("15.14"),
+            ..named("eu-1", "10.0.0.1:8432")
+        },
+        AgentState {
+            error: text("cannot connect to the agent at 10.0.1.1:8432"),
+            ..named("us-1", "10.0.1.1:8432")
+        },
+    ]
 }

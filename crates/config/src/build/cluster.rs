@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     access::{self, Secrets},
-    cap, patroni,
+    cap, hands, patroni,
 };
 use crate::{
     file::Content,
@@ -42,10 +42,12 @@ pub(super) fn build(
         if clusters[..position].iter().any(|earlier| earlier.keys.name.value == name.value) {
             context.mistakes.push(name.mistake(format!("{:?} is listed twice", name.value.0)));
         }
+        let nodes = nodes(cluster, context);
         all.push(ClusterSettings {
+            hands: hands::build(cluster, &nodes, context),
             topology: topology::Settings {
                 cluster: name.value.0.clone(),
-                nodes: nodes(cluster, context),
+                nodes,
                 down_after_probes: cluster.keys.down_after_probes.value.0,
                 crash_grace: cluster.keys.crash_grace.value.0,
             },

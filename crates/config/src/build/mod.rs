@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod database;
+mod hands;
 mod patroni;
 mod user;
 

@@ -6,14 +6,16 @@ use conn::ServerTlsMode;
 use routing::Policy;
 
 use super::{
-    DatabaseUser, Patroni, Pool, UserPool,
+    Agents, DatabaseUser, Hooks, Patroni, Pool, UserPool,
     user::{self, Role},
 };
 use crate::{
     section::{Preset::Required, Preset::Text, Preset::Unset, Reader, Section, section},
     settings::Manage,
     tree::Table,
-    value::{Count, HostPort, Label, List, Name, OneOf, SecretSource, Size, Time},
+    value::{
+        AgentAddress, Count, HostPort, Label, List, Name, OneOf, RemoteFolder, SecretSource, Size, Time,
+    },
 };
 
 section! {
@@ -50,6 +52,11 @@ section! {
         priority: Count<0, 1000> = Text("100"), Reload;
         /// A name for people, unique in the cluster. Unset: the address.
         name: Option<Label> = Unset("\"pg-eu\""), Reload;
+        /// Where its agent (`pgherd agent`) is called, by the name in its certificate; without a port, 8432. Unset: it
+        /// has none.
+        agent: Option<AgentAddress> = Unset("\"10.0.1.1:8432\""), Reload;
+        /// Its data folder, for the commands of [cluster.hooks].
+        data_directory: Option<RemoteFolder> = Unset("\"/var/lib/postgresql/15/main\""), Reload;
     }
 }
 
@@ -131,6 +138,8 @@ pub(crate) struct WholeCluster {
     pub(crate) tls: ClusterTls,
     /// `None`: not written.
     pub(crate) patroni: Option<Patroni>,
+    pub(crate) agents: Agents,
+    pub(crate) hooks: Hooks,
 }
 
 impl WholeCluster {
@@ -145,7 +154,18 @@ impl WholeCluster {
         let tls = ClusterTls::read(&mut reader.child("tls"));
         let is_patroni = reader.table.get("patroni").is_some();
         let patroni = is_patroni.then(|| Patroni::read(&mut reader.child("patroni"))).flatten();
-        Some(Self { keys: keys?, nodes, monitor: monitor?, failover: failover?, tls: tls?, patroni })
+        let agents = Agents::read(&mut reader.child("agents"));
+        let hooks = Hooks::read(&mut reader.child("hooks"));
+        Some(Self {
+            keys: keys?,
+            nodes,
+            monitor: monitor?,
+            failover: failover?,
+            tls: tls?,
+            patroni,
+            agents: agents?,
+            hooks: hooks?,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod cluster;
+mod hands;
 mod patroni;
 mod process;
 mod traffic;
@@ -10,6 +11,7 @@ mod user;
 
 pub(crate) use access::{Admin, Auth, User};
 pub(crate) use cluster::{Cluster, ClusterTls, Database, DatabaseEntry, Monitor, WholeCluster};
+pub(crate) use hands::{Agents, Hooks};
 pub(crate) use patroni::Patroni;
 pub(crate) use process::{Health, Listen, Log, Proxy, Tls};
 pub(crate) use traffic::{Pool, Routing, Session};
@@ -23,7 +25,7 @@ use crate::{
 };
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [Section; 22] = [
+pub(crate) static SECTIONS: [Section; 24] = [
     Proxy::SECTION,
     Log::SECTION,
     Listen::SECTION,
@@ -39,6 +41,8 @@ pub(crate) static SECTIONS: [Section; 22] = [
     Failover::SECTION,
     ClusterTls::SECTION,
     Patroni::SECTION,
+    Agents::SECTION,
+    Hooks::SECTION,
     Database::SECTION,
     cluster::DATABASE_POOL,
     DatabaseUser::SECTION,

@@ -180,3 +180,27 @@ fn mistakes_in_a_users_pools_are_named() {
         ],
     );
 }
+
+#[test]
+fn mistakes_in_agents_and_commands_are_named() {
+    check(
+        "agents.certificate = \"/nonexistent\"\nhooks.failover_comand = \"x\"",
+        &[
+            "p.toml:3:22: cluster.0.agents.certificate: /nonexistent: No such file or directory (os error 2)\n\
+         p.toml:3:22: cluster.0.agents.certificate: certificate, key and root_certificate go together\n\
+         p.toml:4:7: unknown key \"failover_comand\" in [cluster.hooks]; did you mean \"failover_command\"?",
+        ],
+    );
+    check(
+        "hooks.stop_command = \"ssh %h %x\"",
+        &[
+            "p.toml:3:22: cluster.0.hooks.stop_command = \"ssh %h %x\": expected a shell command with the placeholders \
+         %d %h %p %D %m %H %M %P %r %R %N %S, and %% for a percent sign (there are no others)",
+        ],
+    );
+    assert_eq!(
+        mistakes("[[cluster]]\nnodes = [{ address = \"a\", agent = \"a\", data_directory = \"d\" }]\n"),
+        "p.toml:2:35: cluster.0.nodes.0.agent: needs certificate, key and root_certificate in [cluster.agents]\n\
+         p.toml:2:57: cluster.0.nodes.0.data_directory = \"d\": expected an absolute path"
+    );
+}

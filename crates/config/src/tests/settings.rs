@@ -173,3 +173,25 @@ fn without_special_users_a_database_keeps_none() {
     let settings = valid(&format!("{LEAST}[[user]]\nname = \"u\"\nsecret = \"s\""));
     assert!(settings.databases[0].users.is_empty());
 }
+
+#[test]
+fn nodes_can_be_acted_on_with_commands() {
+    let settings = valid(
+        "[[cluster]]\nname = \"m\"\n\
+         nodes = [{ address = \"a\", name = \"eu\", data_directory = \"/d\" }, { address = \"b:5433\" }]\n\
+         hooks.failover_command = \"f.sh %d %H\"\n",
+    );
+    let hands = &settings.clusters[0].hands;
+    assert_eq!(hands.cluster, "m");
+    let parties: Vec<_> = hands.nodes.iter().map(|node| &node.party).collect();
+    assert_eq!(
+        (parties[0].id, parties[0].name.as_str(), parties[0].data_directory.as_str()),
+        (0, "eu", "/d")
+    );
+    assert_eq!((parties[1].id, parties[1].name.as_str(), parties[1].port), (1, "b:5433", 5433));
+    assert_eq!(hands.tls, None);
+    let hands = agent::Hands::load(hands).unwrap();
+    let scene = hands.scene("eu", Some("b:5433"), None).unwrap();
+    assert_eq!(hands.hooks().script(agent::Hook::Failover, &scene).unwrap(), "f.sh 0 b");
+    assert!(matches!(hands.means("eu", &agent::Action::Start), agent::Means::Nothing));
+}

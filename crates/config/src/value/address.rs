@@ -17,7 +17,7 @@ impl Value for HostPort {
     }
 
     fn read(node: &Node) -> Result<Self, Wrong> {
-        parse(node.text().ok_or_else(Wrong::default)?)
+        parse(node.text().ok_or_else(Wrong::default)?, DEFAULT_PORT)
     }
 
     fn show(&self) -> String {
@@ -29,7 +29,11 @@ impl Value for HostPort {
     }
 }
 
-fn parse(text: &str) -> Result<HostPort, Wrong> {
+/// Reads host and perhaps port.
+///
+/// # Errors
+/// [`Wrong`] if it is neither.
+pub(super) fn parse(text: &str, default_port: u16) -> Result<HostPort, Wrong> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or_else(|| Wrong::because("the ] is missing"))?;
         host.parse::<std::net::Ipv6Addr>().map_err(|_| Wrong::because("no IPv6 address in the brackets"))?;
@@ -47,14 +51,15 @@ fn parse(text: &str) -> Result<HostPort, Wrong> {
         return Err(Wrong::because("Unix sockets have no region; name the host"));
     }
     let valid = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
-    if host.is_empty() || host.len() > 253 || !host.chars().all(valid) {
+    // programs that are given it would take a leading dash for an option
+    if host.is_empty() || host.starts_with('-') || host.len() > 253 || !host.chars().all(valid) {
         return Err(Wrong::default());
     }
     let port = match port {
         Some(port) => {
             port.parse().ok().filter(|port| *port > 0).ok_or_else(|| Wrong::because("no such port"))?
         }
-        None => DEFAULT_PORT,
+        None => default_port,
     };
     Ok(HostPort { host: host.to_owned(), port })
 }
@@ -65,7 +70,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<(&str, u16)>) {
-        let read = parse(text).ok();
+        let read = parse(text, DEFAULT_PORT).ok();
         assert_eq!(read.as_ref().map(|address| (address.host.as_str(), address.port)), expected, "{text}");
     }
 
@@ -88,6 +93,7 @@ mod tests {
             "a b",
             "/run/pg",
             "h:1:2",
+            "-h",
         ] {
             check(wrong, None);
         }

@@ -2,6 +2,7 @@
 
 mod address;
 mod amount;
+mod command;
 mod endpoint;
 mod filter;
 mod listen;
@@ -11,6 +12,7 @@ mod word;
 
 pub(crate) use address::HostPort;
 pub(crate) use amount::{Count, Size, Time};
+pub(crate) use command::{AgentAddress, CommandLine, RemoteFolder};
 pub(crate) use filter::LogFilter;
 pub(crate) use listen::FileMode;
 pub(crate) use name::{FileName, FunctionName, Label, List, Name, Text};
