@@ -45,6 +45,8 @@ pub(super) fn cluster_with(options: Options) -> Arc<Cluster> {
     if cluster.binaries().major() >= 15 {
         cluster.psql(0, &format!("grant pg_checkpoint to {user}")).unwrap();
     }
+    // for proxies in front of it
+    cluster.psql(0, &format!("grant select on pg_authid to {user}")).unwrap();
     cluster.wait_for_all().unwrap();
     Arc::new(cluster)
 }

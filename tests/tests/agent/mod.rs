@@ -1,5 +1,6 @@
 //! `pgherd agent` beside real servers: the real binary, as the servers' user, over real mutual TLS.
 
+mod acting;
 mod beside;
 mod callers;
 mod fencing;

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Node 1 is promoted while node 0 lives, and node 0 takes a row that node 1 never hears of.
-fn part(cluster: &Cluster) {
+pub(super) fn part(cluster: &Cluster) {
     cluster.psql(0, "create table t (a text)").unwrap();
     cluster.psql(0, "insert into t values ('both')").unwrap();
     cluster.wait_for_replay(1).unwrap();
@@ -22,7 +22,7 @@ fn part(cluster: &Cluster) {
 }
 
 /// Node 0 streams from node 1 and holds what that holds.
-fn check_rejoined(cluster: &Cluster) {
+pub(super) fn check_rejoined(cluster: &Cluster) {
     cluster.psql(1, "insert into t values ('later')").unwrap();
     eventually("node 0 has what node 1 has", PATIENCE, || {
         let rows = cluster.psql(0, "select string_agg(a, ' ' order by a) from t").ok()?;
@@ -69,6 +69,56 @@ async fn an_old_primary_that_still_runs_is_stopped_and_rewound() {
     assert_eq!(steps[0], "stopped PostgreSQL (fast)");
 }
 
+/// It has WAL that the new primary never had, and died without a shutdown.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_was_ahead_of_the_new_primary_is_rewound_too() {
+    let cluster = cluster(2);
+    let beside = Beside::start(&cluster, 2);
+    cluster.psql(0, "create table t (a text)").unwrap();
+    cluster.wait_for_all().unwrap();
+    cluster.stop(1, StopMode::Fast).unwrap();
+    cluster.psql(0, "insert into t values ('divergent')").unwrap();
+    cluster.wait_for_replay(2).unwrap();
+    cluster.kill(0).unwrap();
+    cluster.kill(2).unwrap();
+    cluster.start_node(1).unwrap();
+    cluster.promote(1).unwrap();
+    cluster.psql(1, "insert into t values ('new')").unwrap();
+    let slot = cluster.node(2).slot();
+    cluster.psql(1, &format!("select pg_create_physical_replication_slot('{slot}', true)")).unwrap();
+
+    // nobody says on which timeline the new primary is
+    let request = SourceRequest { timeline: None, ..beside.source(1) };
+    let report = beside.client().rewind(&request, PATIENCE).await.unwrap();
+    assert!(report.steps.contains(&"recovered from a crash".to_owned()), "{report:?}");
+    assert!(report.steps.iter().any(|step| step.starts_with("rewound to")), "{report:?}");
+    assert_eq!(report.status.standby, Some(true));
+    beside.client().start(&StartRequest::default(), PATIENCE).await.unwrap();
+    eventually("node 2 has what node 1 has", PATIENCE, || {
+        (cluster.psql(2, "select string_agg(a, ' ') from t").ok()? == "new").then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_standby_is_copied_anew_by_way_of_its_own_slot() {
+    let cluster = cluster(1);
+    let beside = Beside::start(&cluster, 1);
+    let agent = beside.client();
+    let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
+    agent.reinit(&request, PATIENCE).await.unwrap();
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    cluster.wait_for_replay(1).unwrap();
+
+    // one that cannot be copied goes on as it was
+    let request = SourceRequest { slot: Some("no_such_slot".to_owned()), ..request };
+    let error = agent.reinit(&request, PATIENCE).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().kind, Kind::CopyFailed, "{error}");
+    assert!(error.to_string().contains("no_such_slot"), "{error}");
+    cluster.psql(0, "create table t (a text)").unwrap();
+    cluster.wait_for_replay(1).unwrap();
+    assert!(!beside.place(".copying").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_primary_whose_history_did_not_part_only_becomes_a_standby() {
     let cluster = cluster(1);
@@ -99,11 +149,7 @@ async fn where_wal_is_gone_a_rewind_says_so_and_a_copy_works() {
     let beside = Beside::start(&cluster, 0);
     let agent = beside.client();
     part(&cluster);
-    for _ in 0..3 {
-        cluster.psql(0, "insert into t values ('divergent'); select pg_switch_wal(); checkpoint").unwrap();
-    }
-    agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
-    remove_old_wal(&cluster);
+    part_from_its_wal(&cluster, &|| cluster.stop(0, StopMode::Fast).unwrap());
 
     let request = SourceRequest { slot: Some(cluster.node(0).slot()), ..beside.source(1) };
     let error = agent.rewind(&request, PATIENCE).await.unwrap_err();
@@ -127,6 +173,15 @@ async fn where_wal_is_gone_a_rewind_says_so_and_a_copy_works() {
     eventually("the old data are removed", PATIENCE, || {
         (!beside.place(".before-reinit").exists() && !beside.place(".removing").exists()).then_some(())
     });
+}
+
+/// Node 0 goes on for a while, and is then stopped without the WAL from where the histories parted.
+pub(super) fn part_from_its_wal(cluster: &Cluster, stop: &dyn Fn()) {
+    for _ in 0..3 {
+        cluster.psql(0, "insert into t values ('divergent'); select pg_switch_wal(); checkpoint").unwrap();
+    }
+    stop();
+    remove_old_wal(cluster);
 }
 
 /// All of node 0's WAL before the segment that its last checkpoint is in.
