@@ -41,8 +41,12 @@ fn hostile(steps: &[u8]) {
         let low = usize::from(step & 0x1f);
         match step >> 5 {
             0 | 1 => {
-                ledger
-                    .owe(OWED[low % OWED.len()], if step >> 5 == 0 { Origin::Client } else { Origin::Proxy });
+                let origin = match (step >> 5, step & 0x10) {
+                    (0, 0) => Origin::Client,
+                    (0, _) => Origin::Commit,
+                    _ => Origin::Proxy,
+                };
+                ledger.owe(OWED[low % OWED.len()], origin);
                 bound += 1;
             }
             2 => {
@@ -54,6 +58,13 @@ fn hostile(steps: &[u8]) {
                 let ready = ledger.ready_owed();
                 let abandoned = ledger.abandon();
                 assert!(abandoned.ready_owed <= ready && ledger.is_settled() && ledger.ready_owed() == 0);
+            }
+            4 if low == 1 => {
+                let (ready, len) = (ledger.ready_owed(), ledger.len());
+                let owed = ledger.owed_commit();
+                assert_eq!(owed.is_some(), ledger.owes_commit());
+                ledger.settle_commit();
+                assert!(ledger.ready_owed() <= ready && (ledger.len() < len) == owed.is_some());
             }
             _ => {
                 // the letters and digits that tags are
@@ -88,7 +99,10 @@ fn honest(steps: &[u8]) {
     let mut scene = Scene::default();
     for &step in steps {
         match step >> 6 {
-            0 => scene.client_sends(OWED[usize::from(step & 0x3f) % OWED.len()], Origin::Client),
+            0 => {
+                let origin = if step & 0x20 == 0 { Origin::Client } else { Origin::Commit };
+                scene.client_sends(OWED[usize::from(step & 0x3f) % OWED.len()], origin);
+            }
             1 if step & 1 == 0 => {
                 scene.client_sends([Owed::Parse, Owed::Close][usize::from(step >> 1) % 2], Origin::Proxy);
             }
@@ -131,7 +145,7 @@ impl Scene {
     fn deliver(&mut self) {
         while self.ledger.take_local().is_some() {}
         let Some((tag, origin)) = self.server.answers.pop_front() else { return };
-        let owner = if origin == Origin::Client { Owner::Client } else { Owner::Proxy };
+        let owner = if origin == Origin::Proxy { Owner::Proxy } else { Owner::Client };
         let expected = match tag {
             b'Z' => Verdict::Ready(owner),
             b'E' => Verdict::Error(owner),

@@ -7,7 +7,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
-use topology::{History, InDoubt, NodeId, Resolution, Role, Xid, XidSample, XidStatus};
+use topology::{Doubtful, History, InDoubt, NodeId, Resolution, Role, Xid, XidSample, XidStatus};
 use wire::{TimelineId, message::backend::timeline_of_wal_file};
 
 use crate::{
@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// A commit whose answer was lost, and where to say what became of it.
-pub type Question = (InDoubt, oneshot::Sender<Resolution>);
+pub type Question = (Doubtful, oneshot::Sender<Resolution>);
+
+/// One that the primary has to be asked about.
+type Open = (InDoubt, oneshot::Sender<Resolution>);
 
 /// Questions that may wait to be taken in; there are never more than server connections.
 pub(crate) const QUESTIONS_LIMIT: usize = 4096;
@@ -59,18 +62,18 @@ enum Unanswered {
 /// Answers questions until nobody can ask any more.
 pub(crate) async fn resolve_all(shared: Arc<Shared>, mut questions: mpsc::Receiver<Question>) {
     let mut changes = shared.changes.subscribe();
-    let mut open: Vec<Question> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
     let mut told = false;
     loop {
         if open.is_empty() {
             told = false;
             match questions.recv().await {
-                Some(question) => open.push(question),
+                Some(question) => open.extend(take(&shared, question)),
                 None => return,
             }
         }
         while let Ok(question) = questions.try_recv() {
-            open.push(question);
+            open.extend(take(&shared, question));
         }
         open.retain(|(_, answer)| !answer.is_closed());
         if let Err(error) = attempt(&shared, &mut open).await
@@ -89,8 +92,24 @@ pub(crate) async fn resolve_all(shared: Arc<Shared>, mut questions: mpsc::Receiv
     }
 }
 
+/// Answers what can be answered without asking anybody.
+fn take(shared: &Shared, (doubtful, answer): Question) -> Option<Open> {
+    match doubtful {
+        Doubtful::Reached(doubt) => Some((doubt, answer)),
+        Doubtful::NotReached(node, Some(doubt)) if !shared.is_direct(node) => Some((doubt, answer)),
+        Doubtful::NotReached(node, _) => {
+            let is_direct = shared.is_direct(node);
+            let resolution = if is_direct { Resolution::Aborted } else { Resolution::Unknown };
+            tracing::info!(on = %node, ?resolution, "a commit that its server had not come to");
+            // whoever asked may have gone
+            let _ = answer.send(resolution);
+            None
+        }
+    }
+}
+
 /// Asks the primary, if there is one, and answers what is decided.
-async fn attempt(shared: &Shared, open: &mut Vec<Question>) -> Result<(), Unanswered> {
+async fn attempt(shared: &Shared, open: &mut Vec<Open>) -> Result<(), Unanswered> {
     let Some((node, target)) = primary(shared).filter(|_| !open.is_empty()) else { return Ok(()) };
     let dialer = shared.dialer.load_full();
     let mut connection = dialer.dial(&target, Purpose::Probe, LIMIT).await?;
@@ -100,7 +119,7 @@ async fn attempt(shared: &Shared, open: &mut Vec<Question>) -> Result<(), Unansw
     if seen.role != Role::Primary {
         return Ok(());
     }
-    let is_later = |(doubt, _): &Question| doubt.timeline < seen.timeline;
+    let is_later = |(doubt, _): &Open| doubt.timeline < seen.timeline;
     let history = if open.iter().any(is_later) {
         let read = history::read(&dialer, &target, seen.timeline).await;
         if let Err(error) = &read {
@@ -117,7 +136,7 @@ async fn attempt(shared: &Shared, open: &mut Vec<Question>) -> Result<(), Unansw
 
 fn judge(
     shared: &Shared,
-    open: &mut Vec<Question>,
+    open: &mut Vec<Open>,
     node: NodeId,
     seen: &XidSample,
     history: Option<&History>,

@@ -131,6 +131,7 @@ impl Health {
             catalogs: Arc::clone(&catalogs),
             xids: Mutex::new(XidBook::default()),
             dialer: ArcSwap::new(Arc::clone(&dialer)),
+            direct: Mutex::default(),
         });
         let (questions, questions_out) = mpsc::channel(QUESTIONS_LIMIT);
         let resolving = commits::resolve_all(Arc::clone(&shared), questions_out);

@@ -1,11 +1,14 @@
 //! What the supervisor shares with everybody else.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use conn::Parameter;
 use tokio::sync::watch;
-use topology::{NodeView, Snapshot, XidBook};
+use topology::{NodeId, NodeView, Snapshot, XidBook};
 
 use crate::{
     agreement::ManagementState, dialer::Dialer, events::Events, functions::Catalogs, journal::Journal,
@@ -27,12 +30,28 @@ pub(crate) struct Shared {
     pub(crate) catalogs: Arc<Catalogs>,
     pub(crate) xids: Mutex<XidBook>,
     pub(crate) dialer: ArcSwap<Dialer>,
+    /// Nodes that connections lead to with nobody in between.
+    pub(crate) direct: Mutex<HashSet<NodeId>>,
 }
 
 impl Shared {
     /// What is known of transaction ids.
     pub(crate) fn xids(&self) -> MutexGuard<'_, XidBook> {
         self.xids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_path(&self, node: NodeId, is_direct: bool) {
+        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_direct {
+            direct.insert(node)
+        } else {
+            direct.remove(&node)
+        };
+    }
+
+    /// Whether connections lead to the node itself.
+    pub(crate) fn is_direct(&self, node: NodeId) -> bool {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner).contains(&node)
     }
 }
 

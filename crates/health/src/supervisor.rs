@@ -135,6 +135,7 @@ impl Supervisor {
             let now = Instant::now().into_std();
             match self.next_input().await {
                 Input::Finding(node, Finding::Xids(sample)) => self.shared.xids().observe(node, &sample),
+                Input::Finding(node, Finding::Direct(direct)) => self.shared.note_path(node, direct),
                 Input::Finding(node, Finding::Probed(result)) => {
                     if !matches!(result, ProbeResult::Answered(_)) {
                         self.shared.xids().lose_sight(node);

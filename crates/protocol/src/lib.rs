@@ -8,6 +8,6 @@ mod ledger;
 mod unit;
 
 pub use ledger::{
-    Abandoned, AfterCommit, Ledger, Local, Origin, Owed, OwedCommit, Owner, Unowed, Untold, Verdict,
+    Abandoned, AfterCommit, Ledger, Local, Origin, Owed, OwedCommit, Owner, Reached, Unowed, Untold, Verdict,
 };
 pub use unit::{UnitEnd, first_unit, unit_end};

@@ -9,12 +9,12 @@ use std::{
 };
 
 use pool::{Server, Statement};
-use protocol::{AfterCommit, Ledger, OwedCommit, Untold};
+use protocol::{AfterCommit, Ledger, OwedCommit, Reached, Untold};
 use tokio::{
     sync::oneshot,
     time::{Instant, Sleep, sleep_until},
 };
-use topology::{InDoubt, Resolution};
+use topology::{Doubtful, InDoubt, Resolution};
 use wire::{
     SqlState,
     message::{
@@ -63,9 +63,29 @@ pub(crate) fn named(exchange: &Exchange) -> Vec<(Box<[u8]>, Rc<Statement>)> {
 
 impl Session {
     /// The commit that was under way, if somebody can be asked about it.
-    pub(crate) fn commit_in_doubt(exchange: &Exchange, server: &Server, loss: &Loss) -> Option<InDoubt> {
+    pub(crate) fn commit_in_doubt(
+        &self,
+        exchange: &Exchange,
+        server: &Server,
+        loss: &Loss,
+    ) -> Option<Doubtful> {
+        let commit = server.ledger.owed_commit()?;
+        if exchange.writes.is_empty() || !self.resolves_commits() {
+            return None;
+        }
+        let stamp = server.stamp();
+        let not_reached = commit.reached == Reached::Not && exchange.witness.is_fit();
+        let testimony = exchange.witness.testimony().filter(|_| !server.ledger.owes_own_result());
+        let known = testimony.map(|(xid, flushed)| InDoubt {
+            xid,
+            flushed,
+            node: stamp.node,
+            timeline: stamp.timeline,
+        });
         match loss {
-            Loss::Gone | Loss::Deposed => {}
+            Loss::Ended if not_reached => return Some(Doubtful::NotReached(stamp.node, known)),
+            Loss::Fatal(_) if not_reached => return None,
+            Loss::Gone | Loss::Ended | Loss::Deposed => {}
             // one that came before the answer came before the commit
             Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN && !exchange.unit_answering => {
                 return None;
@@ -73,9 +93,7 @@ impl Session {
             Loss::Fatal(_) => {}
             Loss::Refused(_) | Loss::Desynchronised | Loss::Replay(_) | Loss::Unsuited(_) => return None,
         }
-        let (xid, flushed) = exchange.witness.testimony().filter(|_| server.ledger.owes_commit())?;
-        let stamp = server.stamp();
-        Some(InDoubt { xid, flushed, node: stamp.node, timeline: stamp.timeline })
+        known.map(Doubtful::Reached)
     }
 
     /// Waits for what became of it.
@@ -83,7 +101,7 @@ impl Session {
         &mut self,
         mut server: Box<Server>,
         exchange: &Exchange,
-        doubt: InDoubt,
+        doubt: Doubtful,
         detail: String,
         named: Vec<(Box<[u8]>, Rc<Statement>)>,
         farewell: Option<Box<ErrorMessage>>,
@@ -92,7 +110,7 @@ impl Session {
         // if it cannot be asked the sender is dropped here, and the answer is that nobody knows
         let _ = self.worker.questions(&self.pools).try_send((doubt, told));
         let now = self.worker.now();
-        tracing::debug!(client = %self.handle.id, xid = %doubt.xid, "its commit is in doubt");
+        tracing::debug!(client = %self.handle.id, ?doubt, "its commit is in doubt");
         self.handle.state.set(ClientState::Held);
         self.handle.node.set(None);
         self.time(Timed::Nothing);
@@ -176,7 +194,7 @@ impl Session {
         self.phase = Phase::Idle;
         self.request_over();
         match (resolution, ledger.owed_commit()) {
-            (Resolution::Committed, Some(OwedCommit { before: Some(before), after })) => {
+            (Resolution::Committed, Some(OwedCommit { before: Some(before), after, .. })) => {
                 for (name, statement) in named {
                     if self.names.find(&name).is_none() {
                         self.names.insert(&name, statement);

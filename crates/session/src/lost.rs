@@ -1,9 +1,9 @@
 //! The server is gone, or refused for what it is. What the client hears of it, if anything.
 
-use std::task::Context;
+use std::{io, net::SocketAddr, task::Context};
 
 use pool::{Body, Server};
-use protocol::{Ledger, first_unit};
+use protocol::{Ledger, Reached, first_unit};
 use routing::Policy;
 use tokio::time::Instant;
 use wire::{
@@ -30,8 +30,10 @@ use crate::{
 /// How a server connection was lost.
 #[derive(Debug)]
 pub(crate) enum Loss {
-    /// End of stream or a socket error, without a word.
+    /// A socket error, or silence from a node that is down.
     Gone,
+    /// End of stream, without a word: all that the server has sent was read.
+    Ended,
     /// A FATAL or PANIC said why.
     Fatal(Box<ErrorMessage>),
     /// The first answer was an error that another node would not give.
@@ -44,6 +46,23 @@ pub(crate) enum Loss {
     Deposed,
     /// Nothing is wrong with it, but it must not run what comes next; the transaction ends with this error.
     Unsuited(Box<ErrorMessage>),
+}
+
+impl Loss {
+    /// What a read of the server's socket that brought nothing means. TLS calls the end of the stream an error if the server
+    /// did not say goodbye. A connection that is reset, as by a process that dies with something unread, ends behind all that
+    /// was sent if nothing can be lost on the way: within this machine.
+    pub(crate) fn of_read(read: &io::Result<usize>, local: Option<SocketAddr>) -> Self {
+        let is_end = match read {
+            Ok(_) => true,
+            Err(error) => match error.kind() {
+                io::ErrorKind::UnexpectedEof => true,
+                io::ErrorKind::ConnectionReset => local.is_some_and(|local| local.ip().is_loopback()),
+                _ => false,
+            },
+        };
+        if is_end { Self::Ended } else { Self::Gone }
+    }
 }
 
 /// A request is run elsewhere at most so often before its client hears of the trouble.
@@ -136,7 +155,7 @@ impl Session {
             let text = format!("the server connection was lost, and with it the session's state ({pins})");
             Box::new(ErrorMessage::fatal(SqlState::ADMIN_SHUTDOWN, text))
         });
-        if let Some(doubt) = Self::commit_in_doubt(&exchange, &server, &loss) {
+        if let Some(doubt) = self.commit_in_doubt(&exchange, &server, &loss) {
             self.keep_pins(Pins::default());
             self.await_resolution(server, &exchange, doubt, detail_of(&loss), named, farewell);
             return Ok(());
@@ -200,7 +219,7 @@ impl Session {
     fn report_loss(&self, exchange: &Exchange, loss: &Loss) {
         use topology::Report;
         let report = match loss {
-            Loss::Gone => Report::Crashed,
+            Loss::Gone | Loss::Ended => Report::Crashed,
             Loss::Fatal(error) => match error.code {
                 SqlState::ADMIN_SHUTDOWN => Report::Shutdown,
                 SqlState::CRASH_SHUTDOWN => Report::Crashed,
@@ -283,7 +302,7 @@ fn may_run_again(loss: &Loss, read_only: bool) -> bool {
     match loss {
         Loss::Refused(_) => true,
         Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN => true,
-        Loss::Fatal(_) | Loss::Gone | Loss::Deposed => read_only,
+        Loss::Fatal(_) | Loss::Gone | Loss::Ended | Loss::Deposed => read_only,
         Loss::Desynchronised | Loss::Replay(_) | Loss::Unsuited(_) => false,
     }
 }
@@ -291,7 +310,7 @@ fn may_run_again(loss: &Loss, read_only: bool) -> bool {
 /// How a server was lost, for people.
 fn detail_of(loss: &Loss) -> String {
     let reason = match loss {
-        Loss::Gone => "the server closed the connection",
+        Loss::Gone | Loss::Ended => "the server closed the connection",
         Loss::Fatal(_) => "the server ended the connection",
         Loss::Refused(_) => "the server refused the request",
         Loss::Desynchronised => "the server broke the protocol",
@@ -315,8 +334,11 @@ fn verdict(exchange: &Exchange, ledger: &Ledger, loss: &Loss) -> (Option<ErrorMe
         // A server that is told to end while it commits carries the commit through and says nothing more, or says so
         // after the answer: a FATAL without one came before the commit.
         let told = matches!(loss, Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN);
+        let is_before = ledger.owed_commit().is_some_and(|commit| commit.reached == Reached::Not);
+        let told = told && !exchange.unit_answering
+            || is_before && exchange.witness.is_fit() && matches!(loss, Loss::Fatal(_));
         // Nor does a transaction leave anything that wrote nothing.
-        if told && !exchange.unit_answering || exchange.writes.is_empty() {
+        if told || exchange.writes.is_empty() {
             return (Some(failover(detail)), TxStatus::Idle);
         }
         return (Some(unknown(detail)), TxStatus::Idle);

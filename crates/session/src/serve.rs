@@ -256,8 +256,9 @@ impl Session {
                     let chunk = read.get(..n).unwrap_or_default();
                     return self.take_from_server(cx, server, chunk, work);
                 }
-                Poll::Ready(_) => {
-                    self.lost(cx, server, Loss::Gone)?;
+                Poll::Ready(ended) => {
+                    let loss = Loss::of_read(&ended, server.stream.local_addr());
+                    self.lost(cx, server, loss)?;
                     return Ok(Turn::Again);
                 }
                 Poll::Pending if dead => {

@@ -43,8 +43,6 @@ pub(crate) const ANSWER_MAX: u32 = 128;
 pub(crate) struct Witness {
     /// The last unit that writes and that a question of this transaction came behind.
     asked: Option<u32>,
-    /// Questions whose answers have not come.
-    pending: u32,
     known: Option<(Xid, Lsn)>,
     /// The portal that commits when it is executed.
     portal: Option<Box<[u8]>>,
@@ -77,9 +75,14 @@ impl Witness {
         writes.last().is_some_and(|last| self.asked.is_none_or(|asked| asked < last && self.known.is_none()))
     }
 
-    /// The id of the transaction whose commit is under way, and the position.
+    /// Whether nothing but a plain COMMIT was sent to commit.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.subject == Subject::Fit
+    }
+
+    /// The id of the transaction whose commit is under way, and the position. Only if no question is open.
     pub(crate) fn testimony(&self) -> Option<(Xid, Lsn)> {
-        self.known.filter(|_| self.pending == 0 && self.subject == Subject::Fit)
+        self.known.filter(|_| self.subject == Subject::Fit)
     }
 
     /// The next statement belongs to another transaction.
@@ -107,9 +110,7 @@ impl Witness {
         match (status, settled) {
             (TxStatus::Idle, true) => *self = Self::default(),
             (TxStatus::Idle, false) => self.known = None,
-            // what an error skipped will not be answered
-            (_, true) => self.pending = 0,
-            (_, false) => {}
+            (TxStatus::InTransaction | TxStatus::Failed, _) => {}
         }
     }
 }
@@ -199,7 +200,7 @@ impl Session {
         }
     }
 
-    fn resolves_commits(&self) -> bool {
+    pub(crate) fn resolves_commits(&self) -> bool {
         self.pools.settings.borrow().pool.commit_resolution == CommitResolution::Xid
             && !self.pools.is_witness_refused.get()
     }
@@ -239,19 +240,16 @@ impl Session {
         }
         let exchange = self.exchange_mut();
         exchange.note(Step::Other);
-        exchange.witness.pending += 1;
         exchange.witness.asked = exchange.writes.last();
     }
 
     /// Whether what comes next from the server answers the question.
     pub(crate) fn awaits_witness(&self, server: &Server) -> bool {
-        let witness = &self.exchange().witness;
-        witness.pending > 0
-            && match server.ledger.front() {
-                Some((Owed::Bind | Owed::Execute, Owner::Proxy)) => true,
-                Some((Owed::Parse, Owner::Proxy)) => witness.ahead == Ahead::Yes,
-                _ => false,
-            }
+        match server.ledger.front() {
+            Some((Owed::Bind | Owed::Execute, Owner::Proxy)) => true,
+            Some((Owed::Parse, Owner::Proxy)) => self.exchange().witness.ahead == Ahead::Yes,
+            _ => false,
+        }
     }
 
     /// A part of the answer.
@@ -259,10 +257,7 @@ impl Session {
         let witness = &mut self.exchange_mut().witness;
         match tag {
             b'D' => witness.known = read_answer(body),
-            b'C' => {
-                witness.pending = witness.pending.saturating_sub(1);
-                witness.ahead = Ahead::No;
-            }
+            b'C' => witness.ahead = Ahead::No,
             _ => {}
         }
     }
@@ -278,9 +273,7 @@ impl Session {
             tracing::warn!(%database, %user, code = %error.code, error = %error.message,
                 "transactions cannot be asked for their ids: commits in doubt will not be resolved");
         }
-        let witness = &mut self.exchange_mut().witness;
-        witness.pending = witness.pending.saturating_sub(1);
-        let ahead = std::mem::take(&mut witness.ahead);
+        let ahead = std::mem::take(&mut self.exchange_mut().witness.ahead);
         (ahead == Ahead::Yes).then(|| Loss::Unsuited(Box::new(as_own(view))))
     }
 }
@@ -321,11 +314,11 @@ mod tests {
         assert!(!witness.is_wanted(writes));
         writes.note(3);
         assert!(witness.is_wanted(writes));
-        (witness.asked, witness.pending) = (writes.last(), 1);
+        witness.asked = writes.last();
         assert!(!witness.is_wanted(writes) && witness.testimony().is_none());
         writes.note(4);
         assert!(witness.is_wanted(writes), "what it answers is not known yet");
-        (witness.known, witness.pending) = (Some((Xid(7), Lsn(8))), 0);
+        witness.known = Some((Xid(7), Lsn(8)));
         assert!(!witness.is_wanted(writes));
         assert_eq!(witness.testimony(), Some((Xid(7), Lsn(8))));
     }

@@ -7,7 +7,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
-use topology::{InDoubt, NodeId, Report, Resolution, Snapshot};
+use topology::{Doubtful, NodeId, Report, Resolution, Snapshot};
 
 use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings, UserSettings, pool_set::PoolSet};
 
@@ -38,7 +38,7 @@ pub struct ClusterHandle {
     /// Takes what traffic shows about nodes; a full channel loses nothing that probes would not find.
     pub reports: mpsc::Sender<(NodeId, Report)>,
     /// Takes commits whose answers were lost, each with where to say what became of it.
-    pub questions: mpsc::Sender<(InDoubt, oneshot::Sender<Resolution>)>,
+    pub questions: mpsc::Sender<(Doubtful, oneshot::Sender<Resolution>)>,
     /// How to dial its servers.
     pub tls: Arc<ServerTlsConfig>,
     /// What is known about functions.

@@ -33,4 +33,6 @@ pub use probe::{ProbeResult, Report, Role, Sample, Unusable};
 pub use settings::*;
 pub use snapshot::{Epoch, Health, NoPrimary, NodeView, Reads, Snapshot, Stamp, Writable};
 pub use wal::PrimaryWal;
-pub use xids::{Checkpoint, CheckpointKind, InDoubt, Resolution, Xid, XidBook, XidSample, XidStatus};
+pub use xids::{
+    Checkpoint, CheckpointKind, Doubtful, InDoubt, Resolution, Xid, XidBook, XidSample, XidStatus,
+};

@@ -43,6 +43,8 @@ pub(crate) enum Finding {
     Parameters(Vec<Parameter>),
     /// What a probe read of its transaction ids; comes before how it ended.
     Xids(XidSample),
+    /// Whether connections lead to the node itself.
+    Direct(bool),
 }
 
 /// Watches one node. At most one probe is under way at a time.
@@ -71,6 +73,9 @@ struct State {
     told: bool,
     /// What the last probe read of transaction ids, until it is told.
     xids: Option<XidSample>,
+    /// Whether connections lead to the node itself, as far as it was seen, and told.
+    direct: Option<bool>,
+    direct_told: Option<bool>,
 }
 
 enum Turn {
@@ -96,6 +101,10 @@ impl Prober {
                     let result = self.probe(&mut state).await;
                     next = Instant::now() + jittered(self.interval);
                     self.renew(&mut state);
+                    if let Some(direct) = state.direct.filter(|_| state.direct != state.direct_told) {
+                        state.direct_told = state.direct;
+                        self.tell(Finding::Direct(direct)).await;
+                    }
                     if let Some(xids) = state.xids.take() {
                         self.tell(Finding::Xids(xids)).await;
                     }
@@ -173,6 +182,7 @@ impl Prober {
         let sample = sample::read(&rows, sent_at.into_std(), Instant::now().into_std())
             .ok_or(Unanswered::Refused(Unusable::Query))?;
         state.xids = sample::read_xids(&rows, &sample);
+        state.direct = Some(sample::is_direct(&rows, connection.stream.local_addr()));
         let round_trip = sample.round_trip();
         state.round_trip = Some(state.round_trip.map_or(round_trip, |old| (old * 7 + round_trip) / 8));
         Ok(sample)

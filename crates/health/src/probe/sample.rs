@@ -1,6 +1,9 @@
 //! The query of a probe, and how its answer reads.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use conn::{QueryError, Row, ServerConnection};
 use topology::{Checkpoint, CheckpointKind, Role, Sample, Xid, XidSample};
@@ -29,7 +32,8 @@ const SQL: &str = "\
     pg_snapshot_xmax(pg_current_snapshot()), \
     (SELECT concat_ws(' ', checkpoint_lsn, timeline_id, next_xid, \
     CASE WHEN redo_lsn = checkpoint_lsn AND current_setting('wal_level') <> 'minimal' THEN 'quiet' ELSE 'online' END) \
-    FROM pg_control_checkpoint())";
+    FROM pg_control_checkpoint()), \
+    concat_ws(' ', host(inet_client_addr()), inet_client_port())";
 
 /// Columns before those of [`read_xids`].
 const SAMPLE_COLUMNS: usize = 10;
@@ -78,10 +82,10 @@ pub(super) fn read(rows: &[Row], sent_at: Instant, received_at: Instant) -> Opti
     })
 }
 
-/// What the same answer says of transaction ids, in its last two columns.
+/// What the same answer says of transaction ids, in the columns behind.
 pub(super) fn read_xids(rows: &[Row], sample: &Sample) -> Option<XidSample> {
     let [row] = rows else { return None };
-    let [.., next, checkpoint] = row.get(SAMPLE_COLUMNS..)? else { return None };
+    let [next, checkpoint, ..] = row.get(SAMPLE_COLUMNS..)? else { return None };
     Some(XidSample {
         role: sample.role,
         timeline: sample.timeline,
@@ -90,6 +94,13 @@ pub(super) fn read_xids(rows: &[Row], sample: &Sample) -> Option<XidSample> {
         replay_lsn: sample.replay_lsn,
         checkpoint: checkpoint.as_deref().and_then(read_checkpoint),
     })
+}
+
+/// Whether the node sees this end of the connection at its own address: whoever ends the connection is the node then, and
+/// nobody in between.
+pub(super) fn is_direct(rows: &[Row], local: Option<SocketAddr>) -> bool {
+    let seen = rows.first().and_then(|row| row.get(SAMPLE_COLUMNS + 2)?.as_deref());
+    local.is_some_and(|local| seen == Some(&format!("{} {}", local.ip(), local.port())))
 }
 
 /// Reads position, timeline, next id (`epoch:xid`) and kind of a checkpoint.

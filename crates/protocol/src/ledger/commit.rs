@@ -2,7 +2,7 @@
 
 use super::{
     Entry, Ledger, Mode,
-    reply::{AfterCommit, Local, Origin, Owed, OwedCommit, Owner, Untold},
+    reply::{AfterCommit, Local, Origin, Owed, OwedCommit, Owner, Reached, Untold},
 };
 
 impl Ledger {
@@ -12,7 +12,14 @@ impl Ledger {
         self.entries.iter().any(|entry| matches!(entry, Entry::Owed(_, Origin::Commit)))
     }
 
-    /// Where the oldest commit that was not answered stands; `None`: there is none.
+    /// Whether the answer to an Execute of the proxy's own is owed.
+    #[must_use]
+    pub fn owes_own_result(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Entry::Owed(Owed::Execute, Origin::Proxy)))
+    }
+
+    /// Where the oldest commit that was not answered stands; `None`: there is none. What the proxy executes on its own is
+    /// taken to have a Flush or Sync between it and the commit.
     #[must_use]
     pub fn owed_commit(&self) -> Option<OwedCommit> {
         let is_commit = |entry: &Entry| matches!(entry, Entry::Owed(_, Origin::Commit));
@@ -35,7 +42,13 @@ impl Ledger {
         } else {
             None
         };
-        Some(OwedCommit { before, after })
+        let is_sent_off = |entry: &Entry| {
+            matches!(entry, Entry::Owed(owed, _) if owed.is_answered_by_ready())
+                || matches!(entry, Entry::Owed(Owed::Execute, Origin::Proxy))
+        };
+        let reached =
+            if self.entries.iter().take(at).any(is_sent_off) { Reached::Not } else { Reached::Perhaps };
+        Some(OwedCommit { before, after, reached })
     }
 
     /// Takes the oldest commit that was not answered out, with all that stands before it and the ReadyForQuery behind it,
@@ -103,7 +116,9 @@ mod tests {
     #[track_caller]
     fn check(letters: &str, before: Option<&[Untold]>, after: AfterCommit, left: usize) {
         let mut ledger = ledger(letters);
-        let expected = OwedCommit { before: before.map(<[_]>::to_vec), after };
+        let is_behind = ["Q Q!", "bec", "S "].iter().any(|sent_off| letters.contains(sent_off));
+        let reached = if is_behind { Reached::Not } else { Reached::Perhaps };
+        let expected = OwedCommit { before: before.map(<[_]>::to_vec), after, reached };
         assert_eq!(ledger.owed_commit(), Some(expected), "{letters}");
         ledger.settle_commit();
         assert_eq!(ledger.abandon().ready_owed, left, "{letters}");
@@ -122,7 +137,8 @@ mod tests {
     #[test]
     fn what_ran_before_a_commit_has_an_answer_that_nobody_knows() {
         check("BEB E!S", None, AfterCommit::Ready, 0);
-        check("QQ!", None, AfterCommit::Ready, 0);
+        check("BES B E!S", None, AfterCommit::Ready, 0);
+        check("Q Q!", None, AfterCommit::Ready, 0);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use wire::message::backend::TxStatus;
 
-pub use reply::{Abandoned, AfterCommit, Local, Origin, Owed, OwedCommit, Owner, Unowed, Untold, Verdict};
+pub use reply::{
+    Abandoned, AfterCommit, Local, Origin, Owed, OwedCommit, Owner, Reached, Unowed, Untold, Verdict,
+};
 
 mod commit;
 mod reply;

@@ -97,6 +97,17 @@ pub struct OwedCommit {
     pub before: Option<Vec<Untold>>,
     /// Whether the unit goes on behind it: with its Sync or with more.
     pub after: AfterCommit,
+    /// How far the server may have come.
+    pub reached: Reached,
+}
+
+/// How far the server may have come with a commit that it has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// Nothing is known of that.
+    Perhaps,
+    /// It owes an answer that it sends off before it looks at the commit.
+    Not,
 }
 
 /// A reply that a client has not got and that says nothing about what the server did.

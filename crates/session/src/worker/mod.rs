@@ -30,7 +30,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use topology::{Health, InDoubt, NoPrimary, NodeId, Report, Resolution, Snapshot, Stamp, Writable};
+use topology::{Doubtful, Health, NoPrimary, NodeId, Report, Resolution, Snapshot, Stamp, Writable};
 
 use crate::{
     CancelKeys, ClientId, World,
@@ -247,7 +247,7 @@ impl Worker {
     }
 
     /// Who can be asked what became of a commit.
-    pub(crate) fn questions(&self, pools: &PoolSet) -> mpsc::Sender<(InDoubt, oneshot::Sender<Resolution>)> {
+    pub(crate) fn questions(&self, pools: &PoolSet) -> mpsc::Sender<(Doubtful, oneshot::Sender<Resolution>)> {
         self.view(pools).cluster.questions.clone()
     }
 

@@ -82,6 +82,17 @@ pub struct InDoubt {
     pub timeline: TimelineId,
 }
 
+/// A commit of which its client knows nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubtful {
+    /// The server may have come to it.
+    Reached(InDoubt),
+    /// The connection to this node ended, in order, before an answer had come that the server sends off before it looks at
+    /// the commit. So it never did, unless somebody between proxy and server ended the connection. Then it may be known by
+    /// its id.
+    NotReached(NodeId, Option<InDoubt>),
+}
+
 /// What a primary says of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum XidStatus {
