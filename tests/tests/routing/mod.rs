@@ -74,8 +74,8 @@ impl Watched {
         let nodes = nodes.iter().map(|row| (row[0].clone().unwrap(), number(&row[18]) + number(&row[19])));
         let nodes = nodes.collect();
         let stats = self.admin.rows("SHOW EXTENDED STATS").await.unwrap();
-        // Behind PgBouncer's columns: clients, logins, reads, others, reruns, held, bytes.
-        (nodes, stats.iter().map(|row| number(&row[row.len() - 3])).sum())
+        // Behind PgBouncer's columns: clients, logins, reads, others, reruns, held, bytes, three counts of commits.
+        (nodes, stats.iter().map(|row| number(&row[row.len() - 6])).sum())
     }
 
     /// That a text goes to this node alone.

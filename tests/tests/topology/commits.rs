@@ -27,7 +27,7 @@ fn relayed(standbys: usize, settings: &[(&str, &str)]) -> (Herd, Relay) {
 
 /// The ways in which a client may write and commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// Each statement a Query, the next when the one before is answered.
     Simple,
     /// A Query for the commit alone.
@@ -46,7 +46,7 @@ enum Way {
     Behind,
 }
 
-const WAYS: [Way; 8] = [
+pub(super) const WAYS: [Way; 8] = [
     Way::Simple,
     Way::Mixed,
     Way::Extended,
@@ -59,7 +59,7 @@ const WAYS: [Way; 8] = [
 
 impl Way {
     /// What is sent and answered before the commit, and what the commit is sent in.
-    fn batches(self, id: i64) -> (Vec<Batch>, Batch) {
+    pub(super) fn batches(self, id: i64) -> (Vec<Batch>, Batch) {
         let insert = format!("insert into ledger values ({id})");
         let run = |batch: Batch, sql: &str| {
             batch.parse("", sql).bind("", "", &[]).describe_portal("").execute("", 0)
@@ -95,15 +95,17 @@ impl Way {
     }
 
     /// ReadyForQuery messages that answer what the commit is sent in.
-    fn answers(self) -> usize {
+    pub(super) fn answers(self) -> usize {
         if self == Self::Synced { 3 } else { 1 }
     }
 }
 
 /// What a client was told of its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
+pub(super) enum Told {
     Committed,
+    /// It failed before the commit was sent.
+    Rolled,
     Error(String),
     /// Disconnected.
     Nothing,
@@ -137,7 +139,7 @@ impl Committing {
     }
 }
 
-fn told(answers: &[Message]) -> Told {
+pub(super) fn told(answers: &[Message]) -> Told {
     let error = answers.iter().find(|message| message.tag == b'E');
     if let Some(code) = error.and_then(Message::sqlstate) {
         return Told::Error(code);
@@ -154,7 +156,7 @@ fn has(herd: &Herd, node: usize, id: i64) -> bool {
 }
 
 /// Commits found committed, found aborted, and unknown, as the console counts them.
-fn counted(herd: &Herd) -> [u64; 3] {
+pub(super) fn counted(herd: &Herd) -> [u64; 3] {
     let rows = show(herd, "EXTENDED STATS");
     let row = rows.iter().find(|row| row[0] == herd.database()).unwrap();
     row[row.len() - 3..].iter().map(|count| count.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap()
@@ -187,7 +189,7 @@ async fn resolve(
             Told::Error(code) if code == "40001" => {
                 assert!(!there, "{:?}: told 40001, and it is there", one.way);
             }
-            Told::Error(_) | Told::Nothing => {}
+            Told::Error(_) | Told::Rolled | Told::Nothing => {}
         }
         if one.way == Way::Chained && told == Told::Committed {
             // the transaction that COMMIT began is lost, which its first statement is told
@@ -301,4 +303,46 @@ async fn who_waits_for_the_truth_is_told_08007_when_it_cancels_or_the_hold_is_ov
     herd.cluster().start_node(0).unwrap();
     assert!(has(&herd, 0, 1) && has(&herd, 0, 2), "they had committed");
     cancelled.client.execute("insert into ledger values (3)").await;
+}
+
+#[tokio::test]
+async fn a_commit_within_a_larger_text_is_in_doubt_and_not_told_as_rolled_back() {
+    let (herd, relay) = relayed(0, &[]);
+    let mut client = herd.connect().await;
+    client.execute("begin").await;
+    relay.swallow(Swallow::Answers);
+    client.send(Batch::new().query("insert into ledger values (1); commit").bytes()).await.unwrap();
+    relay.wait_until_swallowed(1);
+    relay.swallow(Swallow::Nothing);
+    herd.cluster().kill(0).unwrap();
+    herd.cluster().start_node(0).unwrap();
+    assert_eq!(told(&client.until_ready().await), Told::Error("08007".to_owned()));
+    assert!(has(&herd, 0, 1));
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_through_somebody_else_proves_nothing() {
+    let (herd, relay) = relayed(0, &[]);
+    let told = resolve(&herd, &relay, Swallow::Commits, &[Way::Pipelined], 0, || {
+        herd.cluster().kill(0).unwrap();
+        herd.cluster().start_node(0).unwrap();
+    })
+    .await;
+    assert_eq!(told, [Told::Error("08007".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_transaction_that_only_read_leaves_no_doubt() {
+    let (herd, relay) = relayed(0, &[]);
+    let mut client = herd.connect().await;
+    client.execute("begin").await;
+    client.value("select count(*) from ledger").await;
+    relay.swallow(Swallow::Answers);
+    client.send(Batch::new().query("commit").bytes()).await.unwrap();
+    relay.wait_until_swallowed(1);
+    relay.swallow(Swallow::Nothing);
+    herd.cluster().kill(0).unwrap();
+    herd.cluster().start_node(0).unwrap();
+    assert_eq!(told(&client.until_ready().await), Told::Error("40001".to_owned()));
+    assert_eq!(counted(&herd), [0; 3]);
 }

@@ -1,6 +1,7 @@
 //! Nodes die, come back, and are promoted by others than pgherd.
 
 mod claims;
+mod commit_storm;
 mod commits;
 mod crash;
 mod doubt;
