@@ -1,7 +1,11 @@
 //! What pgherd says about the PostgreSQL that it stands in front of, and what it needs of it.
 
+mod access;
+mod following;
 mod healthy;
 mod init_sql;
+mod patient;
+mod settings;
 
 use std::{
     process::{Command, Output},

@@ -168,7 +168,7 @@ fn libraries(subject: &Subject, findings: &mut Findings) {
                 "shared_preload_libraries",
                 format!("{value:?}"),
                 format!("{} has {expected:?}: after a promotion of this node its extensions would be without their libraries", reference.name),
-                super::fix::set_and_restart("shared_preload_libraries", expected),
+                super::fix::set_libraries_and_restart("shared_preload_libraries", expected),
             );
         }
     }

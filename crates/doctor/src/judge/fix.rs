@@ -16,6 +16,19 @@ pub(super) fn set_and_restart(name: &str, value: &str) -> String {
     format!("ALTER SYSTEM SET {name} = {}; -- then restart the server", quote_literal(value))
 }
 
+/// A list of libraries, which takes a restart. Each is a literal of its own: `'a, b'` would be one library, and `''` one
+/// without a name, with which no server starts.
+pub(super) fn set_libraries_and_restart(name: &str, list: &str) -> String {
+    let unquoted = |one: &str| one.trim().trim_matches('"').to_owned();
+    let all: Vec<String> = list.split(',').map(unquoted).filter(|one| !one.is_empty()).collect();
+    let all: Vec<String> = all.iter().map(|one| quote_literal(one)).collect();
+    if all.is_empty() {
+        format!("ALTER SYSTEM RESET {name}; -- then restart the server")
+    } else {
+        format!("ALTER SYSTEM SET {name} = {}; -- then restart the server", all.join(", "))
+    }
+}
+
 /// A parameter back to what the files say.
 pub(super) fn reset(name: &str) -> String {
     format!("ALTER SYSTEM RESET {name};\n{RELOAD}")

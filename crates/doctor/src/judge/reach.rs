@@ -43,6 +43,10 @@ fn refused(subject: &Subject, node: &Node, refusal: &Refusal, findings: &mut Fin
             "cluster.monitor.database is not there",
             format!("CREATE DATABASE {}; -- on the primary", quote_identifier(database)),
         ),
+        Some("53300") if refusal.message.contains("for role") => (
+            "pgherd keeps some connections for probes, look-ups and histories, and this role may not have as many",
+            format!("ALTER ROLE {} CONNECTION LIMIT -1; -- on the primary", quote_identifier(user)),
+        ),
         Some("53300") => ("all its connections are in use: see max_connections", String::new()),
         Some("57P03") => ("it starts, stops or recovers; it is looked at again all the time", String::new()),
         Some(_) | None => ("it is not watched, serves nobody, and cannot take over", String::new()),

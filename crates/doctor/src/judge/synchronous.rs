@@ -103,24 +103,37 @@ fn after_promotion(
     findings: &mut Findings,
 ) {
     let value = facts.setting("synchronous_standby_names");
+    let others: Vec<String> = subject
+        .seen()
+        .filter(|(other, _)| other.name != node.name)
+        .map(|(_, facts)| facts.standby_name())
+        .collect();
+    let fix = match present {
+        Some(present) if !others.is_empty() => {
+            let quoted: Vec<String> = others.iter().map(|name| quote_identifier(name)).collect();
+            let count = present.count.min(others.len());
+            fix::set("synchronous_standby_names", &format!("ANY {count} ({})", quoted.join(", ")))
+        }
+        Some(_) | None => fix::reset("synchronous_standby_names"),
+    };
     let mut about = findings.about(&node.name);
     match (SyncNames::parse(value), present) {
+        (None, None) => {}
         (None, Some(_)) => about.warning(
             "synchronous_standby_names",
             "empty",
             "if it were promoted, commits would not wait for anybody, as they do now",
-            "",
+            fix,
         ),
-        (None, None) => {}
         (Some(names), _) => {
-            let others = subject.seen().filter(|(other, _)| other.name != node.name);
-            let possible = others.filter(|(_, facts)| names.has(&facts.standby_name())).count();
-            if possible < names.count && subject.nodes.iter().all(|node| node.seen.is_ok()) {
+            let possible = others.iter().filter(|name| names.has(name)).count();
+            let all_known = subject.nodes.iter().all(|node| node.seen.is_ok());
+            if possible < names.count && all_known {
                 about.warning(
                     "synchronous_standby_names",
                     value,
                     "if it were promoted, commits would wait for nodes that could not be its standbys",
-                    fix::reset("synchronous_standby_names"),
+                    fix,
                 );
             } else {
                 about.ok("synchronous_standby_names", value);
