@@ -11,6 +11,8 @@ pub(crate) struct Conninfo {
     pub(crate) user: String,
     /// `application_name`, by which `synchronous_standby_names` knows a standby.
     pub(crate) application_name: String,
+    /// `sslmode`; empty: libpq's default, `prefer`.
+    pub(crate) sslmode: String,
 }
 
 impl Conninfo {
@@ -43,6 +45,7 @@ impl Conninfo {
             "host" if self.host.is_empty() => self.host = value,
             "port" if !value.is_empty() => self.port = value,
             "user" => self.user = value,
+            "sslmode" => self.sslmode = value,
             "application_name" => self.application_name = value,
             _ => {}
         }

@@ -81,6 +81,10 @@ fn what_a_manager_lacks_is_told_to_it_alone_until_init_sql_was_run() {
 #[test]
 fn a_node_that_does_not_answer_is_a_finding_and_no_error() {
     let patient = Patient::healthy(Setup::own(1));
+    patient.0.cluster().freeze(US).unwrap();
+    let row = patient.finds(US, "login", "failure");
+    assert!(row.value.contains("no login within"), "{row:?}");
+    patient.0.cluster().thaw(US).unwrap();
     patient.0.cluster().stop(US, StopMode::Fast).unwrap();
     patient.finds(US, "login", "failure");
     patient.0.cluster().start_node(US).unwrap();

@@ -15,7 +15,6 @@ const WARNINGS: [(&str, &str); 2] = [
 #[test]
 fn a_healthy_cluster_has_no_failures_and_only_the_warnings_that_it_asks_for() {
     let herd = Setup::own(2).start();
-    super::grant(&herd, &[]);
     let rows = check_cluster(&herd);
     for row in &rows {
         let expected = match row.verdict.as_str() {

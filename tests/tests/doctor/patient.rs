@@ -5,17 +5,15 @@ use std::{cell::Cell, fs, panic};
 use e2e::{Herd, Setup, eventually};
 use lab::StopMode;
 
-use super::{PATIENCE, Row, check_cluster, grant};
+use super::{PATIENCE, Row, check_cluster};
 
 /// A herd whose cluster belongs to one test.
 pub(super) struct Patient(pub(super) Herd);
 
 impl Patient {
-    /// One with two standbys, in the state in which nothing is wrong.
+    /// One that nothing has been done to yet.
     pub(super) fn healthy(setup: Setup) -> Self {
-        let herd = setup.start();
-        grant(&herd, &[]);
-        Self(herd)
+        Self(setup.start())
     }
 
     pub(super) fn name(&self, node: usize) -> &str {

@@ -57,6 +57,24 @@ fn administration_takes_its_arguments_bare_or_quoted() {
 }
 
 #[test]
+fn checks_are_bounded_in_time() {
+    let replication = |seconds| Command::CheckReplication(Duration::from_secs(seconds));
+    check("check cluster", Command::CheckCluster);
+    check("CHECK REPLICATION;", replication(5));
+    check("check replication 60", replication(60));
+    for wrong in [
+        "check",
+        "check replication 0",
+        "check replication 61",
+        "check replication soon",
+        "check cluster now",
+    ] {
+        assert_eq!(commands(wrong), [None], "{wrong}");
+    }
+    assert!(Command::CheckCluster.only_looks() && !replication(5).only_looks());
+}
+
+#[test]
 fn what_drivers_send_while_they_set_up_is_accepted() {
     let set = |name: &str| Command::Set { name: name.to_owned(), value: None };
     let set_to =

@@ -21,6 +21,19 @@ fn execute(rows_max: u8) -> Vec<u8> {
     message(b'E', &[0, 0, 0, 0, rows_max])
 }
 
+#[tokio::test]
+async fn checks_are_described_before_they_are_made() {
+    let mut client = client().await;
+    let batch = [parse("", "check cluster"), message(b'D', b"S\0"), bind("", TEXT), execute(0)];
+    let finding = "D us-1|main|replay|paused|failure|reads are old|SELECT pg_wal_replay_resume();";
+    check(&client.batch(&batch).await, &["1", "t", "T 7", "2", finding, "C CHECK", "Z I"]);
+    let batch = [parse("", "check replication 7"), message(b'D', b"S\0"), bind("", TEXT), execute(0)];
+    check(
+        &client.batch(&batch).await,
+        &["1", "t", "T 8", "2", "D us-1|main|paused|NULL|7|failure||", "C CHECK", "Z I"],
+    );
+}
+
 const TEXT: &[u8] = &[0, 0];
 
 #[track_caller]

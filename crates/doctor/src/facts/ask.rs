@@ -17,7 +17,7 @@ pub struct Question {
 }
 
 /// The parameters that are looked at, beside those that wait for a restart.
-pub(crate) const SETTINGS: [&str; 42] = [
+pub(crate) const SETTINGS: [&str; 43] = [
     "allow_alter_system",
     "archive_command",
     "archive_library",
@@ -50,6 +50,7 @@ pub(crate) const SETTINGS: [&str; 42] = [
     "reserved_connections",
     "restore_command",
     "shared_preload_libraries",
+    "ssl",
     "superuser_reserved_connections",
     "synchronous_commit",
     "synchronous_standby_names",

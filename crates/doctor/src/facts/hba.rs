@@ -46,6 +46,19 @@ pub struct Client<'a> {
     pub user: &'a str,
     /// The address that it comes from.
     pub address: IpAddr,
+    /// Whether its connection is encrypted.
+    pub encryption: Encryption,
+}
+
+/// Whether a connection is encrypted, as far as it can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// Whenever the server can, and it can.
+    Tls,
+    /// Never: one of the two cannot, or does not want to.
+    Never,
+    /// That depends on who refuses what.
+    Unknown,
 }
 
 /// What becomes of a client.
@@ -85,10 +98,13 @@ impl Client<'_> {
     }
 
     fn fit(&self, rule: &HbaRule) -> Fit {
-        // Whether a standby uses encryption is its own choice, so lines for one way alone may fit.
-        let kind = match rule.kind.as_str() {
-            "host" => Fit::Yes,
-            "hostssl" | "hostnossl" | "hostgssenc" | "hostnogssenc" => Fit::Perhaps,
+        let kind = match (rule.kind.as_str(), self.encryption) {
+            ("host", _) | ("hostssl", Encryption::Tls) | ("hostnossl", Encryption::Never) => Fit::Yes,
+            // after a refusal sslmode=prefer tries without
+            ("hostssl", Encryption::Unknown) | ("hostnossl", Encryption::Tls | Encryption::Unknown) => {
+                Fit::Perhaps
+            }
+            ("hostgssenc" | "hostnogssenc", _) => Fit::Perhaps,
             _ => Fit::No,
         };
         // "all" is all databases, and replication is none.
@@ -162,8 +178,24 @@ mod tests {
     #[track_caller]
     fn check(lines: &[&str], expected: Access<'_>) {
         let rules: Vec<HbaRule> = lines.iter().map(|line| rule(line)).collect();
-        let client = Client { user: "pgherd", address: "10.0.1.7".parse().unwrap() };
-        assert_eq!(client.access(&rules), expected, "{lines:?}");
+        check_encrypted(&rules, Encryption::Unknown, expected);
+    }
+
+    #[track_caller]
+    fn check_encrypted(rules: &[HbaRule], encryption: Encryption, expected: Access<'_>) {
+        let client = Client { user: "pgherd", address: "10.0.1.7".parse().unwrap(), encryption };
+        assert_eq!(client.access(rules), expected, "{rules:?}");
+    }
+
+    #[test]
+    fn lines_for_encrypted_connections_fit_those() {
+        let rules = [rule("hostssl replication pgherd all cert")];
+        check_encrypted(&rules, Encryption::Tls, Access::Method("cert"));
+        check_encrypted(&rules, Encryption::Never, Access::NoLine);
+        check_encrypted(&rules, Encryption::Unknown, Access::Unknown);
+        let rules = [rule("hostnossl replication pgherd all md5")];
+        check_encrypted(&rules, Encryption::Tls, Access::Unknown);
+        check_encrypted(&rules, Encryption::Never, Access::Method("md5"));
     }
 
     #[test]

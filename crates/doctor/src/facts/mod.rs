@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use wire::{Lsn, TimelineId};
 
 pub use ask::{Question, question};
-pub use hba::{Access, Client, HbaRule};
+pub use hba::{Access, Client, Encryption, HbaRule};
 pub use read::read;
 
 use crate::Privilege;

@@ -112,9 +112,9 @@ fn md5(node: &Node, facts: &Facts, findings: &mut Findings) {
 
 fn connections(subject: &Subject, node: &Node, facts: &Facts, findings: &mut Findings) {
     let Some(most) = facts.number("max_connections") else { return };
-    let reserved = facts.number("superuser_reserved_connections").unwrap_or(0)
-        + facts.number("reserved_connections").unwrap_or(0);
-    let room = (most - reserved - MONITORS).max(1);
+    let superusers = facts.number("superuser_reserved_connections").unwrap_or(0);
+    let reserved = superusers.saturating_add(facts.number("reserved_connections").unwrap_or(0));
+    let room = most.saturating_sub(reserved).saturating_sub(MONITORS).max(1);
     let mut about = findings.about(&node.name);
     match subject.purpose.demand.map(|demand| i64::try_from(demand).unwrap_or(i64::MAX)) {
         Some(demand) if demand > room => about.warning(

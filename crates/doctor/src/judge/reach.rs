@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::fix;
 use crate::{
-    Access, Client, Facts, Node, Readable, Refusal, Subject, finding::Findings, identifier::quote_identifier,
+    Access, Client, Encryption, Facts, Node, Readable, Refusal, Subject, conninfo::Conninfo,
+    finding::Findings, identifier::quote_identifier,
 };
 
 pub(super) fn judge(subject: &Subject, findings: &mut Findings) {
@@ -105,12 +106,16 @@ fn standbys_of(subject: &Subject, node: &Node, facts: &Facts, findings: &mut Fin
         for address in comes_from(subject, other, its) {
             let value = format!("{} as {user} from {address}", other.name);
             let mut about = findings.about(&node.name);
-            let verdict = match (Client { user: &user, address }).access(rules) {
+            let client = Client { user: &user, address, encryption: encryption(facts, its) };
+            let verdict = match client.access(rules) {
                 Access::Method(_) => {
                     about.ok("streaming to", value);
                     continue;
                 }
-                Access::Unknown => continue,
+                Access::Unknown => {
+                    about.ok("streaming to", format!("{value}: cannot be told from here"));
+                    continue;
+                }
                 Access::Rejected => "a line with reject comes first",
                 Access::NoLine => "pg_hba.conf has no line for it",
             };
@@ -121,6 +126,16 @@ fn standbys_of(subject: &Subject, node: &Node, facts: &Facts, findings: &mut Fin
                 fix::hba_line("replication", &user, address),
             );
         }
+    }
+}
+
+/// Whether a node's WAL receiver would encrypt its connection to a server.
+fn encryption(server: &Facts, client: &Facts) -> Encryption {
+    let sslmode = Conninfo::parse(client.setting("primary_conninfo")).unwrap_or_default().sslmode;
+    match (server.setting("ssl"), sslmode.as_str()) {
+        ("off", _) | (_, "disable") => Encryption::Never,
+        ("on", "" | "prefer" | "require" | "verify-ca" | "verify-full") => Encryption::Tls,
+        _ => Encryption::Unknown,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Replication slots, and what keeps WAL where there are none.
 
+use std::net::IpAddr;
+
 use super::fix;
-use crate::{Facts, Node, Slot, Subject, finding::Findings, identifier::quote_literal};
+use crate::{Facts, Node, Slot, Subject, conninfo::Conninfo, finding::Findings, identifier::quote_literal};
 
 /// An unused slot that may hold as much as it likes is a failure from this many bytes on.
 const MUCH: u64 = 1 << 30;
@@ -120,16 +122,23 @@ fn bound(node: &Node, facts: &Facts, findings: &mut Findings) {
     }
 }
 
+/// Whether a node is configured to stream from another.
+fn leads_to(facts: &Facts, other: &Node) -> bool {
+    let Some(conninfo) = Conninfo::parse(facts.setting("primary_conninfo")) else { return false };
+    let is_host = conninfo.host == other.host
+        || conninfo.host.parse().is_ok_and(|address: IpAddr| other.addresses.contains(&address));
+    is_host && conninfo.port == other.port.to_string()
+}
+
 /// The slot that a standby wants, or what keeps WAL for it without one.
 fn of_standby(subject: &Subject, node: &Node, facts: &Facts, findings: &mut Findings) {
     let Some((primary, present)) = subject.primary() else { return };
     let wanted = facts.setting("primary_slot_name");
-    let follows_primary = facts
-        .receiver
-        .as_ref()
-        .is_none_or(|receiver| receiver.port == primary.port.to_string() || receiver.host.is_empty());
     if !wanted.is_empty() {
-        if follows_primary && !present.slots.iter().any(|slot| slot.name == wanted) {
+        // one that streams has its slot, wherever that is; one that does not may be meant to follow another standby
+        let streams = facts.receiver.as_ref().is_some_and(|receiver| receiver.status == "streaming");
+        let cascades = subject.standbys().any(|(other, _)| leads_to(facts, other));
+        if !streams && !cascades && !present.slots.iter().any(|slot| slot.name == wanted) {
             findings.about(&primary.name).failure(
                 "slot",
                 format!("{wanted} is missing"),

@@ -440,12 +440,18 @@ fn slots_are_held_against_who_uses_them() {
     let (found, fixes) = trouble(away);
     assert_eq!(found, ["us streaming failure", "eu slot warning"]);
     assert_eq!(fixes[1], "");
-    let missing = |subject: &mut Subject| facts(subject, 0).slots.clear();
-    check(
-        missing,
-        &["eu slot failure", "eu slot failure"],
-        "pg_create_physical_replication_slot('slot_us', true)",
-    );
+    let missing = |subject: &mut Subject| {
+        facts(subject, 0).slots.clear();
+        facts(subject, 1).receiver = None;
+    };
+    let (found, fixes) = trouble(missing);
+    assert_eq!(found, ["us streaming failure", "eu slot failure"]);
+    assert_eq!(fixes[1], "SELECT pg_create_physical_replication_slot('slot_us', true);");
+    let cascade = |subject: &mut Subject| {
+        missing(subject);
+        set(facts(subject, 1), "primary_conninfo", "host=10.0.0.3 user=rep application_name=us");
+    };
+    assert_eq!(trouble(cascade).0, ["us streaming failure"]);
     let lost = |subject: &mut Subject| facts(subject, 0).slots[0].wal_status = "lost".to_owned();
     check(lost, &["eu slot failure"], "pg_drop_replication_slot('slot_us')");
     let soon = |subject: &mut Subject| facts(subject, 0).slots[0].wal_status = "unreserved".to_owned();

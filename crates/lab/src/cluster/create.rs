@@ -191,17 +191,21 @@ impl Cluster {
         self.psql(primary, &script).map(drop)
     }
 
-    /// Roles and the database. Passwords are hexadecimal and names checked, so nothing needs quoting.
+    /// Roles and the database; the monitor may do all that following takes (`pgherd init-sql`). Passwords are hexadecimal and names checked, so nothing needs quoting.
     fn bootstrap_sql(&self) -> String {
         let (application, monitor) = (self.application(), self.monitor());
         let database = self.database();
         format!(
             "create role {} login replication password '{}';\n\
              grant pg_monitor to {};\n\
+             grant select on pg_hba_file_rules to {};\n\
+             grant execute on function pg_hba_file_rules() to {};\n\
              create role {} login password '{}';\n\
              create database {database} owner {};\n",
             monitor.user,
             monitor.password,
+            monitor.user,
+            monitor.user,
             monitor.user,
             application.user,
             application.password,

@@ -86,7 +86,7 @@ impl Cluster {
         &self.accounts.application
     }
 
-    /// The role `pgherd`: REPLICATION and member of pg_monitor. The standbys stream with it too.
+    /// The role `pgherd`: REPLICATION, member of pg_monitor, and may read pg_hba_file_rules. The standbys stream with it too.
     #[must_use]
     pub fn monitor(&self) -> &Login {
         &self.accounts.monitor
