@@ -109,7 +109,24 @@ fn decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _ = Conninfo::parse(&text);
+            let _ = Conninfo::parse(&format!("postgres://{text}"));
+        }
+
+        #[test]
+        fn a_quoted_value_means_itself(user in ".*") {
+            let quoted = user.replace('\\', "\\\\").replace('\'', "\\'");
+            let read = Conninfo::parse(&format!("host=h user='{quoted}' port=1")).unwrap();
+            prop_assert_eq!((read.user, read.port), (user, "1".to_owned()));
+        }
+    }
 
     #[track_caller]
     fn check(text: &str, expected: Option<(&str, &str, &str, &str)>) {

@@ -97,6 +97,12 @@ impl fmt::Display for InitSql {
         if let Password::Verifier(verifier) = &self.password {
             writeln!(f, "ALTER ROLE {} PASSWORD {};", quote_identifier(&self.user), quote_literal(verifier))?;
         }
+        if self.mode == Mode::Manage {
+            f.write_str(
+                "-- Guard its password as that of a superuser: who may set primary_conninfo decides what standbys replay,\n\
+                 -- and who may set restore_command which commands their servers run.\n",
+            )?;
+        }
         self.grants(f, &Privilege::of_monitor(self.mode, self.secrets.0), &self.user)?;
         if self.secrets.0 == Secrets::Elsewhere {
             f.write_str(
@@ -107,7 +113,8 @@ impl fmt::Display for InitSql {
             self.role(
                 f,
                 agent,
-                "The role by which agents rewind (pg_rewind) and copy (pg_basebackup) nodes.",
+                "The role by which agents rewind (pg_rewind) and copy (pg_basebackup) nodes. It can read every file\n\
+                 -- of the server: guard its password as that of a superuser.",
             )?;
             self.grants(f, &Privilege::of_agent(), agent)?;
         }
@@ -174,20 +181,18 @@ impl InitSql {
              END IF;\n    \
              IF pg_catalog.current_database() NOT IN ({}) THEN\n        \
              RAISE EXCEPTION 'privileges on functions are kept by each database, and pgherd uses others than %', \
-             pg_catalog.current_database()\n            USING HINT = 'Run it in '|| {} || '.';\n    \
+             pg_catalog.current_database()\n            USING HINT = 'Run it in ' || {} || '.';\n    \
              END IF;\n",
             databases.join(", "),
             databases.join(" || ' and in ' || "),
         );
-        let (oldest, newest, says) = match self.version {
-            ServerVersion::Any => (*MAJORS.start(), u32::MAX, "PostgreSQL 14 or later".to_owned()),
-            ServerVersion::Major(major) => (major, major, format!("PostgreSQL {major}")),
+        let (wrong, says) = match self.version {
+            ServerVersion::Any => (format!("< {}", MAJORS.start()), format!("{} or later", MAJORS.start())),
+            ServerVersion::Major(major) => (format!("<> {major}"), major.to_string()),
         };
-        let number = "pg_catalog.current_setting('server_version_num')::int / 10000";
         body.push_str(&format!(
-            "    IF {number} < {oldest}{} THEN\n        \
-             RAISE EXCEPTION 'this script is for {says}';\n    END IF;\nEND",
-            if newest == u32::MAX { String::new() } else { format!(" OR {number} > {newest}") },
+            "    IF pg_catalog.current_setting('server_version_num')::int / 10000 {wrong} THEN\n        \
+             RAISE EXCEPTION 'this script is for PostgreSQL {says}';\n    END IF;\nEND",
         ));
         do_block(&body)
     }

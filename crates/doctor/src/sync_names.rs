@@ -45,7 +45,18 @@ fn name(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[0-9 a-zA-Z(),\"*]*") {
+            if let Some(names) = SyncNames::parse(&text) {
+                prop_assert!(names.count > 0 && !names.names.is_empty());
+            }
+        }
+    }
 
     #[track_caller]
     fn check(text: &str, expected: Option<(usize, &[&str])>) {

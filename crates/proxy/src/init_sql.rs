@@ -1,6 +1,9 @@
 //! `pgherd init-sql`.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use config::{ClusterSettings, Settings, Source};
@@ -11,7 +14,7 @@ use crate::arguments::{InitSqlArguments, environment};
 /// Prints the script.
 ///
 /// # Errors
-/// When the configuration is wrong, or has no such cluster or password.
+/// When the configuration is wrong, or has no such cluster or password; when standard output cannot be written to.
 pub(crate) fn run(arguments: &InitSqlArguments) -> anyhow::Result<ExitCode> {
     let settings = match &arguments.config {
         None => None,
@@ -23,7 +26,8 @@ pub(crate) fn run(arguments: &InitSqlArguments) -> anyhow::Result<ExitCode> {
             }
         },
     };
-    print!("{}", script(arguments, settings.as_ref())?);
+    let script = script(arguments, settings.as_ref())?.to_string();
+    io::stdout().lock().write_all(script.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

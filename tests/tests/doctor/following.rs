@@ -79,6 +79,13 @@ fn a_standby_that_does_not_replay_is_named_with_what_mends_it() {
     patient.is_told_and_mended(US, "replay", "failure");
     assert_eq!(of_us()[1], "streaming");
 
+    // neither commits that wait for nobody knows whom, nor transactions that may not write, keep the marker away
+    patient.set(EU, "synchronous_standby_names", "nobody");
+    patient.set(EU, "default_transaction_read_only", "on");
+    assert_eq!(of_us()[1], "streaming");
+    patient.set(EU, "synchronous_standby_names", "");
+    patient.set(EU, "default_transaction_read_only", "off");
+
     // a query on the standby needs rows that the primary has cleaned up
     patient.set(US, "hot_standby_feedback", "off");
     patient.set(US, "max_standby_streaming_delay", "-1");

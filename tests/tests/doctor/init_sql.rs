@@ -1,5 +1,7 @@
 //! `pgherd init-sql`: what its script grants is enough for what has to be done, and nothing of it is there before.
 
+use std::process::Stdio;
+
 use e2e::eventually;
 use lab::{Cluster, Login, Options, StopMode};
 
@@ -120,6 +122,7 @@ fn the_manager_can_do_all_it_has_to_with_what_is_granted_and_nothing_without() {
     let sleeper = cluster
         .psql_command(cluster.node(0).port(), cluster.application(), "app")
         .args(["-c", "select pg_sleep(600)"])
+        .stderr(Stdio::null())
         .spawn();
     let mut sleeper = sleeper.unwrap();
     eventually("another's statement is ended", PATIENCE, || {

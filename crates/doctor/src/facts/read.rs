@@ -110,7 +110,52 @@ impl Cells<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Rows of a server that lies, but begin as such rows do.
+    fn hostile() -> impl Strategy<Value = Vec<Row>> {
+        let tags =
+            ["node", "setting", "slot", "sender", "receiver", "archiver", "tablespace", "privileges", "x"];
+        let number =
+            prop_oneof![Just(i64::MIN), Just(i64::MAX), any::<i64>()].prop_map(|number| number.to_string());
+        let names =
+            prop::sample::select(vec!["t", "f", "max_connections", "superuser_reserved_connections", "lost"]);
+        let cell = prop_oneof![number, names.prop_map(str::to_owned), ".*", Just("NaN".to_owned())];
+        let row = (prop::sample::select(tags.to_vec()), prop::collection::vec(prop::option::of(cell), 0..15));
+        let row = row.prop_map(|(tag, cells)| [vec![Some(tag.to_owned())], cells].concat());
+        let node = rows("node|f|7|000000030000000000000001|-|1|t|1|-|-|f|-1|150020");
+        prop::collection::vec(row, 0..20).prop_map(move |rows| [node.clone(), rows].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_that_lies_is_judged_all_the_same(rows in hostile()) {
+            let Some(facts) = read(&rows, &[Privilege::Monitor], 0.0) else { return Ok(()) };
+            let node = crate::Node {
+                name: "a".to_owned(),
+                host: "a".to_owned(),
+                port: 1,
+                region: "a".to_owned(),
+                addresses: Vec::new(),
+                seen: Ok(facts),
+                replication: None,
+                lookup: None,
+            };
+            let purpose = crate::Purpose {
+                user: "a".to_owned(),
+                database: "a".to_owned(),
+                mode: crate::Mode::Manage,
+                lookup: None,
+                memory: crate::Memory::Kept,
+                demand: Some(u64::MAX),
+            };
+            let findings = crate::judge(&crate::Subject { purpose, nodes: vec![node.clone(), node] });
+            let text = crate::report("a", &findings, crate::Extent::Everything, crate::Style::Plain);
+            prop_assert!(text.starts_with("a: "));
+        }
+    }
 
     fn rows(text: &str) -> Vec<Row> {
         let cell = |text: &str| (text != "-").then(|| text.to_owned());
