@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::fix;
 use crate::{Facts, Node, Slot, Subject, conninfo::Conninfo, finding::Findings, identifier::quote_literal};
 
-/// An unused slot that may hold as much as it likes is a failure from this many bytes on.
+/// From this many bytes on an unused slot that may hold as much as it likes is a failure. On a standby it is told from
+/// there on at all: those that keep slots for the time after a promotion move them along now and then.
 const MUCH: u64 = 1 << 30;
 
 pub(super) fn judge(subject: &Subject, findings: &mut Findings) {
@@ -14,7 +15,7 @@ pub(super) fn judge(subject: &Subject, findings: &mut Findings) {
             lost(node, slot, findings);
             if slot.logical {
                 logical(subject, node, facts, slot, findings);
-            } else if !slot.active && slot.retained > 0 {
+            } else if !slot.active && slot.retained > if facts.in_recovery { MUCH } else { 0 } {
                 unused(subject, node, facts, slot, findings);
             }
         }

@@ -432,6 +432,10 @@ fn slots_are_held_against_who_uses_them() {
         facts(subject, 0).slots.push(physical("old", 2 << 30));
     };
     check(full, &["eu slot failure", "eu max_slot_wal_keep_size warning"], "pg_drop_replication_slot");
+    // some keep slots on standbys, for the time after a promotion
+    check(|subject| facts(subject, 1).slots.push(physical("slot_ap", 5)), &[], "");
+    let forgotten = |subject: &mut Subject| facts(subject, 1).slots.push(physical("gone", 2 << 30));
+    check(forgotten, &["us slot warning"], "pg_drop_replication_slot('gone')");
     // a standby that is away needs what its slot holds
     let away = |subject: &mut Subject| {
         facts(subject, 0).slots[0] = physical("slot_us", 5);

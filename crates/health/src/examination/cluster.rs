@@ -54,22 +54,12 @@ struct Doctor {
 impl Doctor {
     async fn look_at(&self, settings: NodeSettings) -> Node {
         let target = target(&settings);
-        let addresses = timeout(LIMIT, conn::addresses(&target)).await.unwrap_or_default();
-        let seen = self.facts(&target).await;
-        let (mut replication, mut lookup) = (None, None);
-        if seen.is_ok() {
-            let dialed = self.dialer.dial(&target, dialer::Purpose::Replication, LIMIT).await;
-            replication = Some(match dialed {
-                Ok(connection) => {
-                    connection.close().await;
-                    Ok(())
-                }
-                Err(failure) => Err(dial_refusal(&failure)),
-            });
-            if let Some(query) = &self.lookup {
-                lookup = Some(self.look_up(&target, query).await);
-            }
-        }
+        let addresses = async { timeout(LIMIT, conn::addresses(&target)).await.unwrap_or_default() };
+        // beside each other: over a long way each login takes a second
+        let (addresses, seen, replication, lookup) =
+            tokio::join!(addresses, self.facts(&target), self.replicate(&target), self.look_up(&target));
+        // of a node that does not answer, once is enough
+        let (replication, lookup) = if seen.is_ok() { (Some(replication), lookup) } else { (None, None) };
         let NodeSettings { name, host, port, region, zone: _, priority: _ } = settings;
         Node { name, host, port, region, addresses, seen, replication, lookup }
     }
@@ -92,19 +82,28 @@ impl Doctor {
         Ok(facts)
     }
 
+    /// Tries whether a replication connection can be had.
+    async fn replicate(&self, target: &Target) -> Result<(), Refusal> {
+        let dialed = self.dialer.dial(target, dialer::Purpose::Replication, LIMIT).await;
+        dialed.map_err(|failure| dial_refusal(&failure))?.close().await;
+        Ok(())
+    }
+
     /// Tries the query for secrets, with the monitor's own name; what it finds is dropped.
-    async fn look_up(&self, target: &Target, query: &Lookup) -> Result<(), Refusal> {
+    async fn look_up(&self, target: &Target) -> Option<Result<(), Refusal>> {
+        let query = self.lookup.as_ref()?;
         let purpose = dialer::Purpose::Lookup { database: &query.database };
-        let dialed = self.dialer.dial(target, purpose, LIMIT).await;
-        let mut connection = dialed.map_err(|failure| dial_refusal(&failure))?;
-        let outcome = timeout(LIMIT, connection.query(&query.sql, &[Some(&self.user)])).await;
-        let outcome = match outcome {
+        let mut connection = match self.dialer.dial(target, purpose, LIMIT).await {
+            Ok(connection) => connection,
+            Err(failure) => return Some(Err(dial_refusal(&failure))),
+        };
+        let outcome = match timeout(LIMIT, connection.query(&query.sql, &[Some(&self.user)])).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(query_refusal(&error)),
             Err(_) => Err(told(None, format!("no answer within {LIMIT:?}"))),
         };
         connection.close().await;
-        outcome
+        Some(outcome)
     }
 }
 
