@@ -107,7 +107,7 @@ fn standbys_of(subject: &Subject, node: &Node, facts: &Facts, findings: &mut Fin
             let value = format!("{} as {user} from {address}", other.name);
             let mut about = findings.about(&node.name);
             let client = Client { user: &user, address, encryption: encryption(facts, its) };
-            let verdict = match client.access(rules) {
+            let (because, place) = match client.access(rules) {
                 Access::Method(_) => {
                     about.ok("streaming to", value);
                     continue;
@@ -116,14 +116,14 @@ fn standbys_of(subject: &Subject, node: &Node, facts: &Facts, findings: &mut Fin
                     about.ok("streaming to", format!("{value}: cannot be told from here"));
                     continue;
                 }
-                Access::Rejected => "a line with reject comes first",
-                Access::NoLine => "pg_hba.conf has no line for it",
+                Access::Rejected => ("a line with reject comes first", "  # above the line with reject"),
+                Access::NoLine => ("pg_hba.conf has no line for it", ""),
             };
             about.failure(
                 "streaming to",
                 value,
-                format!("{verdict}: {} could not follow this node as its primary", other.name),
-                fix::hba_line("replication", &user, address),
+                format!("{because}: {} could not follow this node as its primary", other.name),
+                fix::hba_line("replication", &user, address).replacen('\n', &format!("{place}\n"), 1),
             );
         }
     }

@@ -291,7 +291,11 @@ fn a_node_that_a_standby_could_not_follow_is_told_with_the_line_it_lacks() {
         let reject = HbaRule { method: "reject".to_owned(), ..let_in("rep") };
         facts(subject, 0).hba = Some(Readable::Read(vec![reject, let_in("rep")]));
     };
-    check(rejected, &["eu streaming to failure", "eu streaming to failure"], "10.0.0.2/32");
+    check(
+        rejected,
+        &["eu streaming to failure", "eu streaming to failure"],
+        "10.0.0.2/32  scram-sha-256  # above the line with reject\n",
+    );
     check(|subject| facts(subject, 0).hba = Some(Readable::Closed), &[], "");
     let wrong = |subject: &mut Subject| {
         let wrong = HbaRule { error: "end-of-line".to_owned(), ..HbaRule::default() };
