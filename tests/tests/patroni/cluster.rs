@@ -160,8 +160,13 @@ tags: {{{tags}}}
 
     /// The whole node is gone: Patroni and PostgreSQL are killed at once.
     pub(super) fn kill_node(&mut self, at: usize) {
-        end(&mut self.members[at].process);
+        self.kill_patroni(at);
         self.kill_postgres(at);
+    }
+
+    /// Patroni alone is killed; PostgreSQL runs on.
+    pub(super) fn kill_patroni(&mut self, at: usize) {
+        end(&mut self.members[at].process);
     }
 
     /// PostgreSQL alone is killed.

@@ -12,7 +12,7 @@ fn pause(version: Version) {
     if !has(version) {
         return;
     }
-    let (cluster, followers) = start(version, "");
+    let (mut cluster, followers) = start(version, "");
     let leader = cluster.members[cluster.leader().unwrap()].name.clone();
     let (runtime, control) = control(&cluster);
     runtime.block_on(control.pause()).unwrap();
@@ -22,14 +22,19 @@ fn pause(version: Version) {
         });
     }
     let load = Load::of(followers[0].app(), 2, 1);
+    // As for an update of Patroni: PostgreSQL runs on without it.
+    (0..cluster.members.len()).for_each(|at| cluster.kill_patroni(at));
     cluster.remove_leader_key();
     for follower in &followers {
-        cluster.wait("the missing key is seen", || {
-            follower.events().iter().any(|(_, text)| text.contains("no leader")).then_some(())
+        cluster.wait("the missing key is seen, or that there is nobody to ask", || match follower.by {
+            By::Rest => follower.show("PATRONI").iter().all(|row| row[16].is_some()).then_some(()),
+            By::Etcd => follower.events().iter().any(|(_, text)| text.contains("no leader")).then_some(()),
         });
         assert_eq!(follower.primary().as_deref(), Some(leader.as_str()), "SQL confirms it");
     }
     load.wait_for_writes(200);
+    (0..cluster.members.len()).for_each(|at| cluster.begin(at));
+    cluster.wait("Patroni answers again", || runtime.block_on(control.cluster()).ok());
     runtime.block_on(control.resume()).unwrap();
     cluster.wait("Patroni leads again", || cluster.leader());
     load.wait_for_writes(200);
