@@ -106,7 +106,7 @@ impl Following {
     pub(crate) fn take_in(&mut self, name: &str, sighting: &Sighting, cluster: &mut Cluster, now: Instant) {
         let (source, asked_at) = (sighting.source, sighting.asked_at);
         self.note(name, sighting);
-        let Ok(view) = &sighting.view else { return };
+        let Some(view) = sighting.said.view() else { return };
         let nodes = cluster.snapshot(now).nodes;
         let node_of = |member: &Member| node_of_member(member, &nodes);
         let withheld: Vec<NodeId> = (view.members.iter())
@@ -147,7 +147,7 @@ impl Following {
         let at = self.report.sources.iter().position(|known| known.source == source);
         let known = at.and_then(|at| self.report.sources.get_mut(at));
         let before = known.as_ref().and_then(|known| known.trouble.clone());
-        let trouble: Option<Arc<str>> = sighting.view.as_ref().err().map(|error| error.chain().into());
+        let trouble: Option<Arc<str>> = sighting.said.trouble().map(|error| error.chain().into());
         match (&before, &trouble) {
             (None, Some(why)) => {
                 tracing::warn!(cluster = name, source = source.as_str(), %endpoint, %why, "Patroni cannot be heard");
@@ -157,7 +157,7 @@ impl Following {
             }
             (None, None) | (Some(_), Some(_)) => {}
         }
-        let said = sighting.view.as_ref().ok().map(|view| (sighting.asked_at, Arc::clone(view)));
+        let said = sighting.said.view().map(|view| (sighting.asked_at, Arc::clone(view)));
         match known {
             Some(known) => {
                 let said = said.or_else(|| known.said.take());
@@ -168,5 +168,160 @@ impl Following {
                 self.report.sources.sort_by_key(|known| known.source != Source::Etcd);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ::patroni::{FollowError, Said};
+    use topology::{Action, NodeSettings, Reads};
+
+    use super::*;
+
+    /// Nodes a and b, and nobody who is asked.
+    struct Scene {
+        cluster: Cluster,
+        following: Following,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let node = |name: &str| NodeSettings {
+                name: name.to_owned(),
+                host: format!("{name}.example"),
+                port: 5432,
+                region: "eu".to_owned(),
+                zone: None,
+                priority: 100,
+            };
+            let settings = topology::Settings {
+                cluster: "main".to_owned(),
+                nodes: vec![node("a"), node("b")],
+                down_after_probes: 3,
+                crash_grace: Duration::from_secs(5),
+            };
+            let nobody = ::patroni::Settings {
+                urls: Vec::new(),
+                etcd: Vec::new(),
+                namespace: "service".to_owned(),
+                scope: None,
+                interval: Duration::from_secs(1),
+                timeout: Duration::from_secs(1),
+                login: None,
+                etcd_login: None,
+                tls: conn::WebTls::default(),
+            };
+            let now = tokio::time::Instant::now().into_std();
+            let mut cluster = Cluster::new(settings, None, now);
+            while cluster.poll_action().is_some() {}
+            Self { cluster, following: Following::start(&nobody).unwrap(), now }
+        }
+
+        fn hear(&mut self, source: Source, said: Said) -> &mut Self {
+            let endpoint = "http://x:1".parse().unwrap();
+            let sighting = Sighting { source, endpoint, asked_at: self.now, said };
+            self.following.take_in("main", &sighting, &mut self.cluster, self.now);
+            self
+        }
+
+        fn says(&mut self, source: Source, members: &str) -> &mut Self {
+            let view = View::of_cluster(format!("{{\"members\":[{members}]}}").as_bytes()).unwrap();
+            self.hear(source, Said::All(Arc::new(view)))
+        }
+
+        /// Whom the cluster was told of since the last look: the texts of its events.
+        fn told(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| self.cluster.poll_event()).map(|event| event.to_string()).collect()
+        }
+
+        /// How often a is to be probed in this time.
+        fn probes_in(&mut self, time: Duration) -> usize {
+            let (end, mut probes) = (self.now + time, 0);
+            while self.now < end {
+                self.now += Duration::from_millis(1);
+                self.cluster.handle_timeout(self.now);
+                let actions = std::iter::from_fn(|| self.cluster.poll_action());
+                probes += actions.filter(|action| *action == Action::ProbeNow(NodeId(0))).count();
+            }
+            probes
+        }
+
+        fn wait(&mut self, seconds: u64) -> &mut Self {
+            self.now += Duration::from_secs(seconds);
+            self
+        }
+    }
+
+    const A_LEADS: &str = r#"{"name":"x","role":"leader","host":"a.example","port":5432}"#;
+    const B_LEADS: &str = r#"{"name":"b","role":"leader","host":"10.0.0.2","port":5432}"#;
+
+    #[test]
+    fn a_member_is_the_node_at_its_address_or_of_its_name() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.says(Source::Rest, A_LEADS).told(), ["Patroni's leader is a"]);
+        assert!(scene.cluster.poll_action().is_some_and(|action| action == Action::ProbeNow(NodeId(0))));
+        assert_eq!(scene.wait(1).says(Source::Rest, B_LEADS).told(), ["Patroni's leader is b"]);
+        let stranger = r#"{"name":"z","role":"leader","host":"z.example"}"#;
+        let expected = ["Patroni has no leader among the nodes"];
+        assert_eq!(scene.wait(1).says(Source::Rest, stranger).told(), expected);
+        let other_port = r#"{"name":"z","role":"leader","host":"a.example","port":5433}"#;
+        assert_eq!(scene.wait(1).says(Source::Rest, other_port).told(), [""; 0]);
+    }
+
+    #[test]
+    fn the_leader_of_a_standby_cluster_is_not_waited_for() {
+        let mut scene = Scene::new();
+        scene.says(Source::Rest, &A_LEADS.replace("leader", "standby_leader"));
+        assert_eq!(scene.told(), [""; 0]);
+        assert!(scene.probes_in(Duration::from_millis(300)) < 10, "as often as any other");
+        scene.says(Source::Rest, A_LEADS);
+        assert!(scene.probes_in(Duration::from_millis(300)) >= 10, "in haste");
+    }
+
+    #[test]
+    fn etcd_goes_before_the_rest_api_while_it_is_heard() {
+        let mut scene = Scene::new();
+        scene.says(Source::Etcd, A_LEADS).wait(1).says(Source::Rest, B_LEADS);
+        assert_eq!(scene.told(), ["Patroni's leader is a"]);
+        assert_eq!(scene.following.report().newest().map(|newest| newest.source), Some(Source::Etcd));
+        assert_eq!(scene.wait(4).says(Source::Rest, B_LEADS).told(), ["Patroni's leader is b"], "long ago");
+        scene.says(Source::Etcd, A_LEADS).told();
+        scene.hear(Source::Etcd, Said::Nothing(Arc::new(FollowError::Ended))).wait(1);
+        assert_eq!(scene.says(Source::Rest, B_LEADS).told(), ["Patroni's leader is b"], "gone");
+        let report = scene.following.report();
+        assert_eq!(report.newest().map(|newest| newest.source), Some(Source::Rest));
+        assert!(
+            report.sources[0].said.is_some() && report.sources[0].trouble.is_some(),
+            "what it said last stays"
+        );
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_leader_is_no_hint() {
+        let mut scene = Scene::new();
+        let parts = View { leader: Leader::Unknown, ..View::default() };
+        let ended = || Arc::new(FollowError::Ended);
+        scene.says(Source::Rest, A_LEADS).told();
+        scene.wait(1).hear(Source::Rest, Said::Parts(Arc::new(parts), ended()));
+        scene.wait(1).hear(Source::Rest, Said::Nothing(ended()));
+        assert_eq!(scene.told(), [""; 0]);
+    }
+
+    #[test]
+    fn members_with_noloadbalance_are_not_read_from() {
+        let mut scene = Scene::new();
+        let aside =
+            r#"{"name":"b","role":"replica","host":"b.example","port":5432,"tags":{"noloadbalance":true}}"#;
+        scene.says(Source::Rest, &format!("{A_LEADS},{aside}"));
+        let reads = |scene: &Scene| {
+            let snapshot = scene.cluster.snapshot(scene.now);
+            [0, 1].map(|id| snapshot.node(NodeId(id)).unwrap().reads)
+        };
+        assert_eq!(reads(&scene), [Reads::Offered, Reads::Withheld]);
+        scene.wait(1).says(Source::Rest, &format!("{A_LEADS},{}", aside.replace("true", "false")));
+        assert_eq!(reads(&scene), [Reads::Offered, Reads::Offered]);
     }
 }

@@ -18,7 +18,7 @@ mod view;
 pub use control::{Control, ControlError, Done, Progress};
 pub use endpoint::{Endpoint, ParseEndpointError, Scheme};
 pub use etcd::{EtcdError, EtcdKeys};
-pub use follow::{FollowError, Follower, Pace, Sighting, Source};
+pub use follow::{FollowError, Follower, Pace, Said, Sighting, Source};
 pub use http::HttpError;
 pub use rest::{MalformedAnswer, Status};
 pub use settings::*;

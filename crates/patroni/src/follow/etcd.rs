@@ -5,7 +5,7 @@ use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::sleep};
 
-use super::{FollowError, Sighting, Source, instant, jittered};
+use super::{FollowError, Said, Sighting, Source, instant, jittered};
 use crate::{
     Endpoint, EtcdError, EtcdKeys, Login, View,
     http::{HttpClient, Lines, Question},
@@ -49,8 +49,8 @@ impl Watcher {
             if served {
                 pause = FIRST_PAUSE;
             }
-            let view = Err(Arc::new(error));
-            if self.out.send(Sighting { source: Source::Etcd, endpoint, asked_at, view }).await.is_err() {
+            let said = Said::Nothing(Arc::new(error));
+            if self.out.send(Sighting { source: Source::Etcd, endpoint, asked_at, said }).await.is_err() {
                 return;
             }
             self.endpoints.rotate_left(1);
@@ -151,6 +151,6 @@ impl Watcher {
     /// False: nobody listens.
     async fn tell(&self, endpoint: &Endpoint, asked_at: std::time::Instant, view: View) -> bool {
         let (source, endpoint) = (Source::Etcd, endpoint.clone());
-        self.out.send(Sighting { source, endpoint, asked_at, view: Ok(Arc::new(view)) }).await.is_ok()
+        self.out.send(Sighting { source, endpoint, asked_at, said: Said::All(Arc::new(view)) }).await.is_ok()
     }
 }

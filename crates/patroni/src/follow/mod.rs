@@ -60,7 +60,38 @@ pub struct Sighting {
     /// What was said was true at this moment or later.
     pub asked_at: Instant,
     /// What was said.
-    pub view: Result<Arc<View>, Arc<FollowError>>,
+    pub said: Said,
+}
+
+/// What was said, as far as anything was.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// All of it.
+    All(Arc<View>),
+    /// What members say of themselves, without the leader key: the store cannot be read, for this reason.
+    Parts(Arc<View>, Arc<FollowError>),
+    /// Nothing, for this reason.
+    Nothing(Arc<FollowError>),
+}
+
+impl Said {
+    /// What was said.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<View>> {
+        match self {
+            Self::All(view) | Self::Parts(view, _) => Some(view),
+            Self::Nothing(_) => None,
+        }
+    }
+
+    /// Why it is not all.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Arc<FollowError>> {
+        match self {
+            Self::All(_) => None,
+            Self::Parts(_, error) | Self::Nothing(error) => Some(error),
+        }
+    }
 }
 
 /// Why nothing was said.
@@ -142,6 +173,7 @@ impl Follower {
                 limit: settings.timeout,
                 pace: paced,
                 now: Arc::clone(&now),
+                last: None,
                 out: out.clone(),
             };
             tasks.spawn(poller.run());

@@ -6,9 +6,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{EAGER_FOR, EAGER_INTERVAL, FollowError, Pace, Sighting, Source, instant, jittered};
+use super::{EAGER_FOR, EAGER_INTERVAL, FollowError, Pace, Said, Sighting, Source, instant, jittered};
 use crate::{
-    Endpoint, View,
+    Endpoint, Leader, Status, View,
     http::{HttpClient, Question},
 };
 
@@ -25,6 +25,8 @@ pub(super) struct Poller {
     pub(super) limit: Duration,
     pub(super) pace: watch::Receiver<Pace>,
     pub(super) now: Arc<Notify>,
+    /// What was last said of all members.
+    pub(super) last: Option<Arc<View>>,
     pub(super) out: mpsc::Sender<Sighting>,
 }
 
@@ -83,12 +85,13 @@ impl Poller {
             match answer {
                 Some(Ok((at, Ok(view)))) => {
                     self.urls.get_mut(..=at)?.rotate_right(1);
-                    let endpoint = self.urls.first()?.clone();
+                    let (endpoint, view) = (self.urls.first()?.clone(), Arc::new(view));
+                    self.last = Some(Arc::clone(&view));
                     return Some(Sighting {
                         source: Source::Rest,
                         endpoint,
                         asked_at,
-                        view: Ok(Arc::new(view)),
+                        said: Said::All(view),
                     });
                 }
                 Some(Ok((at, Err(error)))) => failure = Some((at, error)),
@@ -96,9 +99,48 @@ impl Poller {
             }
         }
         let (at, error) = failure?;
-        let endpoint = self.urls.get(at)?.clone();
-        Some(Sighting { source: Source::Rest, endpoint, asked_at, view: Err(Arc::new(error)) })
+        let (endpoint, error) = (self.urls.get(at)?.clone(), Arc::new(error));
+        let said = match self.ask_each().await {
+            Some(view) => Said::Parts(Arc::new(view), error),
+            None => Said::Nothing(error),
+        };
+        Some(Sighting { source: Source::Rest, endpoint, asked_at, said })
     }
+
+    /// What the members known so far say of themselves: `/cluster` fails with the store, `/patroni` does not. `None`: none
+    /// of them answers.
+    async fn ask_each(&self) -> Option<View> {
+        let mut asked = JoinSet::new();
+        for (at, member) in self.last.as_ref()?.members.iter().enumerate() {
+            let Some(api) = member.api.clone() else { continue };
+            let (http, limit) = (self.http.clone(), self.limit);
+            asked.spawn(async move { (at, status(&http, &api, limit).await) });
+        }
+        let mut view = View { leader: Leader::Unknown, ..View::clone(self.last.as_ref()?) };
+        let mut answers = 0_usize;
+        while let Some(answer) = asked.join_next().await {
+            let Ok((at, status)) = answer else { continue };
+            let Some(member) = view.members.get_mut(at) else { continue };
+            match status {
+                Some(status) => {
+                    answers = answers.saturating_add(1);
+                    view.automation = status.automation;
+                    member.role = status.role;
+                    (member.state, member.timeline, member.tags) =
+                        (status.state, status.timeline, status.tags);
+                }
+                None => (member.state, member.timeline) = ("no answer".into(), None),
+            }
+            member.lag_bytes = None;
+        }
+        (answers > 0).then_some(view)
+    }
+}
+
+/// What a member says of itself. A health check's status says what it is fit for, not whether it answered.
+async fn status(http: &HttpClient, url: &Endpoint, limit: Duration) -> Option<Status> {
+    let answer = http.ask(url, Question::get("/patroni"), limit).await.ok()?;
+    Status::read(&answer.body).ok()
 }
 
 async fn cluster(http: &HttpClient, url: &Endpoint, limit: Duration) -> Result<View, FollowError> {

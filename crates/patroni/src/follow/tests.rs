@@ -102,7 +102,7 @@ fn settings(urls: Vec<Endpoint>, etcd: Vec<Endpoint>) -> Settings {
 /// The next sighting that is an answer; `None`: the leader was not told.
 async fn leader(sightings: &mut Receiver<Sighting>) -> Leader {
     loop {
-        if let Ok(view) = sightings.recv().await.unwrap().view {
+        if let Said::All(view) = sightings.recv().await.unwrap().said {
             return view.leader.clone();
         }
     }
@@ -110,7 +110,7 @@ async fn leader(sightings: &mut Receiver<Sighting>) -> Leader {
 
 async fn trouble(sightings: &mut Receiver<Sighting>) -> String {
     loop {
-        if let Err(error) = sightings.recv().await.unwrap().view {
+        if let Said::Nothing(error) = sightings.recv().await.unwrap().said {
             return error.chain();
         }
     }
@@ -129,7 +129,7 @@ async fn the_member_that_answers_is_believed_whoever_keeps_silent() {
     let (follower, mut sightings) = Follower::start(&settings(urls, Vec::new())).unwrap();
     let first = sightings.recv().await.unwrap();
     assert_eq!((first.endpoint, first.source), (well.url(), Source::Rest));
-    assert_eq!(first.view.unwrap().leader, Leader::Member("b".into()));
+    assert_eq!(first.said.view().unwrap().leader, Leader::Member("b".into()));
     assert_eq!(leader(&mut sightings).await, Leader::Member("b".into()));
     follower.stop().await;
     assert!(sightings.recv().await.is_none());
@@ -285,4 +285,44 @@ async fn verbs_are_carried_out_once_and_refusals_come_in_patronis_words() {
     assert!(matches!(control.switchover("a", None).await, Err(ControlError::Lost { .. })), "not asked twice");
     let control = Control::new(&Settings { urls: vec![nobody], ..settings }).unwrap();
     assert!(matches!(control.pause().await, Err(ControlError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn without_the_store_members_still_tell_of_themselves() {
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let api = Arc::new(std::sync::Mutex::new(String::new()));
+    let fake = Fake::start({
+        let api = Arc::clone(&api);
+        move |request, mut stream| {
+            let times = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let url = api.lock().unwrap().clone();
+            async move {
+                let answer = if request.starts_with("GET /patroni") {
+                    http("503 x", r#"{"state":"running","role":"master","timeline":4,"pause":true,"patroni":{"version":"3.0.2"}}"#)
+                } else if times == 0 {
+                    let members = format!(
+                        r#"{{"members":[{{"name":"a","role":"leader","state":"running","api_url":"{url}"}},
+                            {{"name":"b","role":"replica","state":"running","api_url":"http://127.0.0.1:1"}}]}}"#
+                    );
+                    http("200 OK", &members)
+                } else {
+                    http("503 x", "")
+                };
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    *api.lock().unwrap() = fake.url().to_string();
+    let (_follower, mut sightings) = Follower::start(&settings(vec![fake.url()], Vec::new())).unwrap();
+    assert_eq!(leader(&mut sightings).await, Leader::Member("a".into()));
+    let Said::Parts(view, why) = sightings.recv().await.unwrap().said else { panic!("all or nothing") };
+    assert!(why.chain().contains("503"), "{}", why.chain());
+    assert_eq!((&view.leader, view.automation), (&Leader::Unknown, crate::Automation::Paused));
+    let members: Vec<_> =
+        view.members.iter().map(|member| (member.role, &*member.state, member.timeline)).collect();
+    assert_eq!(
+        members,
+        [(crate::Role::Primary, "running", Some(4)), (crate::Role::Replica, "no answer", None)]
+    );
 }
