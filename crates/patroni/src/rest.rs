@@ -20,6 +20,8 @@ struct Cluster {
     #[serde(default)]
     pause: Value,
     scheduled_switchover: Option<RestScheduled>,
+    #[serde(default)]
+    scope: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +73,7 @@ impl View {
                 .map_or(Leader::Nobody, |member| Leader::Member(member.name.clone())),
             synchronous: members.iter().filter(waits).map(|member| member.name.clone()).collect(),
             automation: automation(&cluster.pause),
+            scope: text(&cluster.scope),
             scheduled: cluster.scheduled_switchover.map(|scheduled| Scheduled {
                 at: text(&scheduled.at).unwrap_or_default(),
                 from: text(&scheduled.from),
@@ -104,12 +107,8 @@ pub struct Status {
     pub state: Box<str>,
     /// Its timeline.
     pub timeline: Option<u32>,
-    /// Its name, from version 3.2 on.
-    pub name: Option<Box<str>>,
     /// The cluster's name.
     pub scope: Option<Box<str>>,
-    /// Patroni's version.
-    pub version: Option<Box<str>>,
     /// Whether Patroni acts by itself.
     pub automation: Automation,
     /// What was configured for it.
@@ -124,14 +123,11 @@ impl Status {
     pub fn read(body: &[u8]) -> Result<Self, MalformedAnswer> {
         let object: serde_json::Map<String, Value> = serde_json::from_slice(body)?;
         let of = |name: &str| object.get(name).unwrap_or(&Value::Null);
-        let about = |name: &str| of("patroni").get(name).and_then(text);
         Ok(Self {
             role: of("role").as_str().map_or(Role::Other, Role::of),
             state: text(of("state")).unwrap_or_default(),
             timeline: number(of("timeline")),
-            name: about("name"),
-            scope: about("scope"),
-            version: about("version"),
+            scope: of("patroni").get("scope").and_then(text),
             automation: automation(of("pause")),
             tags: tags(of("tags")),
         })
@@ -251,9 +247,14 @@ mod tests {
     #[test]
     fn a_nodes_own_status_is_read() {
         let [older, newer] = answers!("patroni.json").map(|body| Status::read(body).unwrap());
-        assert_eq!((older.role, older.name, older.version.as_deref()), (Role::Replica, None, Some("3.0.2")));
-        assert_eq!((newer.role, newer.name.as_deref()), (Role::Primary, Some("n1")));
-        assert_eq!((newer.scope.as_deref(), newer.timeline), (Some("main"), Some(1)));
+        assert_eq!(
+            (older.role, older.scope.as_deref(), older.timeline),
+            (Role::Replica, Some("main"), Some(1))
+        );
+        assert_eq!(
+            (newer.role, newer.scope.as_deref(), &*newer.state),
+            (Role::Primary, Some("main"), "running")
+        );
     }
 
     #[test]

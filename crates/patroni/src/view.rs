@@ -17,6 +17,8 @@ pub struct View {
     pub automation: Automation,
     /// A switchover to come.
     pub scheduled: Option<Scheduled>,
+    /// The cluster's name, if it was told (version 4).
+    pub scope: Option<Box<str>>,
 }
 
 /// Who holds the leader key.

@@ -157,8 +157,8 @@ fn configuration(cluster: &PatroniCluster, by: By, port: u16) -> Configuration {
         set(&format!("cluster.0.nodes.{at}.name"), member.name.as_str().into());
         set(&format!("cluster.0.patroni.urls.{at}"), format!("http://127.0.0.1:{}", member.api_port).into());
     }
+    set("cluster.0.patroni.scope", "main".into());
     if by == By::Etcd {
-        set("cluster.0.patroni.scope", "main".into());
         set("cluster.0.patroni.etcd.0", format!("http://127.0.0.1:{}", cluster.etcd_port).into());
     }
     configuration

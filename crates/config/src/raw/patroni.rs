@@ -18,7 +18,7 @@ section! {
         /// Members of the etcd cluster that holds Patroni's keys (its v3 interface). With them a new leader is known
         /// as soon as it is elected; without, after half an interval on average.
         etcd: List<Endpoint> = Default(""), Reload;
-        /// The cluster's name in Patroni; needed for etcd.
+        /// The cluster's name in Patroni; needed for etcd. Members of a cluster of another name are not believed.
         scope: Option<Label> = Unset("\"main\""), Reload;
         /// Under which namespace Patroni keeps its keys.
         namespace: Text = Default("service"), Reload;

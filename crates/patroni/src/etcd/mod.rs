@@ -166,6 +166,7 @@ impl EtcdKeys {
             synchronous: self.synchronous.clone(),
             automation: self.automation,
             scheduled: self.scheduled.clone(),
+            scope: None,
         }
     }
 

@@ -103,6 +103,9 @@ pub enum FollowError {
     /// A refusal: its HTTP status. Patroni's `/cluster` fails with its store.
     #[error("the answer is HTTP status {0}")]
     Status(u16),
+    /// It belongs to another cluster, of this name in Patroni.
+    #[error("it belongs to another cluster, {0:?}")]
+    OtherScope(Box<str>),
     /// No answer of Patroni.
     #[error(transparent)]
     Rest(#[from] MalformedAnswer),
@@ -173,6 +176,7 @@ impl Follower {
                 limit: settings.timeout,
                 pace: paced,
                 now: Arc::clone(&now),
+                scope: settings.scope.clone(),
                 last: None,
                 out: out.clone(),
             };

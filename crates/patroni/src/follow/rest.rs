@@ -25,6 +25,8 @@ pub(super) struct Poller {
     pub(super) limit: Duration,
     pub(super) pace: watch::Receiver<Pace>,
     pub(super) now: Arc<Notify>,
+    /// The cluster's name in Patroni, if it is known.
+    pub(super) scope: Option<String>,
     /// What was last said of all members.
     pub(super) last: Option<Arc<View>>,
     pub(super) out: mpsc::Sender<Sighting>,
@@ -70,8 +72,8 @@ impl Poller {
         let mut failure = None;
         loop {
             if let Some((at, url)) = waiting.next() {
-                let (http, limit) = (self.http.clone(), self.limit);
-                asked.spawn(async move { (at, cluster(&http, &url, limit).await) });
+                let (http, limit, scope) = (self.http.clone(), self.limit, self.scope.clone());
+                asked.spawn(async move { (at, cluster(&http, &url, limit, scope.as_deref()).await) });
             } else if asked.is_empty() {
                 break;
             }
@@ -122,14 +124,14 @@ impl Poller {
             let Ok((at, status)) = answer else { continue };
             let Some(member) = view.members.get_mut(at) else { continue };
             match status {
-                Some(status) => {
+                Some(status) if check(self.scope.as_deref(), status.scope.as_deref()).is_ok() => {
                     answers = answers.saturating_add(1);
                     view.automation = status.automation;
                     member.role = status.role;
                     (member.state, member.timeline, member.tags) =
                         (status.state, status.timeline, status.tags);
                 }
-                None => (member.state, member.timeline) = ("no answer".into(), None),
+                Some(_) | None => (member.state, member.timeline) = ("no answer".into(), None),
             }
             member.lag_bytes = None;
         }
@@ -143,10 +145,25 @@ async fn status(http: &HttpClient, url: &Endpoint, limit: Duration) -> Option<St
     Status::read(&answer.body).ok()
 }
 
-async fn cluster(http: &HttpClient, url: &Endpoint, limit: Duration) -> Result<View, FollowError> {
+/// The members of another cluster may have the same names: they are not taken for ours.
+fn check(scope: Option<&str>, told: Option<&str>) -> Result<(), FollowError> {
+    match (scope, told) {
+        (Some(ours), Some(other)) if ours != other => Err(FollowError::OtherScope(other.into())),
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+async fn cluster(
+    http: &HttpClient,
+    url: &Endpoint,
+    limit: Duration,
+    scope: Option<&str>,
+) -> Result<View, FollowError> {
     let answer = http.ask(url, Question::get("/cluster"), limit).await?;
     if answer.status != 200 {
         return Err(FollowError::Status(answer.status));
     }
-    Ok(View::of_cluster(&answer.body)?)
+    let view = View::of_cluster(&answer.body)?;
+    check(scope, view.scope.as_deref())?;
+    Ok(view)
 }

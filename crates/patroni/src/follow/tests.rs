@@ -141,7 +141,8 @@ async fn what_is_no_answer_is_told_as_trouble() {
     let mut chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     chunks.extend(b"500000\r\n");
     chunks.extend(vec![b'x'; 0x50_0000]);
-    let expected: [(Vec<u8>, &str); 7] = [
+    let expected: [(Vec<u8>, &str); 8] = [
+        (http("200 OK", r#"{"members":[],"scope":"other"}"#).into_bytes(), "another cluster, \"other\""),
         (http("200 OK", "<html>").into_bytes(), "not what Patroni answers"),
         (http("503 x", "").into_bytes(), "HTTP status 503"),
         (http("302 Found", "").into_bytes(), "HTTP status 302"),
