@@ -21,4 +21,15 @@ pub struct Settings {
     pub management: Option<crate::Management>,
     /// Patroni, which manages the cluster; `None`: it does not.
     pub patroni: Option<patroni::Settings>,
+    /// How clients are spared in moves that Patroni is asked for; `None`: they are not.
+    pub planned: Option<PlannedMoves>,
+}
+
+/// What it takes to have nothing under way when a primary is replaced by others.
+#[derive(Debug, Clone)]
+pub struct PlannedMoves {
+    /// What counts it.
+    pub traffic: Arc<dyn crate::Traffic>,
+    /// How long transactions may go on.
+    pub drain_timeout: Duration,
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, io, sync::Arc};
 
-use ::patroni::Sighting;
 use conn::{Parameter, Target};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -19,7 +18,7 @@ use crate::{
     history::{self, HistoryError},
     manage::Managed,
     memory,
-    patroni::Following,
+    patroni::{Following, Heard, heard},
     probe::{Finding, Prober},
     shared::{Shared, is_news},
 };
@@ -59,7 +58,7 @@ pub(crate) struct Supervisor {
     /// `None`: others decide who is the primary.
     pub(crate) managed: Option<Managed>,
     pub(crate) name: Box<str>,
-    settings: Settings,
+    pub(crate) settings: Settings,
     dialer: Arc<Dialer>,
     pub(crate) shared: Arc<Shared>,
     watches: HashMap<NodeId, Watch>,
@@ -72,7 +71,7 @@ pub(crate) struct Supervisor {
     histories: JoinSet<ReadHistory>,
     /// What each node last reported of itself at login.
     parameters: HashMap<NodeId, Arc<Vec<Parameter>>>,
-    following: Option<Following>,
+    pub(crate) following: Option<Following>,
 }
 
 /// What happened next.
@@ -81,7 +80,7 @@ enum Input {
     Reports(Vec<(NodeId, Report)>),
     History(ReadHistory),
     Answer(failover::OrderId, failover::Answer),
-    Sighting(Sighting),
+    Patroni(Heard),
     Time,
     Command(Command),
     /// The handle is gone.
@@ -161,7 +160,7 @@ impl Supervisor {
                     let (cluster, error): (_, &dyn std::error::Error) = (&self.name, &error);
                     tracing::warn!(%cluster, %node, %timeline, error, "the timeline's history could not be read");
                 }
-                Input::Sighting(sighting) => self.heed(&sighting),
+                Input::Patroni(heard) => self.heed(heard),
                 Input::Answer(id, answer) => {
                     let now = Instant::now().into_std();
                     let promoted =
@@ -177,10 +176,7 @@ impl Supervisor {
                         managed.timeout(now);
                     }
                 }
-                Input::Command(Command::Manage(command, reply)) => match &mut self.managed {
-                    Some(managed) => managed.command(command, reply, now),
-                    None => drop(reply), // which says so
-                },
+                Input::Command(Command::Manage(command, reply)) => self.order(command, reply, now),
                 Input::Command(Command::Reload(reload, answer)) => {
                     self.reload(*reload);
                     // Who asked sees the new nodes from now on.
@@ -225,7 +221,7 @@ impl Supervisor {
             command = self.commands.recv() => command.map_or(Input::Orphaned, Input::Command),
             Some((node, finding)) = self.findings.recv() => Input::Finding(node, finding),
             (id, answer) = answer => Input::Answer(id, answer),
-            Some(sighting) = heard(&mut self.following) => Input::Sighting(sighting),
+            Some(heard) = heard(&mut self.following) => Input::Patroni(heard),
             Some(Ok(read)) = self.histories.join_next() => Input::History(read),
             () = timer => Input::Time,
             // Last, for there may be any number of them.
@@ -330,20 +326,8 @@ impl Supervisor {
         }
     }
 
-    /// Patroni said something.
-    fn heed(&mut self, sighting: &Sighting) {
-        let Some(following) = &mut self.following else { return };
-        following.take_in(&self.name, sighting, &mut self.cluster, Instant::now().into_std());
-        self.shared.patroni.store(Some(Arc::new(following.report().clone())));
-    }
-
     fn reload(&mut self, Reload { settings, topology, dialer, following }: Reload) {
-        self.shared.control.store(following.as_ref().map(|following| Arc::new(following.control.clone())));
-        if following.is_none() {
-            self.cluster.forget_hints(Instant::now().into_std());
-            self.shared.patroni.store(None);
-        }
-        self.following = following;
+        self.follow(following);
         if let (Some(managed), Some(management)) = (&mut self.managed, &settings.management) {
             managed.reload(management, Arc::clone(&dialer));
         }
@@ -354,13 +338,5 @@ impl Supervisor {
         // They keep the settings they began with, so all begin anew. The cluster keeps what they found.
         self.watches.drain().for_each(|(_, watch)| watch.task.abort());
         self.cluster.replace_settings(topology, Instant::now().into_std());
-    }
-}
-
-/// Waits for Patroni to say something; for ever if it is not asked.
-async fn heard(following: &mut Option<Following>) -> Option<Sighting> {
-    match following {
-        Some(following) => following.next().await,
-        None => std::future::pending().await,
     }
 }

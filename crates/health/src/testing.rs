@@ -186,5 +186,6 @@ pub(crate) fn settings() -> crate::Settings {
         state_file: None,
         management: None,
         patroni: None,
+        planned: None,
     }
 }

@@ -1,6 +1,6 @@
 //! The running proxy: what it consists of, and how a reload replaces its configuration as a whole.
 
-use std::{sync::Arc, thread::available_parallelism};
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
 use admin::{Readiness, ReloadRefused, ShutdownMode};
 use anyhow::Context;
@@ -55,8 +55,11 @@ impl Proxy {
         let mut clusters = Vec::new();
         for (cluster, hands) in settings.clusters.iter().zip(&hands) {
             let tls = Arc::new(ServerTlsConfig::load(&cluster.health.tls)?);
-            let health = Health::start(managed(cluster, &traffic, hands), cluster.topology.clone())
-                .with_context(|| format!("cannot watch cluster \"{}\"", cluster.topology.cluster))?;
+            let health = Health::start(
+                managed(cluster, settings.session.drain_timeout, &traffic, hands),
+                cluster.topology.clone(),
+            )
+            .with_context(|| format!("cannot watch cluster \"{}\"", cluster.topology.cluster))?;
             let health = Arc::new(health);
             clusters.push(cluster_handle(&settings, cluster, &health, tls));
             healths.push(health);
@@ -159,7 +162,10 @@ impl Proxy {
                 _ => Arc::new(tls),
             };
             clusters.push(cluster_handle(&settings, cluster, health, tls));
-            let reload = Reload::prepare(managed(cluster, &self.traffic, hands), cluster.topology.clone());
+            let reload = Reload::prepare(
+                managed(cluster, settings.session.drain_timeout, &self.traffic, hands),
+                cluster.topology.clone(),
+            );
             reloads.push(reload.map_err(|error| refuse(&error))?);
         }
         settings.adopt_secrets(&previous);
@@ -207,6 +213,7 @@ impl Proxy {
 /// How a cluster is watched, and managed if it is.
 fn managed(
     cluster: &ClusterSettings,
+    drain_timeout: Duration,
     traffic: &Arc<WorkerTraffic>,
     hands: &Arc<agent::Hands>,
 ) -> health::Settings {
@@ -216,7 +223,11 @@ fn managed(
         traffic: Arc::clone(traffic) as Arc<dyn health::Traffic>,
         hands: Arc::clone(hands),
     });
-    health::Settings { management, ..cluster.health.clone() }
+    let planned = cluster.health.patroni.is_some().then(|| health::PlannedMoves {
+        traffic: Arc::clone(traffic) as Arc<dyn health::Traffic>,
+        drain_timeout,
+    });
+    health::Settings { management, planned, ..cluster.health.clone() }
 }
 
 fn world(

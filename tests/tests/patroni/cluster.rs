@@ -102,6 +102,8 @@ impl PatroniCluster {
                 "create table ledger (id bigint primary key); alter table ledger owner to app",
             )
             .unwrap();
+        let sql = "create table moves (id bigint primary key); alter table moves owner to app";
+        cluster.psql_in(leader, "shop", sql).unwrap();
         cluster
     }
 

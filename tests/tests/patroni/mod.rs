@@ -4,6 +4,7 @@
 //! `scripts/need patroni` installs what they need; `make test-patroni` runs all of them with both versions.
 
 mod cluster;
+mod console;
 mod pause;
 mod proxy;
 mod witness;

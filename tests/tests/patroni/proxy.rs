@@ -86,6 +86,15 @@ impl Follower {
         })
     }
 
+    /// Has the console do something.
+    pub(super) fn command(&self, command: &str) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut admin: Client = self.parameters("admin", "admin", "pgherd").connect().await.unwrap();
+            admin.rows(command).await.map(drop)
+        })
+    }
+
     /// Names and texts of its events, oldest first.
     pub(super) fn events(&self) -> Vec<(String, String)> {
         let text = |cell: &Option<String>| cell.clone().unwrap_or_default();

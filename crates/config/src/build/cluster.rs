@@ -94,6 +94,11 @@ fn failover(
     if cluster.keys.manage.value.0 == Manage::Off {
         return None;
     }
+    if cluster.patroni.is_some() {
+        let problem = "there is a [cluster.patroni]: two managers would fight over the primary";
+        context.mistakes.push(cluster.keys.manage.mistake(problem));
+        return None;
+    }
     let Some(state_dir) = state_dir else {
         let problem = "needs [proxy] state_dir: what was decided must survive a restart";
         context.mistakes.push(cluster.keys.manage.mistake(problem));
@@ -133,6 +138,7 @@ fn health(
         // who runs it says what it manages with
         management: None,
         patroni: patroni::build(cluster, secrets, context),
+        planned: None,
         state_file: state_dir.map(|folder| folder.join(format!("{}.state", cluster.keys.name.value.0))),
     }
 }

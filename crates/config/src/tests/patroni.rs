@@ -40,6 +40,16 @@ fn everything_written_arrives() {
 }
 
 #[test]
+fn there_is_one_manager() {
+    let text = "[proxy]\nstate_dir = \"/tmp\"\n[[cluster]]\nmanage = \"single\"\nnodes = [{ address = \"a:5432\" }]\n\
+                [cluster.patroni]\n";
+    assert_eq!(
+        mistakes(text),
+        "p.toml:4:10: cluster.0.manage: there is a [cluster.patroni]: two managers would fight over the primary"
+    );
+}
+
+#[test]
 fn what_does_not_fit_together_is_named() {
     check(
         "etcd = [\"http://e:2379\"]",

@@ -1,11 +1,22 @@
 //! What Patroni says, beside what the nodes say themselves: hints for the cluster, and what people are shown.
 
+mod supervise;
+mod verbs;
+
 use std::{sync::Arc, time::Instant};
 
 use ::patroni::{Control, Endpoint, Follower, Leader, Member, Pace, Role, Sighting, Source, Tag, View};
 use conn::TlsFileError;
-use tokio::sync::mpsc;
-use topology::{Cluster, HintedLeader, LeaderHint, NodeId, NodeView, Snapshot};
+use failover::{Command, Refusal};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use topology::{Cluster, HintedLeader, LeaderHint, Mandate, NodeId, NodeView, Snapshot};
+
+use crate::{PlannedMoves, shared::Shared};
+pub(crate) use supervise::heard;
+use verbs::Verb;
 
 /// How many times the configured interval may pass without a word of etcd until the REST API is believed instead.
 const TRUSTED_INTERVALS: u32 = 3;
@@ -58,6 +69,24 @@ pub(crate) struct Following {
     settings: ::patroni::Settings,
     pub(crate) control: Control,
     report: PatroniReport,
+    /// A command that Patroni is carrying out; at most one.
+    verb: JoinSet<(Reply, Result<(), Refusal>)>,
+    mandates_in: mpsc::Sender<Mandate>,
+    mandates: mpsc::Receiver<Mandate>,
+}
+
+/// Who asked for a command.
+type Reply = oneshot::Sender<Result<(), Refusal>>;
+
+/// Something that bears on the cluster.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// Patroni said something.
+    Sighting(Sighting),
+    /// Who may be the primary, while a command is carried out.
+    Mandate(Mandate),
+    /// A command has ended.
+    Ended(Option<(Reply, Result<(), Refusal>)>),
 }
 
 impl Following {
@@ -65,7 +94,11 @@ impl Following {
     pub(crate) fn start(settings: &::patroni::Settings) -> Result<Self, TlsFileError> {
         let control = Control::new(settings)?;
         let (follower, sightings) = Follower::start(settings)?;
+        let (mandates_in, mandates) = mpsc::channel(1);
         Ok(Self {
+            verb: JoinSet::new(),
+            mandates_in,
+            mandates,
             follower,
             sightings,
             settings: settings.clone(),
@@ -78,8 +111,43 @@ impl Following {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub(crate) async fn next(&mut self) -> Option<Sighting> {
-        self.sightings.recv().await
+    pub(crate) async fn next(&mut self) -> Option<Heard> {
+        tokio::select! {
+            Some(ended) = self.verb.join_next() => Some(Heard::Ended(ended.ok())),
+            Some(mandate) = self.mandates.recv() => Some(Heard::Mandate(mandate)),
+            sighting = self.sightings.recv() => sighting.map(Heard::Sighting),
+        }
+    }
+
+    /// Has Patroni do what an operator asks for; the answer comes when it is over.
+    pub(crate) fn carry_out(
+        &mut self,
+        command: Command,
+        reply: Reply,
+        cluster: &str,
+        planned: Option<PlannedMoves>,
+        shared: &Shared,
+    ) {
+        if !self.verb.is_empty() {
+            // Who asked may have gone.
+            let _ = reply.send(Err(Refusal::Busy));
+            return;
+        }
+        let verb = Verb {
+            cluster: cluster.into(),
+            control: self.control.clone(),
+            snapshots: Arc::clone(&shared.snapshots),
+            changes: shared.changes.subscribe(),
+            planned,
+            mandates: self.mandates_in.clone(),
+        };
+        self.verb.spawn(async move { (reply, verb.run(command).await) });
+    }
+
+    /// Takes over what Patroni is carrying out, and what it said, from before a reload.
+    pub(crate) fn go_on(&mut self, previous: Self) {
+        (self.verb, self.report) = (previous.verb, previous.report);
+        (self.mandates_in, self.mandates) = (previous.mandates_in, previous.mandates);
     }
 
     /// Has the cluster's members asked at once.
@@ -94,7 +162,8 @@ impl Following {
     }
 
     /// Ends, and waits until nobody is asked any more.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
+        self.verb.shutdown().await;
         self.follower.stop().await;
     }
 
