@@ -10,6 +10,7 @@ mod greeting;
 mod listening;
 mod queries;
 mod tls;
+mod web;
 
 use std::{
     net::SocketAddr,
