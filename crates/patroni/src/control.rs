@@ -177,10 +177,15 @@ impl Control {
     }
 
     async fn verb(&self, urls: &[Endpoint], question: &Question<'_>) -> Result<Done, ControlError> {
-        let question = Question { authorization: self.authorization.clone(), ..question.clone() };
-        let answer = accepted(self.first(urls, &question, VERB_LIMIT).await?)?;
+        let answer = accepted(self.first(urls, question, VERB_LIMIT).await?)?;
         let progress = if answer.status == 202 { Progress::Accepted } else { Progress::Over };
         Ok(Done { text: said(&answer), progress })
+    }
+
+    /// User and password, for hosts that were configured: an answer that names another must not lead them astray.
+    fn authorization(&self, url: &Endpoint) -> Option<HeaderValue> {
+        let is_known = |known: &Endpoint| (&known.host, known.scheme) == (&url.host, url.scheme);
+        self.authorization.clone().filter(|_| self.urls.iter().any(is_known))
     }
 
     /// Asks one after the other until one answers. Only one that was certainly not asked is passed over, unless the
@@ -193,7 +198,8 @@ impl Control {
     ) -> Result<Answer, ControlError> {
         let mut last = ControlError::NoUrl;
         for url in urls {
-            match self.http.ask(url, question.clone(), limit).await {
+            let asked = Question { authorization: self.authorization(url), ..question.clone() };
+            match self.http.ask(url, asked, limit).await {
                 Ok(answer) => return Ok(answer),
                 Err(source) => {
                     let untouched = question.method == Method::GET

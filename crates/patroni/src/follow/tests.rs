@@ -327,3 +327,37 @@ async fn without_the_store_members_still_tell_of_themselves() {
         [(crate::Role::Primary, "running", Some(4)), (crate::Role::Replica, "no answer", None)]
     );
 }
+
+#[tokio::test]
+async fn the_password_goes_to_configured_hosts_alone() {
+    let (asked_out, mut asked) = mpsc::channel::<String>(16);
+    let port = Arc::new(std::sync::OnceLock::new());
+    let fake = Fake::start({
+        let port = Arc::clone(&port);
+        move |request, mut stream| {
+            let (out, port) = (asked_out.clone(), *port.get().unwrap());
+            async move {
+                let answer = if request.starts_with("GET /cluster") {
+                    let members = format!(
+                        r#"{{"members":[{{"name":"a","api_url":"http://127.0.0.1:{port}/patroni"}},
+                            {{"name":"b","api_url":"http://localhost:{port}/patroni"}}]}}"#
+                    );
+                    http("200 OK", &members)
+                } else {
+                    out.send(request).await.unwrap();
+                    http("200 OK", "restarted successfully")
+                };
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    port.set(fake.port).unwrap();
+    let login = Login { user: "u".to_owned(), secret: Arc::new(auth::Secret::parse("p").unwrap()) };
+    let control =
+        Control::new(&Settings { login: Some(login), ..settings(vec![fake.url()], Vec::new()) }).unwrap();
+    control.restart("a").await.unwrap();
+    assert!(asked.recv().await.unwrap().contains("authorization: Basic dTpw"));
+    control.restart("b").await.unwrap();
+    assert!(!asked.recv().await.unwrap().contains("authorization"), "it was not configured");
+}
