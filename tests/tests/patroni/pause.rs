@@ -34,9 +34,9 @@ fn pause(version: Version) {
     }
     load.wait_for_writes(200);
     (0..cluster.members.len()).for_each(|at| cluster.begin(at));
-    cluster.wait("Patroni answers again", || runtime.block_on(control.cluster()).ok());
-    runtime.block_on(control.resume()).unwrap();
+    // Before it may act by itself: else it might well make another member the leader.
     cluster.wait("Patroni leads again", || cluster.leader());
+    runtime.block_on(control.resume()).unwrap();
     load.wait_for_writes(200);
     let ledger = load.stop();
     ledger.report(&format!("pause of Patroni {version:?} and a lost leader key"), 0);
