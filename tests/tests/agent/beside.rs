@@ -138,6 +138,25 @@ impl Beside {
         child.wait().unwrap();
     }
 
+    /// Waits until the process has ended by itself.
+    pub(super) fn wait_for_end(&mut self) {
+        eventually("the agent has ended", PATIENCE, || self.process.as_mut().unwrap().try_wait().unwrap());
+        self.process = None;
+    }
+
+    /// Replaces a text in its file; gives the file as it was.
+    pub(super) fn replace_in_file(&self, from: &str, to: &str) -> String {
+        let text = fs::read_to_string(self.folder.join("agent.toml")).unwrap();
+        assert!(text.contains(from), "{text}");
+        self.write_file(&text.replace(from, to));
+        text
+    }
+
+    /// Writes its file.
+    pub(super) fn write_file(&self, text: &str) {
+        fs::write(self.folder.join("agent.toml"), text).unwrap();
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.join("log")
     }

@@ -292,3 +292,107 @@ async fn without_hints_a_rewind_says_so() {
     let error = beside.client().rewind(&beside.source(1), PATIENCE).await.unwrap_err();
     assert_eq!(error.refusal().unwrap().kind, Kind::NoHints, "{error}");
 }
+
+/// An agent that is killed in the middle of a copy leaves the old data or the new ones, and the next one begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_while_it_copies_leaves_data_that_are_whole() {
+    let cluster = cluster(1);
+    let mut beside = Beside::start(&cluster, 1);
+    let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
+    for step in ["copying", "swapping the copy in"] {
+        let caller = tokio::spawn({
+            let (agent, request) = (beside.client(), request.clone());
+            async move { agent.reinit(&request, PATIENCE).await }
+        });
+        let agent = beside.client();
+        // it may be done before it was seen
+        eventually_async("it is there", PATIENCE, || async {
+            let status = agent.status(PATIENCE).await.unwrap();
+            let is_there = status.activity.is_some_and(|activity| activity.step == step);
+            (is_there || status.last.is_some()).then_some(())
+        })
+        .await;
+        beside.kill();
+        let _ = caller.await;
+        beside.spawn();
+        let status = beside.client().status(PATIENCE).await.unwrap();
+        assert_ne!(status.server, ServerState::NoData, "{step}");
+        assert!(!beside.place(".copying").exists() && !beside.place(".copied").exists(), "{step}");
+        beside.client().start(&StartRequest::default(), PATIENCE).await.unwrap();
+        cluster.wait_for_replay(1).unwrap();
+    }
+    beside.client().reinit(&request, PATIENCE).await.unwrap();
+    beside.client().start(&StartRequest::default(), PATIENCE).await.unwrap();
+    cluster.wait_for_replay(1).unwrap();
+}
+
+/// A rewind that was cut short leaves data that nobody may start.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rewind_has_to_be_finished_before_a_start() {
+    let cluster = cluster(1);
+    let mut beside = Beside::start(&cluster, 0);
+    part(&cluster);
+    cluster.stop(0, StopMode::Fast).unwrap();
+    let request = SourceRequest { slot: Some(cluster.node(0).slot()), ..beside.source(1) };
+    // a pg_rewind that ends its agent once it would begin to write
+    let real = cluster.binaries().directory();
+    let fake = cluster.directory().join("bin");
+    fs::create_dir(&fake).unwrap();
+    for entry in fs::read_dir(real).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name != "pg_rewind" {
+            std::os::unix::fs::symlink(real.join(&name), fake.join(&name)).unwrap();
+        }
+    }
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--dry-run*) exec {}/pg_rewind \"$@\";; *) kill -9 $PPID;; esac\n",
+        real.display()
+    );
+    fs::write(fake.join("pg_rewind"), script).unwrap();
+    make_executable(&fake.join("pg_rewind"));
+    let genuine = beside.replace_in_file(&format!("{real:?}"), &format!("{fake:?}"));
+    beside.kill();
+    beside.spawn();
+    let _ = beside.client().rewind(&request, PATIENCE).await.unwrap_err();
+    beside.wait_for_end();
+    beside.write_file(&genuine);
+    beside.spawn();
+
+    let agent = beside.client();
+    assert_eq!(agent.status(PATIENCE).await.unwrap().unfinished, Some(Verb::Rewind));
+    let error = agent.start(&StartRequest::default(), PATIENCE).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().kind, Kind::Unfinished, "{error}");
+    agent.rewind(&request, PATIENCE).await.unwrap();
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    check_rejoined(&cluster);
+}
+
+fn make_executable(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// As Debian has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_outside_of_the_data_is_found_and_stays() {
+    let cluster = cluster(1);
+    let folder = cluster.directory().join("etc");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("postgresql.conf");
+    let beside = Beside::start_with(&cluster, 0, &format!("config_file = {file:?}"));
+    let agent = beside.client();
+    agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
+    for name in ["postgresql.conf", "lab.conf"] {
+        fs::rename(cluster.node(0).data().join(name), folder.join(name)).unwrap();
+    }
+    cluster.give_to_server(&folder).unwrap();
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    assert_eq!(cluster.psql(0, "show config_file").unwrap(), file.to_string_lossy());
+    part(&cluster);
+    cluster.kill(0).unwrap();
+    let request = SourceRequest { slot: Some(cluster.node(0).slot()), ..beside.source(1) };
+    let report = agent.rewind(&request, PATIENCE).await.unwrap();
+    assert!(report.steps.contains(&"recovered from a crash".to_owned()), "{report:?}");
+    agent.start(&StartRequest::default(), PATIENCE).await.unwrap();
+    check_rejoined(&cluster);
+}

@@ -1,7 +1,7 @@
 //! Starting and stopping.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Node, POLL, Ticket, machine,
-    processes::{self, Postmaster, Says},
+    processes::{self, Leftover, Postmaster, Says},
 };
 use crate::{
     api::{Kind, Refusal, StopMode},
@@ -253,13 +253,22 @@ impl Node {
 
     /// Children of a postmaster that was killed; while they live, its shared memory is in use.
     pub(super) async fn wait_for_leftovers(&self) -> Result<(), Refusal> {
-        if processes::servers_in(&self.places.data).is_empty() {
-            return Ok(());
+        if !processes::servers_in(&self.places.data).is_empty() {
+            self.wake();
+            self.wait_until_gone(LEFTOVERS).await.map_err(|_| {
+                Refusal::new(Kind::StopFailed, "processes of a server that is gone do not end")
+            })?;
         }
-        self.wake();
-        self.wait_until_gone(LEFTOVERS)
-            .await
-            .map_err(|_| Refusal::new(Kind::StopFailed, "processes of a server that is gone do not end"))
+        let deadline = Instant::now() + SEEN;
+        while processes::leftover(&self.places.data) == Leftover::Exiting && Instant::now() < deadline {
+            sleep(POLL).await;
+        }
+        if processes::leftover(&self.places.data) == Leftover::Zombie {
+            tracing::warn!("removing the postmaster.pid of a server that has ended and was not waited for");
+            fs::remove_file(self.places.data.join("postmaster.pid"))
+                .map_err(|error| machine("could not remove postmaster.pid", &error))?;
+        }
+        Ok(())
     }
 
     /// Kills whatever is left of it.

@@ -45,6 +45,36 @@ impl Postmaster {
     }
 }
 
+/// What the process is that `postmaster.pid` names, if it is not the folder's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    /// It is about to be gone.
+    Exiting,
+    /// It has ended and is only kept in the system's table, because whoever should have noticed has not: in a container
+    /// the first process often does not. A server that starts would take it for a living one.
+    Zombie,
+    /// Nothing, or somebody else's by now.
+    Nothing,
+}
+
+/// See [`Leftover`].
+pub(crate) fn leftover(data: &Path) -> Leftover {
+    let content = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    // a server for a single user writes a negative number
+    let pid = content.lines().next().and_then(|line| line.trim().trim_start_matches('-').parse::<u32>().ok());
+    let Some(pid) = pid else { return Leftover::Nothing };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return Leftover::Nothing };
+    // the name in parentheses may hold anything; the state follows it (proc(5))
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    let exe = fs::read_link(format!("/proc/{pid}/exe"));
+    let has_no_program = exe.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    match state {
+        Some('Z') => Leftover::Zombie,
+        _ if has_no_program => Leftover::Exiting,
+        _ => Leftover::Nothing,
+    }
+}
+
 /// All of PostgreSQL's processes that work in a data folder: a postmaster's children may outlive it for a moment, and
 /// nothing can be started until they are gone.
 pub(crate) fn servers_in(data: &Path) -> Vec<u32> {
@@ -95,6 +125,20 @@ fn is_server_in(pid: u32, data: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zombie_is_told_from_a_server() {
+        let folder = std::env::temp_dir().join(format!("pgherd-zombie-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        fs::write(folder.join("postmaster.pid"), format!("{}\n", child.id())).unwrap();
+        while leftover(&folder) != Leftover::Zombie {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert_eq!(leftover(&folder), Leftover::Nothing);
+        fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn a_leftover_process_id_is_not_believed() {

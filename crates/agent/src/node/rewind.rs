@@ -1,13 +1,13 @@
 //! `rewind`: back to where the history of another server was left.
 
-use std::{fs, sync::Arc};
+use std::{fs, future::pending, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Node, Ticket, limit, machine, own::Own};
+use super::{Node, Ticket, limit, machine, own::Own, programs::refused};
 use crate::{
     api::{Kind, Refusal, SourceRequest, StopMode},
-    program::Finished,
+    program::{self, Finished},
 };
 
 /// States of a control file after which there is nothing to recover (`pg_controldata`).
@@ -128,7 +128,12 @@ impl Node {
                 command.arg("--config-file").arg(path);
             }
         }
-        self.run_long(command, deadline.saturating_duration_since(Instant::now())).await
+        let left = deadline.saturating_duration_since(Instant::now());
+        match rewind {
+            Rewind::Dry => self.run_long(command, left).await,
+            // cut short it would leave data that cannot be used, so an agent that is told to end waits for it
+            Rewind::Real => program::run(command, left, pending()).await.map_err(refused),
+        }
     }
 
     /// `pg_rewind --config-file` came with PostgreSQL 15.
@@ -141,7 +146,7 @@ fn says_no_need(finished: &Finished) -> bool {
     [&finished.stdout, &finished.stderr].iter().any(|text| text.contains("no rewind required"))
 }
 
-/// What `pg_rewind` means, by its words in the C locale (src/bin/pg_rewind of PostgreSQL 13 to 18).
+/// What `pg_rewind` means, by its words in the C locale (src/bin/pg_rewind: pg_rewind.c, parsexlog.c).
 fn refusal(finished: &Finished) -> Refusal {
     let text = format!("{}\n{}", finished.stdout, finished.stderr);
     let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
