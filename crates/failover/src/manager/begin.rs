@@ -87,7 +87,7 @@ impl Manager {
         }
     }
 
-    fn is_gone(&self, reign: Reign) -> Result<(), Hindrance> {
+    pub(super) fn is_gone(&self, reign: Reign) -> Result<(), Hindrance> {
         let Some(old) = reign.node.and_then(|node| self.view(node)) else { return Ok(()) };
         match (old.health, old.down) {
             (_, Some(DownReason::Unusable(why))) => Err(Hindrance::Unusable(Arc::clone(&old.name), why)),

@@ -10,7 +10,7 @@ use topology::NodeId;
 use super::{Manager, address, run::Stage};
 use crate::{
     choice::{Choice, Recruit, choose},
-    note::Step,
+    note::{Kind, Step},
     order::{Answer, Done, Task},
     record::{Phase, Record},
 };
@@ -84,6 +84,13 @@ impl Manager {
         }
         let Some(run) = &self.run else { return };
         let (epoch, halted, wanted, limit) = (run.epoch, run.halted, run.wanted, run.limit);
+        // of a run that had to go on it was not asked at its begin
+        if let Some(old) = run.old.filter(|_| run.kind == Kind::Automatic && !run.is_past_return())
+            && let Err(why) = self.is_gone(old)
+        {
+            self.revert(why.to_string(), now);
+            return;
+        }
         let choice = choose(&run.recruits, &self.snapshot, &self.settings, wanted);
         let best = run.recruits.iter().max_by_key(|recruit| (recruit.timeline, recruit.received));
         let reach = best.map(|best| best.received).unwrap_or_default();

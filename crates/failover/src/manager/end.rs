@@ -73,7 +73,7 @@ impl Manager {
         self.end_run(Outcome::Done, now);
     }
 
-    pub(super) fn try_not_before(&mut self, now: Instant, why: &str) {
+    fn try_not_before(&mut self, now: Instant, why: &str) {
         self.failed = Some((now + RETRY_AFTER, why.to_owned()));
     }
 

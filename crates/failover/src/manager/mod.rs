@@ -6,6 +6,8 @@ mod end;
 mod planned;
 mod run;
 mod stages;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -51,6 +53,8 @@ pub struct Manager {
     run: Option<Run>,
     /// The last failover that it began by itself: when it ended, and who was promoted.
     last: Option<(Instant, Option<NodeId>)>,
+    /// A halt that could not be undone is not tried to be undone before this.
+    resume_at: Option<Instant>,
     /// No attempt before this, since the last one failed, and why.
     failed: Option<(Instant, String)>,
     /// The record as it was ordered to be stored last, and when to order it again if it could not be.
@@ -80,6 +84,7 @@ impl Manager {
             reign: None,
             run: None,
             last: None,
+            resume_at: None,
             failed: None,
             last_store: None,
             unsaved: None,
@@ -209,7 +214,7 @@ impl Manager {
         let run = self.run.as_ref().and_then(Run::due);
         let retry = self.failed.as_ref().map(|(until, _)| *until);
         let unsaved = self.unsaved.filter(|_| self.run.is_none());
-        run.into_iter().chain(retry).chain(unsaved).chain(self.keepers_due()).min()
+        run.into_iter().chain(retry).chain(self.resume_at).chain(unsaved).chain(self.keepers_due()).min()
     }
 
     /// What is to be done, oldest first; to be drained after every `handle_*`.
@@ -269,6 +274,7 @@ impl Manager {
 
     /// Draws the conclusions from all that is known; the end of every input.
     fn advance(&mut self, now: Instant) {
+        self.resume_at = self.resume_at.filter(|at| now < *at);
         self.failed = self.failed.take().filter(|(until, _)| now < *until);
         if self.run.is_none() && self.unsaved.is_some_and(|due| now >= due) {
             self.store(self.record.clone());

@@ -18,6 +18,8 @@ use crate::{
 const COUNT_AGAIN: Duration = Duration::from_millis(5);
 /// How long a standby may take to receive what a primary that was stopped had left.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
+/// Time to the next attempt to undo a halt.
+const RESUME_AGAIN: Duration = Duration::from_secs(1);
 /// How long a restarted primary may take to be found again.
 const RETURN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -106,27 +108,32 @@ impl Manager {
 
     /// Whether what was done to the old primary is undone.
     fn reverted(&mut self, why: String, answer: &Answer, now: Instant) {
-        let epoch = self.run.as_ref().map_or(self.record.epoch, |run| run.epoch);
         let why = match outcome(answer) {
             Ok(()) => why,
             Err(more) => format!("{why}; and the primary could not be brought back: {more}"),
         };
         if matches!(answer, Ok(_) | Err(Failure::Impossible(_))) {
-            if let Phase::Halting { from } = self.record.phase.clone() {
-                let (phase, deposed) = (Phase::Fencing { from: Some(from) }, self.record.deposed.clone());
-                self.store(Record { epoch: epoch.max(self.record.epoch), phase, deposed });
-            }
+            self.is_halted_no_more();
         } else {
-            self.try_not_before(now, &why);
+            self.resume_at = Some(now + RESUME_AGAIN);
         }
         self.end_run(Outcome::RolledBack(why), now);
+    }
+
+    /// Nothing has to be undone any more, whoever comes after.
+    fn is_halted_no_more(&mut self) {
+        let epoch = self.run.as_ref().map_or(self.record.epoch, |run| run.epoch.max(self.record.epoch));
+        if let Phase::Halting { from } = self.record.phase.clone() {
+            let (phase, deposed) = (Phase::Fencing { from: Some(from) }, self.record.deposed.clone());
+            self.store(Record { epoch, phase, deposed });
+        }
     }
 
     /// The primary is there, as an attempt left it that could not be undone: that is tried again.
     pub(super) fn revert_again(&mut self, now: Instant) {
         let is_halted = matches!((&self.record.phase, self.primary()),
             (Phase::Halting { from }, Some(primary)) if **from == *address(primary));
-        if self.run.is_none() && is_halted && self.failed.is_none() {
+        if self.run.is_none() && is_halted && self.resume_at.is_none() {
             self.run = Some(Run::to_revert(self.next_epoch(), self.reign, now));
             self.note(now, self.reign.and_then(|reign| reign.node), Step::TakenUp);
             self.enter_first_stage(now);
@@ -168,7 +175,12 @@ impl Manager {
                 self.reverted(why, &answer, now);
             }
             (Stage::Restarting(_), Ok(_)) => {
-                self.set_stage(Stage::Returning { until: now + RETURN_PATIENCE }, now)
+                self.is_halted_no_more();
+                self.set_stage(Stage::Returning { until: now + RETURN_PATIENCE }, now);
+            }
+            (Stage::Restarting(_), Err(Failure::Impossible(why))) => {
+                self.is_halted_no_more();
+                self.end_run(Outcome::RolledBack(why), now);
             }
             (Stage::Restarting(_), Err(failure)) => {
                 self.end_run(Outcome::Abandoned(failure.to_string()), now);

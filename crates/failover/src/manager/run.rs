@@ -18,7 +18,6 @@ pub(super) struct Run {
     /// Whom an operator wants.
     pub(super) wanted: Option<NodeId>,
     pub(super) ticket: Option<Ticket>,
-    pub(super) begun: Instant,
     pub(super) stage: Stage,
     /// Since when it is in that stage.
     pub(super) entered: Instant,
@@ -91,7 +90,6 @@ impl Run {
             old,
             wanted: None,
             ticket: None,
-            begun: now,
             stage: Stage::New,
             entered: now,
             halted: None,

@@ -116,10 +116,7 @@ impl Manager {
                 if run.kind == Kind::Automatic && !run.is_past_return() =>
             {
                 let is_back = run.old.zip(old).is_some_and(|(reign, old)| {
-                    old.role == Role::Primary
-                        && old.health == Health::Up
-                        && old.timeline == reign.timeline
-                        && old.sampled_at.is_some_and(|at| at > run.begun)
+                    old.role == Role::Primary && old.health == Health::Up && old.timeline == reign.timeline
                 });
                 is_back.then_some("the primary is back")
             }

@@ -1,0 +1,730 @@
+#![expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use topology::{
+    Cluster, DownReason, Epoch, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Role, Sample,
+    Unusable, Writable,
+};
+use wire::{Lsn, TimelineId};
+
+use crate::*;
+
+const A: NodeId = NodeId(0);
+const B: NodeId = NodeId(1);
+const C: NodeId = NodeId(2);
+const ONE: TimelineId = TimelineId(1);
+
+fn node(name: &str, region: &str, priority: u16) -> NodeSettings {
+    NodeSettings {
+        name: name.to_owned(),
+        host: name.to_owned(),
+        port: 5432,
+        region: region.to_owned(),
+        zone: None,
+        priority,
+    }
+}
+
+fn nodes() -> Vec<NodeSettings> {
+    vec![node("a", "eu", 100), node("b", "eu", 100), node("c", "us", 100)]
+}
+
+fn serving(name: &str, timeline: u32) -> Record {
+    let node = format!("{name}:5432").into();
+    Record {
+        epoch: Epoch(7),
+        phase: Phase::Serving { node, timeline: TimelineId(timeline) },
+        deposed: vec![],
+    }
+}
+
+/// Topology and manager wired as the shell does it, and a clock that only the test moves.
+struct Scene {
+    cluster: Cluster,
+    manager: Manager,
+    now: Instant,
+    /// Orders that were given and not answered.
+    orders: Vec<Order>,
+    notes: Vec<Note>,
+    replies: Vec<Reply>,
+}
+
+impl Scene {
+    fn new(nodes: Vec<NodeSettings>, record: Record) -> Self {
+        let now = Instant::now();
+        let settings = topology::Settings {
+            cluster: "main".to_owned(),
+            nodes,
+            down_after_probes: 3,
+            crash_grace: Duration::from_secs(5),
+        };
+        let cluster = Cluster::new(settings, None, now);
+        let wanted = Settings { regions: vec!["us".into(), "eu".into()], ..Settings::default() };
+        let manager = Manager::new(wanted, record, Arc::new(cluster.snapshot(now)), now);
+        let mut scene = Self { cluster, manager, now, orders: vec![], notes: vec![], replies: vec![] };
+        scene.settle();
+        scene
+    }
+
+    /// a is the primary of timeline 1 at 1000; b and c follow.
+    fn running() -> Self {
+        let mut scene = Self::new(nodes(), Record::default());
+        scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+        assert_eq!(scene.writable(), Ok(A));
+        scene.done(|task| matches!(task, Task::Store(_)));
+        scene.notes.clear();
+        scene
+    }
+
+    /// a is dead, and the failover is recorded.
+    fn fencing() -> Self {
+        let mut scene = Self::running();
+        scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+        scene.done(|task| matches!(task, Task::Store(_)));
+        scene
+    }
+
+    /// c is being promoted.
+    fn promoting() -> Self {
+        let mut scene = Self::fencing();
+        scene.recruited(B, 1000).recruited(C, 1000);
+        scene.done(|task| matches!(task, Task::Store(_)));
+        scene
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..5 {
+            self.manager.handle_snapshot(Arc::new(self.cluster.snapshot(self.now)), self.now);
+            let (mandate, epoch) = self.manager.mandate();
+            self.cluster.set_mandate(mandate, epoch, self.now);
+        }
+        while self.cluster.poll_action().is_some() {}
+        self.orders.extend(std::iter::from_fn(|| self.manager.poll_order()));
+        self.notes.extend(std::iter::from_fn(|| self.manager.poll_note()));
+        self.replies.extend(std::iter::from_fn(|| self.manager.poll_reply()));
+    }
+
+    fn wait(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self.cluster.handle_timeout(self.now);
+        self.manager.handle_timeout(self.now);
+        self.settle();
+        self
+    }
+
+    fn probe(&mut self, node: NodeId, result: ProbeResult) -> &mut Self {
+        self.cluster.handle_probe(node, result, self.now);
+        self.settle();
+        self
+    }
+
+    fn says(&mut self, node: NodeId, role: Role, timeline: u32, lsn: u64, silence: Option<u64>) -> &mut Self {
+        let sent_at = self.now;
+        self.now += Duration::from_millis(2);
+        let sample = Sample {
+            sent_at,
+            received_at: self.now,
+            role,
+            system_id: 42,
+            timeline: TimelineId(timeline),
+            wal_lsn: Lsn(lsn),
+            replay_lsn: Lsn(lsn),
+            streaming: role == Role::Standby,
+            upstream_silence: silence.map(Duration::from_millis),
+            server_version: 150_020,
+        };
+        self.probe(node, ProbeResult::Answered(sample))
+    }
+
+    fn primary(&mut self, node: NodeId, timeline: u32, lsn: u64) -> &mut Self {
+        self.says(node, Role::Primary, timeline, lsn, None)
+    }
+
+    fn standby(&mut self, node: NodeId, timeline: u32, lsn: u64) -> &mut Self {
+        self.says(node, Role::Standby, timeline, lsn, Some(5_000))
+    }
+
+    /// A standby without a WAL receiver.
+    fn astray(&mut self, node: NodeId, timeline: u32, lsn: u64) -> &mut Self {
+        let sent_at = self.now;
+        self.now += Duration::from_millis(2);
+        let sample = Sample {
+            sent_at,
+            received_at: self.now,
+            role: Role::Standby,
+            system_id: 42,
+            timeline: TimelineId(timeline),
+            wal_lsn: Lsn(lsn),
+            replay_lsn: Lsn(lsn),
+            streaming: false,
+            upstream_silence: None,
+            server_version: 150_020,
+        };
+        self.probe(node, ProbeResult::Answered(sample))
+    }
+
+    fn refused(&mut self, node: NodeId) -> &mut Self {
+        for _ in 0..3 {
+            self.now += Duration::from_millis(50);
+            self.probe(node, ProbeResult::Refused);
+        }
+        self
+    }
+
+    fn silent(&mut self, node: NodeId) -> &mut Self {
+        for _ in 0..3 {
+            self.now += Duration::from_millis(500);
+            self.probe(node, ProbeResult::NoAnswer);
+        }
+        self
+    }
+
+    fn say(&mut self, command: Command) -> &mut Self {
+        let ticket = Ticket(self.replies.len() as u64);
+        self.manager.handle_command(ticket, command, self.now);
+        self.settle();
+        self
+    }
+
+    fn writable(&self) -> Result<NodeId, NoPrimary> {
+        match self.cluster.snapshot(self.now).writable {
+            Writable::Primary(node) => Ok(node),
+            Writable::None { reason, .. } => Err(reason),
+        }
+    }
+
+    /// Answers the first such order that is not answered yet.
+    #[track_caller]
+    fn answer(&mut self, wanted: impl Fn(&Task) -> bool, answer: Answer) -> &mut Self {
+        let at = self.orders.iter().position(|order| wanted(&order.task));
+        let order = self.orders.remove(at.unwrap_or_else(|| panic!("not ordered: {:?}", self.orders)));
+        self.manager.handle_answer(order.id, answer, self.now);
+        self.settle();
+        self
+    }
+
+    #[track_caller]
+    fn done(&mut self, wanted: impl Fn(&Task) -> bool) -> &mut Self {
+        self.answer(wanted, Ok(Done::Done))
+    }
+
+    #[track_caller]
+    fn stored(&mut self) -> &mut Self {
+        self.done(|task| matches!(task, Task::Store(_)))
+    }
+
+    #[track_caller]
+    fn recruited(&mut self, node: NodeId, lsn: u64) -> &mut Self {
+        let position = Done::Position { timeline: ONE, received: Lsn(lsn) };
+        self.answer(|task| *task == Task::Recruit(node), Ok(position))
+    }
+
+    #[track_caller]
+    fn promoted(&mut self, node: NodeId) -> &mut Self {
+        self.answer(|task| *task == Task::Promote(node), Ok(Done::Promoted(TimelineId(2))))
+    }
+
+    fn is_ordered(&self, wanted: impl Fn(&Task) -> bool) -> bool {
+        self.orders.iter().any(|order| wanted(&order.task))
+    }
+
+    fn hindrance(&self) -> Option<Hindrance> {
+        self.manager.hindrance(self.now)
+    }
+
+    /// All are heard again, a as the primary.
+    fn back(&mut self, lsn: u64) -> &mut Self {
+        self.standby(B, 1, 1000).standby(C, 1, 1000).primary(A, 1, lsn)
+    }
+
+    fn ended(&self) -> Option<Outcome> {
+        self.notes.iter().rev().find_map(|note| match &note.step {
+            Step::Ended(outcome) => Some(outcome.clone()),
+            _ => None,
+        })
+    }
+}
+
+fn is_rejoin(node: NodeId) -> impl Fn(&Task) -> bool {
+    move |task| matches!(task, Task::Rejoin { node: other, .. } if *other == node)
+}
+
+fn is_follow(node: NodeId) -> impl Fn(&Task) -> bool {
+    move |task| matches!(task, Task::Follow { node: other, .. } if *other == node)
+}
+
+// failovers
+
+#[test]
+fn a_dead_primary_is_replaced_step_by_step() {
+    let mut scene = Scene::running();
+    scene.refused(A);
+    assert!(!scene.manager.is_running(), "the others are asked first");
+    scene.standby(B, 1, 1000).standby(C, 1, 1000);
+    assert!(scene.is_ordered(|task| matches!(task, Task::Store(record)
+        if record.phase == Phase::Fencing { from: Some("a:5432".into()) })));
+    assert!(!scene.is_ordered(|task| matches!(task, Task::Recruit(_))), "recorded before it is begun");
+    scene.stored().recruited(B, 1000).recruited(C, 1000);
+    assert!(!scene.is_ordered(|task| matches!(task, Task::Promote(_))), "recorded before it is done");
+    scene.stored();
+    assert_eq!(scene.manager.mandate().0, Mandate::Only(C), "its region is the first");
+    scene.promoted(C).primary(C, 2, 1010);
+    assert_eq!((scene.writable(), scene.ended()), (Ok(C), Some(Outcome::Done)));
+    assert_eq!(scene.manager.record().deposed, ["a:5432".into()]);
+    assert!(scene.is_ordered(|task| *task == Task::Settle(C)) && scene.is_ordered(is_follow(B)));
+}
+
+#[test]
+fn a_promotion_is_noticed_without_its_answer() {
+    let mut scene = Scene::promoting();
+    scene.primary(C, 2, 1010);
+    assert_eq!((scene.writable(), scene.ended()), (Ok(C), Some(Outcome::Done)));
+}
+
+#[test]
+fn a_primary_that_is_back_before_anybody_is_chosen_goes_on() {
+    let mut scene = Scene::fencing();
+    scene.recruited(B, 1000).primary(A, 1, 1000);
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))));
+    assert_eq!(scene.writable(), Ok(A));
+    scene.astray(B, 1, 1000).wait(Duration::from_secs(2)).astray(B, 1, 1000);
+    assert!(scene.is_ordered(is_follow(B)), "who was cut off is told to follow it again");
+}
+
+#[test]
+fn a_primary_that_is_back_after_somebody_may_have_been_promoted_does_not_go_on() {
+    let mut scene = Scene::promoting();
+    scene.answer(|task| *task == Task::Promote(C), Err(Failure::Uncertain("time is up".to_owned())));
+    scene.primary(A, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Replacing));
+    assert!(matches!(&scene.manager.record().phase, Phase::Promoting { node, .. } if **node == *"c:5432"));
+    scene.stored().wait(Duration::from_secs(2));
+    scene.answer(|task| *task == Task::Recruit(B), Err(Failure::Failed("refused".to_owned())));
+    scene.answer(|task| *task == Task::Recruit(C), Err(Failure::Failed("refused".to_owned())));
+    assert!(matches!(scene.ended(), Some(Outcome::Abandoned(_))), "{:?}", scene.ended());
+    scene.refused(B).refused(C).primary(A, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Replacing), "not after the attempt has ended, either");
+    assert_eq!(scene.manager.mandate().0, Mandate::Above(ONE));
+    scene.wait(Duration::from_secs(2));
+    assert_eq!(scene.hindrance(), Some(Hindrance::Unresolved("c:5432".into())));
+    scene.say(Command::Failover { to: A, force: true });
+    assert_eq!(scene.replies.last().map(|reply| reply.result.clone()), Some(Ok(())));
+    assert!(scene.manager.record().deposed.contains(&"c:5432".into()));
+    assert!(scene.is_ordered(|task| *task == Task::Resume(A)), "it may have been halted before");
+}
+
+#[test]
+fn who_is_cut_off_anew_was_not_promoted() {
+    let mut scene = Scene::promoting();
+    scene.answer(|task| *task == Task::Promote(C), Err(Failure::Uncertain("time is up".to_owned())));
+    scene.stored().recruited(C, 1000).primary(A, 1, 1000);
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))), "{:?}", scene.ended());
+}
+
+#[test]
+fn a_promotion_that_was_certainly_not_done_leaves_the_way_back_open() {
+    let mut scene = Scene::promoting();
+    scene.answer(|task| *task == Task::Promote(C), Err(Failure::Failed("refused".to_owned())));
+    scene.primary(A, 1, 1000);
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))), "{:?}", scene.ended());
+}
+
+#[test]
+fn a_second_candidate_is_tried_in_an_epoch_of_its_own() {
+    let mut scene = Scene::promoting();
+    let first = scene.manager.mandate().1;
+    scene.answer(|task| *task == Task::Promote(C), Err(Failure::Uncertain("time is up".to_owned())));
+    scene
+        .stored()
+        .recruited(B, 1000)
+        .answer(|task| *task == Task::Recruit(C), Err(Failure::Failed("refused".to_owned())));
+    assert!(scene.is_ordered(
+        |task| matches!(task, Task::Store(Record { phase: Phase::Promoting { node, .. }, deposed, .. })
+        if **node == *"b:5432" && deposed.contains(&"c:5432".into()))
+    ));
+    scene.stored().promoted(B).primary(B, 2, 1010);
+    assert!(scene.manager.record().epoch > first);
+    assert_eq!(
+        scene.manager.record().deposed,
+        ["a:5432".into(), "c:5432".into()],
+        "c may have been promoted"
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_stored_stops_the_failover() {
+    let mut scene = Scene::running();
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.answer(|task| matches!(task, Task::Store(_)), Err(Failure::Failed("disk full".to_owned())));
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))));
+    assert!(!scene.is_ordered(|task| matches!(task, Task::Recruit(_))));
+    assert!(matches!(scene.hindrance(), Some(Hindrance::Failed(_))));
+    scene.wait(Duration::from_secs(1)).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert!(scene.manager.is_running(), "tried again");
+}
+
+#[test]
+fn a_record_of_a_primary_that_cannot_be_stored_is_stored_later() {
+    let mut scene = Scene::new(nodes(), Record::default());
+    scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.answer(|task| matches!(task, Task::Store(_)), Err(Failure::Failed("disk full".to_owned())));
+    assert!(!scene.is_ordered(|task| matches!(task, Task::Store(_))));
+    scene.wait(Duration::from_secs(1));
+    scene.stored();
+}
+
+#[test]
+fn nobody_is_promoted_beyond_what_may_be_lost_after_the_best_has_gone() {
+    let mut scene = Scene::running();
+    scene.primary(A, 1, 3 << 20).standby(B, 1, 3 << 20).standby(C, 1, 1000);
+    scene.refused(A).standby(B, 1, 3 << 20).standby(C, 1, 1000).stored();
+    scene.recruited(C, 1000).wait(Duration::from_secs(1));
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(why)) if why.contains("max_lost_bytes")));
+}
+
+#[test]
+fn somebody_elses_promotion_ends_a_failover() {
+    let mut scene = Scene::fencing();
+    scene.primary(B, 2, 1010);
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(why)) if why.contains("somebody else")));
+    assert_eq!(scene.writable(), Ok(B));
+}
+
+// hindrances
+
+#[test]
+fn in_maintenance_nothing_begins() {
+    let mut scene = Scene::running();
+    scene.say(Command::MaintenanceOn).refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!(scene.hindrance(), Some(Hindrance::Maintenance));
+    scene.say(Command::MaintenanceOff);
+    assert!(scene.manager.is_running());
+}
+
+#[test]
+fn a_superseded_manager_does_nothing_until_an_operator_has_looked() {
+    let mut scene = Scene::fencing();
+    scene.answer(|task| *task == Task::Recruit(B), Err(Failure::Superseded(Epoch(99))));
+    assert!(matches!(scene.ended(), Some(Outcome::Abandoned(_))));
+    scene.wait(Duration::from_secs(5)).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!(scene.hindrance(), Some(Hindrance::Superseded(Epoch(99))));
+    assert!(!scene.manager.is_running() && !scene.is_ordered(|task| matches!(task, Task::Store(_))));
+    scene.say(Command::MaintenanceOff);
+    assert!(scene.manager.is_running());
+}
+
+#[test]
+fn a_cluster_without_a_known_primary_is_left_alone() {
+    let mut scene = Scene::new(nodes(), Record::default());
+    scene.standby(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!(scene.hindrance(), Some(Hindrance::NeverKnown));
+    scene.say(Command::Failover { to: B, force: false });
+    assert!(scene.manager.is_running(), "an operator decides it");
+}
+
+#[test]
+fn no_doubt_is_decided() {
+    let mut scene = Scene::running();
+    scene.refused(B).refused(A).primary(B, 3, 1000);
+    assert!(
+        matches!(scene.hindrance(), Some(Hindrance::InDoubt(NoPrimary::Unproven))),
+        "{:?}",
+        scene.hindrance()
+    );
+    let mut scene = Scene::running();
+    scene.probe(A, ProbeResult::Starting);
+    assert_eq!(scene.hindrance(), Some(Hindrance::InDoubt(NoPrimary::Starting)));
+}
+
+#[test]
+fn a_primary_that_cannot_be_read_is_not_dead() {
+    let mut scene = Scene::running();
+    for _ in 0..3 {
+        scene.wait(Duration::from_millis(50)).probe(A, ProbeResult::Unusable(Unusable::TooManyConnections));
+    }
+    scene.standby(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!(scene.hindrance(), Some(Hindrance::Unusable("a".into(), Unusable::TooManyConnections)));
+}
+
+#[test]
+fn everybody_is_asked_after_the_primary_was_lost() {
+    let mut scene = Scene::running();
+    scene.refused(A).standby(B, 1, 1000);
+    assert_eq!(scene.hindrance(), Some(Hindrance::Asking("c".into())));
+    scene.refused(C);
+    assert!(scene.manager.is_running(), "who is down is not waited for");
+}
+
+#[test]
+fn nobody_without_priority_is_a_candidate() {
+    let mut nodes = nodes();
+    nodes[1].priority = 0;
+    nodes[2].priority = 0;
+    let mut scene = Scene::new(nodes, Record::default());
+    scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!(scene.hindrance(), Some(Hindrance::NoCandidate));
+    scene.stored().say(Command::Failover { to: B, force: false });
+    scene.stored().recruited(B, 1000).recruited(C, 1000).stored();
+    assert!(scene.is_ordered(|task| *task == Task::Promote(B)), "an operator may want it");
+}
+
+#[test]
+fn a_primary_that_its_standby_hears_is_merely_out_of_reach() {
+    let mut scene = Scene::running();
+    scene.silent(A).standby(B, 1, 1000).says(C, Role::Standby, 1, 1000, Some(200));
+    assert_eq!(scene.hindrance(), Some(Hindrance::StillHeard("c".into())));
+    scene.standby(C, 1, 1000);
+    assert!(scene.manager.is_running());
+    let mut scene = Scene::running();
+    scene.refused(A).standby(B, 1, 1000).says(C, Role::Standby, 1, 1000, Some(200));
+    assert!(scene.manager.is_running(), "what c hears of a dead primary is another standby");
+}
+
+#[test]
+fn a_second_failover_so_soon_needs_a_certain_death() {
+    for (how, begins) in [(DownReason::Silent, false), (DownReason::Refused, true)] {
+        let mut scene = Scene::promoting();
+        scene.promoted(C).primary(C, 2, 1010).standby(B, 2, 1010).standby(B, 2, 1010);
+        match how {
+            DownReason::Refused => scene.refused(C),
+            _ => scene.silent(C),
+        };
+        scene.standby(B, 2, 1010);
+        assert_eq!(scene.manager.is_running(), begins, "{how:?}");
+        if !begins {
+            assert!(matches!(scene.hindrance(), Some(Hindrance::Damped(_))), "{:?}", scene.hindrance());
+            scene.wait(Duration::from_secs(60)).standby(B, 2, 1010);
+            assert!(scene.manager.is_running());
+        }
+    }
+}
+
+#[test]
+fn more_than_may_be_lost_is_not_lost_without_an_operator() {
+    let mut scene = Scene::running();
+    scene.primary(A, 1, 3 << 20).refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert!(matches!(scene.hindrance(), Some(Hindrance::WouldLose(..))));
+    scene.say(Command::Failover { to: B, force: false });
+    assert!(matches!(scene.replies.last().unwrap().result, Err(Refusal::Unfit(..))));
+    scene
+        .say(Command::Failover { to: B, force: true })
+        .stored()
+        .recruited(B, 1000)
+        .recruited(C, 1000)
+        .stored();
+    assert!(scene.is_ordered(|task| *task == Task::Promote(B)));
+}
+
+#[test]
+fn every_hindrance_reads_as_a_sentence() {
+    for hindrance in [
+        Hindrance::Maintenance,
+        Hindrance::Superseded(Epoch(3)),
+        Hindrance::Unresolved("a:5432".into()),
+        Hindrance::WouldLose("a".into(), 7),
+    ] {
+        assert!(hindrance.to_string().contains(' '));
+    }
+}
+
+// planned moves
+
+impl Scene {
+    /// a is halted at 1000, for c.
+    fn halted(kind: Command) -> Self {
+        let mut scene = Self::running();
+        scene.say(kind).done(|task| *task == Task::Checkpoint(A));
+        assert!(scene.cluster.snapshot(scene.now).draining);
+        let idle = Done::Busy { transactions: 0, requests: 0 };
+        scene.answer(|task| *task == Task::CountBusy(A), Ok(idle));
+        assert_eq!(scene.writable(), Err(NoPrimary::Replacing));
+        scene.answer(|task| *task == Task::CountBusy(A), Ok(idle));
+        assert!(!scene.is_ordered(|task| matches!(task, Task::Halt(_) | Task::Restart(_))), "recorded first");
+        scene.stored();
+        assert_eq!(scene.manager.record().phase, Phase::Halting { from: "a:5432".into() });
+        scene
+    }
+}
+
+#[test]
+fn a_switchover_waits_for_what_is_under_way_and_for_the_last_byte() {
+    let mut scene = Scene::running();
+    scene.say(Command::Switchover { to: None }).done(|task| *task == Task::Checkpoint(A));
+    let busy = |transactions, requests| Ok(Done::Busy { transactions, requests });
+    scene.answer(|task| *task == Task::CountBusy(A), busy(1, 1));
+    assert_eq!(scene.writable(), Ok(A));
+    scene.wait(Duration::from_millis(5)).answer(|task| *task == Task::CountBusy(A), busy(0, 1));
+    scene.answer(|task| *task == Task::CountBusy(A), busy(0, 0)).stored();
+    scene.answer(|task| *task == Task::Halt(A), Ok(Done::Halted { lsn: Lsn(1200), is_stopped: true }));
+    assert!(!scene.is_ordered(|task| matches!(task, Task::Recruit(_))));
+    scene.standby(C, 1, 1200).recruited(B, 1000).recruited(C, 1200).stored().promoted(C).primary(C, 2, 1210);
+    assert_eq!((scene.writable(), scene.ended()), (Ok(C), Some(Outcome::Done)));
+    assert_eq!(scene.replies.last().map(|reply| reply.result.clone()), Some(Ok(())));
+}
+
+#[test]
+fn a_switchover_that_nobody_can_follow_is_rolled_back() {
+    let mut scene = Scene::halted(Command::Switchover { to: None });
+    scene.answer(|task| *task == Task::Halt(A), Ok(Done::Halted { lsn: Lsn(9000), is_stopped: false }));
+    scene.wait(Duration::from_secs(5)).done(|task| *task == Task::Resume(A));
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))));
+    scene.back(9000);
+    assert_eq!(scene.writable(), Ok(A));
+    assert!(matches!(scene.replies.last().unwrap().result, Err(Refusal::RolledBack(_))));
+}
+
+#[test]
+fn a_primary_that_cannot_be_halted_is_resumed_until_that_has_succeeded() {
+    let mut scene = Scene::halted(Command::Switchover { to: None });
+    scene.answer(|task| *task == Task::Halt(A), Err(Failure::Uncertain("time is up".to_owned())));
+    scene.answer(|task| *task == Task::Resume(A), Err(Failure::Failed("refused".to_owned())));
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))));
+    scene.wait(Duration::from_secs(1)).back(1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Replacing), "commits may hang on it");
+    scene.done(|task| *task == Task::Resume(A)).back(1000);
+    assert_eq!(scene.writable(), Ok(A));
+}
+
+#[test]
+fn a_primary_that_dies_while_it_is_drained_is_replaced_at_once() {
+    let mut scene = Scene::running();
+    scene.say(Command::Switchover { to: Some(B) }).done(|task| *task == Task::Checkpoint(A));
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert!(matches!(scene.replies.last().unwrap().result, Err(Refusal::RolledBack(_))));
+    assert!(scene.manager.is_running());
+    assert!(matches!(scene.notes.last().unwrap().step, Step::Begun(Kind::Automatic)));
+}
+
+#[test]
+fn a_restart_waits_for_the_primary_to_return() {
+    let mut scene = Scene::halted(Command::Restart(A));
+    scene.done(|task| *task == Task::Restart(A)).back(1000);
+    assert_eq!((scene.writable(), scene.ended()), (Ok(A), Some(Outcome::Done)));
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused() {
+    let mut scene = Scene::running();
+    let result = |scene: &mut Scene, command| scene.say(command).replies.pop().unwrap().result;
+    assert!(matches!(result(&mut scene, Command::Switchover { to: Some(A) }), Err(Refusal::IsPrimary(_))));
+    assert_eq!(result(&mut scene, Command::Switchover { to: Some(NodeId(9)) }), Err(Refusal::NoNode));
+    assert!(matches!(result(&mut scene, Command::Restart(B)), Err(Refusal::Unfit(..))));
+    let failover = Command::Failover { to: B, force: false };
+    assert!(matches!(result(&mut scene, failover), Err(Refusal::PrimaryThere(_))));
+    scene.say(Command::Switchover { to: None });
+    assert_eq!(result(&mut scene, Command::Switchover { to: None }), Err(Refusal::Busy));
+}
+
+// after a restart of pgherd
+
+#[test]
+fn a_failover_of_which_nobody_was_chosen_begins_anew() {
+    let phase = Phase::Fencing { from: Some("a:5432".into()) };
+    let mut scene = Scene::new(nodes(), Record { epoch: Epoch(7), phase, deposed: vec![] });
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert!(scene.manager.is_running() && scene.manager.record().epoch > Epoch(7));
+    let phase = Phase::Fencing { from: Some("a:5432".into()) };
+    let mut scene = Scene::new(nodes(), Record { epoch: Epoch(7), phase, deposed: vec![] });
+    scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!(scene.writable(), Ok(A), "or the primary goes on");
+}
+
+#[test]
+fn a_promotion_that_was_recorded_is_brought_to_an_end() {
+    let phase = Phase::Promoting { node: "c:5432".into(), above: ONE, from: Some("a:5432".into()) };
+    let record = Record { epoch: Epoch(7), phase, deposed: vec![] };
+    let mut scene = Scene::new(nodes(), record.clone());
+    scene.primary(C, 2, 1010).refused(A).standby(B, 1, 1000);
+    assert_eq!((scene.writable(), scene.ended()), (Ok(C), Some(Outcome::Done)), "it was promoted");
+    assert_eq!(scene.manager.record().deposed, ["a:5432".into()]);
+
+    let mut scene = Scene::new(nodes(), record);
+    scene.primary(A, 1, 1000).standby(B, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Replacing), "c has not been heard");
+    scene.standby(C, 1, 1000).stored().recruited(B, 1000).recruited(C, 1000);
+    scene.primary(A, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Replacing), "it may have been halted");
+    scene.done(|task| *task == Task::Resume(A)).back(1000);
+    assert_eq!(scene.writable(), Ok(A), "it was not promoted, and cannot be any more");
+}
+
+#[test]
+fn a_primary_that_a_predecessor_halted_is_brought_back() {
+    let phase = Phase::Halting { from: "a:5432".into() };
+    let mut scene = Scene::new(nodes(), Record { epoch: Epoch(7), phase, deposed: vec![] });
+    assert!(scene.orders.iter().any(|order| order.task == Task::Resume(A) && order.epoch > Epoch(7)));
+    scene.done(|task| *task == Task::Resume(A)).primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert_eq!(scene.writable(), Ok(A));
+}
+
+#[test]
+fn who_is_recorded_as_the_primary_wins_against_its_namesake() {
+    let mut scene = Scene::new(nodes(), serving("b", 2));
+    scene.primary(C, 2, 1010).refused(A).primary(B, 2, 1000);
+    assert_eq!(scene.writable(), Ok(B));
+}
+
+// keepers
+
+#[test]
+fn a_former_primary_is_made_a_standby_and_then_forgotten() {
+    let mut scene = Scene::promoting();
+    scene.promoted(C).primary(C, 2, 1010).wait(Duration::from_millis(500));
+    scene.done(is_rejoin(A)).standby(A, 2, 1010);
+    assert!(scene.manager.record().deposed.is_empty());
+    assert!(scene.notes.iter().any(|note| note.step == Step::Rejoined));
+}
+
+#[test]
+fn a_standby_that_cannot_be_brought_in_line_is_tried_ever_more_rarely() {
+    let mut scene = Scene::running();
+    let mut pauses = Vec::new();
+    scene.astray(B, 1, 1000);
+    let mut last = scene.now;
+    for attempt in 0..9 {
+        while !scene.is_ordered(|task| is_follow(B)(task) || is_rejoin(B)(task)) {
+            let due = scene.manager.poll_timeout().unwrap();
+            assert!(due > scene.now, "no busy loop");
+            scene.wait(due - scene.now);
+        }
+        pauses.push((scene.now - last).as_secs());
+        last = scene.now;
+        assert_eq!(scene.is_ordered(is_rejoin(B)), attempt % 3 == 2, "attempt {attempt}");
+        let failure = Err(Failure::Failed("refused".to_owned()));
+        scene.answer(|task| is_follow(B)(task) || is_rejoin(B)(task), failure);
+    }
+    assert_eq!(pauses, [2, 2, 4, 8, 16, 32, 60, 60, 60]);
+}
+
+#[test]
+fn a_standby_that_follows_again_begins_at_the_first_pause() {
+    let mut scene = Scene::running();
+    scene.astray(B, 1, 1000).wait(Duration::from_secs(2));
+    scene.answer(is_follow(B), Err(Failure::Failed("refused".to_owned())));
+    scene.standby(B, 1, 1000).astray(B, 1, 1000).wait(Duration::from_secs(2));
+    scene.answer(is_follow(B), Err(Failure::Failed("refused".to_owned())));
+    scene.wait(Duration::from_secs(2));
+    assert!(scene.is_ordered(is_follow(B)));
+}
+
+#[test]
+fn a_standby_that_does_not_stream_after_it_was_told_is_told_again() {
+    let mut scene = Scene::running();
+    scene.astray(B, 1, 1000).wait(Duration::from_secs(2)).done(is_follow(B));
+    scene.wait(Duration::from_secs(10)).astray(B, 1, 1000);
+    assert!(!scene.is_ordered(is_follow(B)));
+    scene.wait(Duration::from_secs(2));
+    assert!(scene.is_ordered(is_follow(B)));
+}
+
+#[test]
+fn a_stopped_standby_is_left_to_those_who_stopped_it() {
+    let mut scene = Scene::running();
+    scene.refused(B).wait(Duration::from_secs(60));
+    assert!(!scene.is_ordered(|task| is_follow(B)(task) || is_rejoin(B)(task)));
+}
