@@ -45,6 +45,8 @@ pub enum Phase {
         above: TimelineId,
         /// The address of the primary that is to be replaced.
         from: Option<Arc<str>>,
+        /// Addresses of candidates of earlier attempts, who may have been promoted as well.
+        earlier: Vec<Arc<str>>,
     },
 }
 

@@ -45,7 +45,7 @@ impl Manager {
             Some(best) => best,
             // it may turn out that nobody was promoted, so that the old primary may go on
             None if is_to_go_on
-                && self.standbys().any(|node| self.maybe_promoted().contains(&Some(node.id))) =>
+                && self.standbys().any(|node| self.maybe_promoted().contains(&address(node))) =>
             {
                 return Ok(());
             }
@@ -298,10 +298,11 @@ impl Manager {
 
     /// Whoever may have been promoted is not to be, says an operator.
     fn give_up_replacing(&mut self) {
-        let Phase::Promoting { node, from, .. } = self.record.phase.clone() else { return };
+        let Phase::Promoting { from, .. } = self.record.phase.clone() else { return };
         let mut deposed = self.record.deposed.clone();
-        deposed.retain(|place| *place != node);
-        deposed.push(node);
+        deposed.extend(self.maybe_promoted());
+        deposed.sort();
+        deposed.dedup();
         let phase = from.map_or(Phase::Fencing { from: None }, |from| Phase::Halting { from });
         self.store(Record { epoch: self.next_epoch(), phase, deposed });
     }

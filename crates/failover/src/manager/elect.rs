@@ -53,26 +53,23 @@ impl Manager {
     /// It has not been promoted, and cannot be any more: it was cut off by this run's epoch, or the order was not
     /// carried out.
     pub(super) fn was_not_promoted(&mut self, node: NodeId) {
+        let Some(place) = self.view(node).map(address) else { return };
         let Some(run) = &mut self.run else { return };
-        let before = run.tried.len();
-        run.tried.retain(|tried| *tried != Some(node));
-        let (is_news, is_open, epoch) = (run.tried.len() < before, run.tried.is_empty(), run.epoch);
-        let other = run.tried.iter().flatten().next_back().copied();
-        let other = other.and_then(|other| self.view(other)).map(address);
-        if let (Phase::Promoting { above, from, .. }, Some(other)) = (self.record.phase.clone(), other)
-            && is_news
-        {
-            // what is recorded is that in doubt which still is
-            let mut deposed = self.record.deposed.clone();
-            deposed.retain(|place| *place != other);
-            self.store(Record { epoch, phase: Phase::Promoting { node: other, above, from }, deposed });
+        let (epoch, before) = (run.epoch, run.tried.len());
+        run.tried.retain(|tried| *tried != place);
+        if run.tried.len() == before {
+            return;
         }
-        if let Some(from) = self.run.as_ref().filter(|_| is_news && is_open).map(|run| self.old_address(run))
-        {
+        let (tried, from) = (run.tried.clone(), self.run.as_ref().and_then(|run| self.old_address(run)));
+        let phase = match (tried.split_last(), self.record.phase.clone()) {
+            (Some((node, earlier)), Phase::Promoting { above, from, .. }) => {
+                Phase::Promoting { node: Arc::clone(node), above, from, earlier: earlier.to_vec() }
+            }
             // it may have been halted before, of which nothing is recorded while somebody may be promoted
-            let phase = from.map_or(Phase::Fencing { from: None }, |from| Phase::Halting { from });
-            self.store(Record { epoch, phase, deposed: self.record.deposed.clone() });
-        }
+            (None, _) => from.map_or(Phase::Fencing { from: None }, |from| Phase::Halting { from }),
+            (Some(_), phase) => phase,
+        };
+        self.store(Record { epoch, phase, deposed: self.record.deposed.clone() });
     }
 
     /// Those who have not answered by now do not count.
@@ -131,21 +128,13 @@ impl Manager {
         let above = run.old.map(|old| old.timeline).max(followed).unwrap_or(view.timeline);
         let (epoch, from, place) = (run.epoch, self.old_address(run), address(view));
         let mut deposed = self.record.deposed.clone();
-        if let Phase::Promoting { node: before, .. } = &self.record.phase
-            && run.is_past_return()
-            && *before != place
-        {
-            deposed.push(Arc::clone(before));
-        }
-        deposed.sort();
-        deposed.dedup();
         deposed.retain(|address| *address != place);
-        let order =
-            self.store(Record { epoch, phase: Phase::Promoting { node: place, above, from }, deposed });
-        if let Some(run) = &mut self.run
-            && !run.tried.contains(&Some(node))
-        {
-            run.tried.push(Some(node));
+        let earlier = run.tried.iter().filter(|tried| **tried != place).cloned().collect();
+        let phase = Phase::Promoting { node: Arc::clone(&place), above, from, earlier };
+        let order = self.store(Record { epoch, phase, deposed });
+        if let Some(run) = &mut self.run {
+            run.tried.retain(|tried| *tried != place);
+            run.tried.push(place);
         }
         self.set_stage(Stage::Intending(order, node), now);
     }

@@ -49,8 +49,7 @@ impl Manager {
         self.note(now, Some(node), Step::Serving);
         let Some(run) = &self.run else { return };
         let (kind, epoch, old) = (run.kind, run.epoch, self.old_address(run));
-        let tried: Vec<_> =
-            run.tried.iter().flatten().filter_map(|node| self.view(*node)).map(address).collect();
+        let tried = run.tried.clone();
         let recruits: Vec<NodeId> =
             run.recruits.iter().map(|recruit| recruit.node).filter(|recruit| *recruit != node).collect();
         let Some(primary) = self.view(node) else { return };

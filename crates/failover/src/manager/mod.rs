@@ -120,7 +120,7 @@ impl Manager {
                 let timeline = self.snapshot.timeline.unwrap_or(TimelineId(0));
                 self.reign = Some(Reign { node: from.and_then(|from| self.find(&from)), timeline });
             }
-            Phase::Promoting { node, above, from } => {
+            Phase::Promoting { node, above, from, .. } => {
                 self.reign = Some(Reign { node: from.and_then(|from| self.find(&from)), timeline: above });
                 let tried = self.maybe_promoted();
                 self.run = Some(Run::taken_up(
@@ -135,19 +135,13 @@ impl Manager {
         }
     }
 
-    /// Who may have been promoted by attempts of which no end is recorded; `None`: a node that is not configured.
-    fn maybe_promoted(&self) -> Vec<Option<NodeId>> {
+    /// Where those are who may have been promoted by attempts of which no end is recorded; the last candidate last.
+    fn maybe_promoted(&self) -> Vec<Arc<str>> {
         match &self.record.phase {
             Phase::Vacant | Phase::Serving { .. } | Phase::Halting { .. } | Phase::Fencing { .. } => {
                 Vec::new()
             }
-            // an earlier candidate of the same failover was deposed when the next one was chosen
-            Phase::Promoting { node, from, .. } => {
-                let others = self.record.deposed.iter().filter(|place| Some(*place) != from.as_ref());
-                let mut tried: Vec<_> = others.chain([node]).map(|place| self.find(place)).collect();
-                tried.dedup();
-                tried
-            }
+            Phase::Promoting { node, earlier, .. } => earlier.iter().chain([node]).cloned().collect(),
         }
     }
 
@@ -312,7 +306,9 @@ impl Manager {
                 Phase::Vacant | Phase::Serving { .. } => {}
                 Phase::Halting { from } => deposed.push(Arc::clone(from)),
                 Phase::Fencing { from } => deposed.extend(from.clone()),
-                Phase::Promoting { node, from, .. } => deposed.extend(from.iter().chain([node]).cloned()),
+                Phase::Promoting { from, .. } => {
+                    deposed.extend(from.iter().cloned().chain(self.maybe_promoted()))
+                }
             }
             deposed.sort();
             deposed.dedup();

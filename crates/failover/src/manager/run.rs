@@ -1,6 +1,6 @@
 //! One failover, switchover or restart, from its begin to its end.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use topology::{Epoch, Mandate, NodeId};
 use wire::Lsn;
@@ -26,8 +26,8 @@ pub(super) struct Run {
     /// How much WAL of what the old primary was seen to have may be lost, in bytes; `None`: any, and a timeline, too.
     pub(super) limit: Option<u64>,
     pub(super) recruits: Vec<Recruit>,
-    /// Who may have been promoted; `None`: a node that is not configured (any more).
-    pub(super) tried: Vec<Option<NodeId>>,
+    /// The addresses of those who may have been promoted, the last candidate last.
+    pub(super) tried: Vec<Arc<str>>,
     /// Standbys that have not answered in time; while nobody is chosen they may still.
     pub(super) late: Vec<(OrderId, NodeId)>,
     pub(super) attempts: u32,
@@ -117,7 +117,7 @@ impl Run {
         epoch: Epoch,
         old: Option<Reign>,
         limit: u64,
-        tried: Vec<Option<NodeId>>,
+        tried: Vec<Arc<str>>,
         now: Instant,
     ) -> Self {
         Self { tried, ..Self::unplanned(Kind::Automatic, epoch, old, Some(limit), now) }

@@ -1,7 +1,10 @@
 //! What a run does by itself: when it begins, when time passes, and when the cluster has changed; and what follows an
 //! answer.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use topology::{Health, NodeId, Role, Writable};
 use wire::TimelineId;
@@ -84,7 +87,7 @@ impl Manager {
     /// The candidate of an earlier attempt that is a primary, whatever became of the answer.
     fn promoted_after_all(&self) -> Option<NodeId> {
         let run = self.run.as_ref().filter(|run| run.is_before_promotion())?;
-        let promoted = |tried: &Option<NodeId>| tried.filter(|node| self.is_above(run, *node));
+        let promoted = |tried: &Arc<str>| self.find(tried).filter(|node| self.is_above(run, *node));
         let (last, before) = run.tried.split_last()?;
         // the last candidate first: one before it counts only if that one is not to be had
         let earlier =

@@ -244,7 +244,20 @@ impl Scene {
     fn ended(&self) -> Option<Outcome> {
         self.notes.iter().rev().find_map(|note| match &note.step {
             Step::Ended(outcome) => Some(outcome.clone()),
-            _ => None,
+            Step::Begun(_)
+            | Step::TakenUp
+            | Step::Draining
+            | Step::Closed
+            | Step::Halted
+            | Step::Fenced
+            | Step::Recruited
+            | Step::Chosen
+            | Step::Promoted
+            | Step::Serving
+            | Step::Followed
+            | Step::Rejoining
+            | Step::Rejoined
+            | Step::Failed(_) => None,
         })
     }
 }
@@ -343,8 +356,8 @@ fn a_second_candidate_is_tried_in_an_epoch_of_its_own() {
         .recruited(B, 1000)
         .answer(|task| *task == Task::Recruit(C), Err(Failure::Failed("refused".to_owned())));
     assert!(scene.is_ordered(
-        |task| matches!(task, Task::Store(Record { phase: Phase::Promoting { node, .. }, deposed, .. })
-        if **node == *"b:5432" && deposed.contains(&"c:5432".into()))
+        |task| matches!(task, Task::Store(Record { phase: Phase::Promoting { node, earlier, .. }, .. })
+        if **node == *"b:5432" && *earlier == ["c:5432".into()])
     ));
     scene.stored().promoted(B).primary(B, 2, 1010);
     assert!(scene.manager.record().epoch > first);
@@ -490,9 +503,10 @@ fn a_second_failover_so_soon_needs_a_certain_death() {
     for (how, begins) in [(DownReason::Silent, false), (DownReason::Refused, true)] {
         let mut scene = Scene::promoting();
         scene.promoted(C).primary(C, 2, 1010).standby(B, 2, 1010).standby(B, 2, 1010);
-        match how {
-            DownReason::Refused => scene.refused(C),
-            _ => scene.silent(C),
+        if how == DownReason::Refused {
+            scene.refused(C)
+        } else {
+            scene.silent(C)
         };
         scene.standby(B, 2, 1010);
         assert_eq!(scene.manager.is_running(), begins, "{how:?}");
@@ -636,7 +650,8 @@ fn a_failover_of_which_nobody_was_chosen_begins_anew() {
 
 #[test]
 fn a_promotion_that_was_recorded_is_brought_to_an_end() {
-    let phase = Phase::Promoting { node: "c:5432".into(), above: ONE, from: Some("a:5432".into()) };
+    let phase =
+        Phase::Promoting { node: "c:5432".into(), above: ONE, from: Some("a:5432".into()), earlier: vec![] };
     let record = Record { epoch: Epoch(7), phase, deposed: vec![] };
     let mut scene = Scene::new(nodes(), record.clone());
     scene.primary(C, 2, 1010).refused(A).standby(B, 1, 1000);

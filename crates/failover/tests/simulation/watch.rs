@@ -304,7 +304,10 @@ impl World {
             }
             (Power::Starting(_) | Power::Frozen, _) => true,
         };
-        (!follows && can_be_made_to)
+        // it streams from another one that was promoted to the same number: nothing that it says tells
+        let follows_namesake =
+            server.receiver.is_some() && self.truth.number(index) == self.truth.number(primary);
+        (!follows && can_be_made_to && !follows_namesake)
             .then(|| format!("n{index} does not follow n{primary}: {server:?} {record:?}"))
     }
 
