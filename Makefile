@@ -47,10 +47,11 @@ unit: ## all tests, those against real PostgreSQL too
 	$(CARGO) build -p proxy
 	$(CARGO) test --workspace
 
-test-long: ## the tests that take minutes: a whole GiB of COPY, ten minutes of cross-talk, storms
+test-long: ## the tests that take long: a GiB of COPY, ten minutes of cross-talk, storms, a million simulated failovers
 	@scripts/need postgres
 	$(CARGO) build -p proxy
 	$(CARGO) test -p e2e -- --ignored --skip drivers:: --skip regress:: --skip patroni::
+	$(CARGO) test --release -p failover --test simulation -- --ignored --nocapture
 
 test-regress: ## PostgreSQL's own regression suite and libpq_pipeline through pgherd, against a direct run
 	@scripts/need postgres

@@ -49,10 +49,8 @@ pub(crate) fn start(port: u16, pool: pool::Settings, timeouts: session::Timeouts
     }
 }
 
-/// A cluster of one node, which is the primary.
-fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World {
-    let now = Instant::now().into_std();
-    let node = NodeView {
+fn only_node(port: u16, now: std::time::Instant) -> NodeView {
+    NodeView {
         id: NodeId(0),
         name: "only".into(),
         host: "127.0.0.1".into(),
@@ -74,12 +72,17 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         upstream_silence: None,
         server_version: 160_000,
         reads: topology::Reads::Offered,
-    };
+    }
+}
+
+/// A cluster of one node, which is the primary.
+fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World {
+    let now = Instant::now().into_std();
     let snapshot = Snapshot {
         epoch: Epoch(1),
         writable: Writable::Primary(NodeId(0)),
         timeline: Some(TimelineId(1)),
-        nodes: [node].into(),
+        nodes: [only_node(port, now)].into(),
         primary_wal: PrimaryWal::default(),
         draining: false,
         built_at: now,

@@ -77,3 +77,81 @@ pub fn choose(
         Some((recruit, _)) => Choice::CatchUp { node: recruit.node, upstream: best.node, lsn: best.received },
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
+mod tests {
+    use std::time::Instant;
+
+    use topology::{Cluster, NodeSettings};
+
+    use super::*;
+
+    /// Nodes of these regions and priorities, and standbys of them that are so far.
+    fn check(nodes: &[(&str, u16)], recruits: &[(u32, u64)], wanted: Option<u16>, expected: Choice) {
+        let node = |(index, (region, priority)): (usize, &(&str, u16))| NodeSettings {
+            name: format!("n{index}"),
+            host: format!("n{index}"),
+            port: 5432,
+            region: (*region).to_owned(),
+            zone: None,
+            priority: *priority,
+        };
+        let settings = topology::Settings {
+            cluster: "main".to_owned(),
+            nodes: nodes.iter().enumerate().map(node).collect(),
+            down_after_probes: 3,
+            crash_grace: std::time::Duration::from_secs(5),
+        };
+        let now = Instant::now();
+        let snapshot = Cluster::new(settings, None, now).snapshot(now);
+        let recruit = |(node, (timeline, lsn)): (u16, &(u32, u64))| Recruit {
+            node: NodeId(node),
+            timeline: TimelineId(*timeline),
+            received: Lsn(*lsn),
+        };
+        let recruits: Vec<_> = (0..).zip(recruits).map(recruit).collect();
+        let settings = Settings { regions: vec!["us".into(), "eu".into()], ..Settings::default() };
+        assert_eq!(choose(&recruits, &snapshot, &settings, wanted.map(NodeId)), expected);
+    }
+
+    const EQUAL: [(&str, u16); 3] = [("eu", 100), ("eu", 100), ("eu", 100)];
+
+    fn promote(node: u16) -> Choice {
+        Choice::Promote(NodeId(node))
+    }
+
+    fn catch_up(node: u16, upstream: u16, lsn: u64) -> Choice {
+        Choice::CatchUp { node: NodeId(node), upstream: NodeId(upstream), lsn: Lsn(lsn) }
+    }
+
+    #[test]
+    fn who_has_most_is_promoted_whatever_else_speaks_for_others() {
+        check(&EQUAL, &[(1, 10), (1, 30), (1, 20)], None, promote(1));
+        check(&[("us", 900), ("asia", 1), ("us", 900)], &[(1, 10), (1, 30), (1, 20)], None, promote(1));
+        check(&EQUAL, &[(1, 90), (2, 30), (1, 20)], None, promote(1));
+    }
+
+    #[test]
+    fn of_equals_the_region_decides_then_the_priority_then_the_order() {
+        let equal = [(1, 10), (1, 10), (1, 10)];
+        check(&[("asia", 900), ("eu", 900), ("us", 1)], &equal, None, promote(2));
+        check(&[("eu", 100), ("eu", 200), ("asia", 900)], &equal, None, promote(1));
+        check(&EQUAL, &equal, None, promote(0));
+    }
+
+    #[test]
+    fn who_may_not_be_promoted_gives_what_it_has_to_who_may() {
+        check(&[("eu", 100), ("eu", 0), ("eu", 100)], &[(1, 10), (1, 30), (1, 20)], None, catch_up(2, 1, 30));
+        check(&EQUAL, &[(1, 10), (1, 30), (1, 20)], Some(0), catch_up(0, 1, 30));
+        check(&[("eu", 0), ("eu", 100), ("eu", 100)], &[(1, 30), (1, 30), (1, 20)], Some(0), promote(0));
+    }
+
+    #[test]
+    fn nobody_is_promoted_who_cannot_get_what_another_has() {
+        check(&EQUAL, &[], None, Choice::Nobody);
+        check(&EQUAL, &[(1, 10), (1, 10)], Some(2), Choice::Nobody);
+        check(&[("eu", 100), ("eu", 0), ("eu", 100)], &[(1, 90), (2, 30)], None, Choice::Nobody);
+        check(&[("eu", 0), ("eu", 0), ("eu", 0)], &[(1, 10), (1, 10)], None, Choice::Nobody);
+    }
+}

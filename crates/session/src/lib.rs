@@ -2,6 +2,7 @@
 //! server is lost. Sessions live on worker threads and share nothing that is locked.
 
 mod again;
+mod ahead;
 mod answered;
 mod aside;
 mod cancel;
