@@ -43,15 +43,19 @@ fn parse(text: &str) -> Option<Record> {
         [("phase", "halting"), ("from", from)] => Phase::Halting { from: (*from).into() },
         [("phase", "fencing")] => Phase::Fencing { from: None },
         [("phase", "fencing"), ("from", from)] => Phase::Fencing { from: Some((*from).into()) },
-        [("phase", "promoting"), ("node", node), ("above", above), from @ ..] => Phase::Promoting {
-            node: (*node).into(),
-            above: timeline(above)?,
-            from: match from {
-                [] => None,
-                [("from", from)] => Some((*from).into()),
-                _ => return None,
-            },
-        },
+        [("phase", "promoting"), ("node", node), ("above", above), rest @ ..] => {
+            let (from, earlier) = match rest {
+                [("from", from), earlier @ ..] => (Some((*from).into()), earlier),
+                earlier => (None, earlier),
+            };
+            let earlier = earlier.iter().map(|(name, node)| (*name == "earlier").then(|| Arc::from(*node)));
+            Phase::Promoting {
+                node: (*node).into(),
+                above: timeline(above)?,
+                from,
+                earlier: earlier.collect::<Option<_>>()?,
+            }
+        }
         _ => return None,
     };
     let deposed = deposed.into_iter().map(|(_, address)| Arc::<str>::from(address.to_owned())).collect();
@@ -67,8 +71,10 @@ fn content(record: &Record) -> String {
         }
         Phase::Halting { from } => format!("phase = halting\nfrom = {from}\n"),
         Phase::Fencing { from } => format!("phase = fencing\n{}", line("from", from.as_deref())),
-        Phase::Promoting { node, above, from } => {
-            format!("phase = promoting\nnode = {node}\nabove = {above}\n{}", line("from", from.as_deref()))
+        Phase::Promoting { node, above, from, earlier } => {
+            let earlier: String = earlier.iter().map(|node| line("earlier", Some(node))).collect();
+            let from = line("from", from.as_deref());
+            format!("phase = promoting\nnode = {node}\nabove = {above}\n{from}{earlier}")
         }
     };
     let deposed: String = record.deposed.iter().map(|node| line("deposed", Some(node))).collect();
@@ -108,8 +114,14 @@ mod tests {
             Phase::Halting { from: "c:5433".into() },
             Phase::Fencing { from: None },
             Phase::Fencing { from: from.clone() },
-            Phase::Promoting { node: Arc::clone(&node), above, from: None },
-            Phase::Promoting { node, above, from },
+            Phase::Promoting {
+                node: Arc::clone(&node),
+                above,
+                from: None,
+                earlier: vec!["d:1".into(), "e:2".into()],
+            },
+            Phase::Promoting { node: Arc::clone(&node), above, from: None, earlier: Vec::new() },
+            Phase::Promoting { node, above, from, earlier: vec!["d:1".into()] },
         ];
         let deposed = [vec![], vec!["d:1".into(), "e:2".into()]];
         let record = |phase: &Phase, deposed: &Vec<Arc<str>>| Record {

@@ -749,4 +749,40 @@ fn nodes_that_are_set_aside_say_so_in_the_snapshot() {
     assert_eq!(reads(&scene), [Reads::Offered, Reads::Offered, Reads::Withheld]);
     scene.cluster.withhold_reads(&[]);
     assert_eq!(reads(&scene), [Reads::Offered; 3]);
+    fn mandate(&mut self, mandate: Mandate) -> &mut Self {
+        self.cluster.set_mandate(mandate, self.cluster.snapshot(self.now).epoch, self.now);
+        self
+    }
+}
+
+#[test]
+fn while_somebody_may_have_been_promoted_the_primary_before_is_not_written_to() {
+    let mut scene = Scene::running();
+    scene.mandate(Mandate::Above(TimelineId(1)));
+    assert_eq!((scene.writable(), scene.epoch()), (Err(NoPrimary::Replacing), 2));
+    scene.standby(B, 1, 1000).standby(C, 1, 1000).primary(A, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Replacing));
+    scene.primary(B, 2, 1010);
+    assert_eq!(scene.writable(), Ok(B), "whoever it is");
+}
+
+#[test]
+fn of_two_primaries_on_one_timeline_the_recorded_one_is_written_to() {
+    for mandate in [Mandate::Recorded(B, TimelineId(2)), Mandate::Only(B)] {
+        let mut scene = Scene::running();
+        scene.refused(A).mandate(mandate).primary(B, 2, 1010).primary(C, 2, 1020);
+        assert_eq!((scene.writable(), scene.health(C)), (Ok(B), Health::Stale), "{mandate:?}");
+        assert!(!scene.names().contains(&"split_brain"));
+    }
+    let mut scene = Scene::running();
+    scene.refused(A).mandate(Mandate::Recorded(B, TimelineId(1))).primary(B, 2, 1010).primary(C, 2, 1020);
+    assert_eq!(scene.writable(), Err(NoPrimary::SplitBrain), "another timeline is recorded");
+}
+
+#[test]
+fn an_epoch_that_a_mandate_raises_survives_a_restart() {
+    let mut scene = Scene::running();
+    scene.refused(A).actions();
+    scene.cluster.set_mandate(Mandate::Closed, Epoch(9), scene.now);
+    assert_eq!((scene.epoch(), scene.remembered().epoch), (9, Epoch(9)));
 }
