@@ -26,7 +26,9 @@ pub enum Task {
     /// Store this record. Answered with [`Done::Done`] once it cannot be lost, in the order in which they were given.
     Store(Record),
     /// Cut this standby off from its upstream, for good until it is told to follow somebody, and find out how far it is
-    /// when it has replayed everything it had received. Answered with [`Done::Position`].
+    /// when it has replayed everything it had received. Answered with [`Done::Position`], which also says that no
+    /// `Promote` of a lower epoch can come into effect any more, not even one that the node has begun to carry out
+    /// (`pg_promote` may return long before recovery has ended): the manager may let the old primary go on because of it.
     Recruit(NodeId),
     /// Have a standby that was cut off receive what another standby has, up to this position, and cut it off again.
     /// Answered with [`Done::Position`].
@@ -38,7 +40,8 @@ pub enum Task {
         /// How far.
         lsn: Lsn,
     },
-    /// Promote this standby, if it is still as the same epoch's `Recruit` left it. Answered with [`Done::Promoted`].
+    /// Promote this standby, if it is still as the same epoch's `Recruit` left it. Answered with [`Done::Promoted`]; with
+    /// [`Failure::Failed`] only if it is certain that nothing was done or will be, else with [`Failure::Uncertain`].
     Promote(NodeId),
     /// Have a standby follow this node. Answered with [`Done::Done`] when it was told to.
     Follow {

@@ -240,6 +240,13 @@ impl World {
             self.step();
         }
         self.tally.count("schedules");
+        let hold = match self.watch.longest_hold / SECOND {
+            0 => "up to 1 s",
+            1..5 => "up to 5 s",
+            5..30 => "up to 30 s",
+            _ => "longer than 30 s",
+        };
+        self.tally.count(format!("longest hold: {hold}"));
         self.tally.add("steps", self.steps);
         self.tally
     }
