@@ -99,6 +99,7 @@ impl Herd {
             match action {
                 Action::ProbeNow(node) => work.probes.push(node),
                 Action::ReadHistory(node, timeline) => work.histories.push((node, timeline)),
+                Action::AskLeader => {}
                 Action::Remember(what) => disk.remembered = Some(what),
             }
         }

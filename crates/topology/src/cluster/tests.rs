@@ -749,6 +749,9 @@ fn nodes_that_are_set_aside_say_so_in_the_snapshot() {
     assert_eq!(reads(&scene), [Reads::Offered, Reads::Offered, Reads::Withheld]);
     scene.cluster.withhold_reads(&[]);
     assert_eq!(reads(&scene), [Reads::Offered; 3]);
+}
+
+impl Scene {
     fn mandate(&mut self, mandate: Mandate) -> &mut Self {
         self.cluster.set_mandate(mandate, self.cluster.snapshot(self.now).epoch, self.now);
         self
