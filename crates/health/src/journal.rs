@@ -41,7 +41,8 @@ pub struct FailoverRecord {
     pub outcome: Option<String>,
     /// What happened, in order.
     pub steps: Vec<FailoverStep>,
-    started: Instant,
+    /// When it began, by the clock that steps are measured with.
+    pub started: Instant,
 }
 
 /// Something that happened in a failover.

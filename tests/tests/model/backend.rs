@@ -39,7 +39,7 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) struct Backend {
     statements: HashMap<Vec<u8>, String>,
-    portal: Option<Portal>,
+    portals: HashMap<Vec<u8>, Portal>,
     status: TxStatus,
     skipping: bool,
     copying: bool,
@@ -55,7 +55,7 @@ impl Default for Backend {
     fn default() -> Self {
         Self {
             statements: HashMap::new(),
-            portal: None,
+            portals: HashMap::new(),
             status: TxStatus::Idle,
             skipping: false,
             copying: false,
@@ -85,13 +85,13 @@ impl Backend {
             b'Q' => {
                 let [sql] = strings(body);
                 self.statements.remove(&b""[..]);
-                self.portal = None;
+                self.portals.clear();
                 self.query(text(sql), &mut step);
             }
             b'S' => {
                 self.skipping = false;
                 if self.status == TxStatus::Idle {
-                    self.portal = None;
+                    self.portals.clear();
                 }
                 step.replies.push(Reply::Ready(self.status));
             }
@@ -121,7 +121,7 @@ impl Backend {
 
     fn fail(&mut self, code: &'static str, step: &mut Step) {
         step.replies.push(Reply::Error(code));
-        self.portal = None;
+        self.portals.clear();
         if self.status == TxStatus::InTransaction {
             self.status = TxStatus::Failed;
         }
@@ -177,15 +177,16 @@ impl Backend {
                 step.replies.push(Reply::Bare(b'1'));
             }
             b'B' => {
-                let [_, name] = strings(body);
+                let [portal, name] = strings(body);
                 let text = self.statements.get(&name).ok_or("26000")?.clone();
                 self.admit(&text)?;
-                self.portal = Some(Portal { text, is_done: false });
+                self.portals.insert(portal, Portal { text, is_done: false });
                 step.replies.push(Reply::Bare(b'2'));
             }
             b'D' => self.describe(body, step)?,
             b'E' => {
-                let portal = self.portal.as_mut().ok_or("34000")?;
+                let [portal] = strings(body);
+                let portal = self.portals.get_mut(&portal).ok_or("34000")?;
                 if portal.is_done {
                     step.replies.push(Reply::Complete("SELECT 0".to_owned()));
                     return Ok(());
@@ -196,7 +197,11 @@ impl Backend {
             }
             b'C' => {
                 let [name] = strings(body.get(1..).unwrap_or_default());
-                self.statements.remove(&name);
+                if body.first() == Some(&b'P') {
+                    self.portals.remove(&name);
+                } else {
+                    self.statements.remove(&name);
+                }
                 step.replies.push(Reply::Bare(b'3'));
             }
             _ => return Err("08P01"),
@@ -212,7 +217,7 @@ impl Backend {
             step.replies.push(Reply::Bare(b't'));
             text
         } else {
-            &self.portal.as_ref().ok_or("34000")?.text
+            &self.portals.get(&name).ok_or("34000")?.text
         };
         let has_rows = text.starts_with("select");
         step.replies.push(Reply::Bare(if has_rows { b'T' } else { b'n' }));
@@ -238,7 +243,8 @@ impl Backend {
             "begin" => self.status = TxStatus::InTransaction,
             "commit" | "rollback" => {
                 let failed = self.status == TxStatus::Failed;
-                (self.status, self.portal) = (TxStatus::Idle, None);
+                self.status = TxStatus::Idle;
+                self.portals.clear();
                 let word = if sql == "rollback" || failed { "ROLLBACK" } else { "COMMIT" };
                 step.replies.push(complete(word));
                 return Ok(());

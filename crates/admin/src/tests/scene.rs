@@ -52,7 +52,7 @@ impl Fake {
 
 impl Control for Fake {
     fn failovers(&self, _cluster: usize) -> Vec<::health::FailoverRecord> {
-        Vec::new()
+        vec![a_failover()]
     }
 
     fn manage(
@@ -503,4 +503,24 @@ pub(crate) fn some_agents() -> Vec<AgentState> {
             ..named("us-1", "10.0.1.1:8432")
         },
     ]
+}
+
+fn a_failover() -> ::health::FailoverRecord {
+    ::health::FailoverRecord {
+        number: 1,
+        kind: Some(failover::Kind::Automatic),
+        epoch: Epoch(2),
+        from: Some("eu".into()),
+        to: Some("us".into()),
+        began: std::time::SystemTime::UNIX_EPOCH,
+        gap: Some(Duration::from_millis(480)),
+        lost_bytes: Some(0),
+        outcome: Some("done".to_owned()),
+        steps: vec![::health::FailoverStep {
+            after: Duration::from_micros(150_250),
+            node: Some("eu".into()),
+            what: "automatic begins".to_owned(),
+        }],
+        started: tokio::time::Instant::now().into_std(),
+    }
 }
