@@ -170,8 +170,9 @@ impl Manager {
 
     /// The end of an order.
     pub fn handle_answer(&mut self, id: OrderId, answer: Answer, now: Instant) {
-        if let Err(Failure::Superseded(epoch)) = &answer {
-            self.superseded = self.superseded.max(Some(*epoch));
+        // an order of its own may have come after a later one
+        if let Err(Failure::Superseded(epoch)) = answer {
+            self.superseded = self.superseded.max(Some(epoch).filter(|epoch| *epoch > self.mandate().1));
         }
         if self.last_store == Some(id) {
             self.unsaved = answer.is_err().then_some(now + STORE_AGAIN);

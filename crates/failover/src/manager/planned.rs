@@ -133,7 +133,7 @@ impl Manager {
     pub(super) fn revert_again(&mut self, now: Instant) {
         let is_halted = matches!((&self.record.phase, self.primary()),
             (Phase::Halting { from }, Some(primary)) if **from == *address(primary));
-        if self.run.is_none() && is_halted && self.resume_at.is_none() {
+        if self.run.is_none() && is_halted && self.resume_at.is_none() && self.superseded.is_none() {
             self.run = Some(Run::to_revert(self.next_epoch(), self.reign, now));
             self.note(now, self.reign.and_then(|reign| reign.node), Step::TakenUp);
             self.enter_first_stage(now);
