@@ -20,6 +20,7 @@ mod patroni;
 mod probe;
 mod settings;
 mod shared;
+mod state_file;
 mod supervisor;
 #[cfg(test)]
 mod testing;

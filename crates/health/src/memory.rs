@@ -1,16 +1,14 @@
 //! What survives a restart, in a file of a few lines.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use topology::{Branch, Epoch, Fork, Remembered};
 use wire::TimelineId;
 
-/// The longest state file that is read, in bytes.
-const FILE_LIMIT: u64 = 1 << 20;
+use crate::state_file;
 
 /// A state file that cannot be used. Starting without it could mean to write to an abandoned timeline, so a person
 /// has to look.
@@ -35,15 +33,7 @@ pub enum MemoryError {
 
 /// What an earlier run remembered; `None` if there was none.
 pub(crate) fn read(path: &Path) -> Result<Option<Remembered>, MemoryError> {
-    let failed = |source| MemoryError::Read { path: path.into(), source };
-    let text = match fs::metadata(path).and_then(|metadata| {
-        if metadata.len() > FILE_LIMIT { Ok(String::new()) } else { fs::read_to_string(path) }
-    }) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
-        Err(error) => return Err(failed(error)),
-    };
+    let Some(text) = state_file::read(path)? else { return Ok(None) };
     parse(&text).map(Some).ok_or_else(|| MemoryError::Damaged { path: path.into() })
 }
 
@@ -100,22 +90,9 @@ fn content(remembered: &Remembered) -> String {
 /// Replaces the file as a whole: after a crash it is the old one or the new one. One that knows of a later timeline or
 /// epoch stays: while a new process takes over, the old one still runs, and may see less.
 pub(crate) fn write(path: &Path, remembered: &Remembered) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let directory = File::open(parent)?;
-    directory.lock()?; // until it is dropped: nobody else writes between the look and the change
-    if read(path).is_ok_and(|present| present.is_some_and(|present| is_later(&present, remembered))) {
-        return Ok(());
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    // Two proxies that share a directory by mistake must not write into one temporary file.
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = parent.join(name);
-    let mut file = File::create(&temporary)?;
-    file.write_all(content(remembered).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    directory.sync_all()
+    state_file::replace(path, &content(remembered), || {
+        read(path).is_ok_and(|present| present.is_some_and(|present| is_later(&present, remembered)))
+    })
 }
 
 /// Whether `present` tells more of the same cluster than `other`.
@@ -126,6 +103,8 @@ fn is_later(present: &Remembered, other: &Remembered) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use wire::Lsn;
 
     use super::*;

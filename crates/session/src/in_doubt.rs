@@ -27,7 +27,7 @@ use crate::{
     clock::Timed,
     exchange::{Block, Exchange},
     handle::ClientState,
-    io::{poll_read, send},
+    io::send,
     lost::{Loss, failover, unknown},
     serve::Turn,
     session::{End, Phase, Session},
@@ -153,18 +153,7 @@ impl Session {
             return Ok(Turn::Again);
         }
         self.phase = Phase::InDoubt(doubt);
-        if self.input.len() >= self.input_limit() {
-            return Ok(Turn::Wait);
-        }
-        match poll_read(cx, &mut self.stream, read) {
-            Poll::Pending => Ok(Turn::Wait),
-            Poll::Ready(Ok(0)) => Err(End::ClientLeft),
-            Poll::Ready(Ok(n)) => {
-                self.input.extend_from_slice(read.get(..n).unwrap_or_default());
-                Ok(Turn::Again)
-            }
-            Poll::Ready(Err(error)) => Err(End::ClientIo(error)),
-        }
+        self.read_ahead(cx, read)
     }
 
     /// The client does not want to wait any longer.

@@ -169,6 +169,11 @@ impl Session {
             ErrorMessage::notice(text).write(&mut out);
             send(cx, &mut self.stream, &mut self.output, &out).map_err(End::ClientIo)?;
         }
+        self.read_ahead(cx, read)
+    }
+
+    /// Takes in what the client sends while it waits, and notices when it leaves.
+    pub(crate) fn read_ahead(&mut self, cx: &mut Context<'_>, read: &mut [u8]) -> Result<Turn, End> {
         if self.input.len() >= self.input_limit() {
             return Ok(Turn::Wait);
         }

@@ -107,8 +107,8 @@ impl Managed {
 
     /// Waits for an order to end; for ever if none is under way.
     pub(crate) async fn next_answer(&mut self) -> (OrderId, Answer) {
-        match self.tasks.join_next_with_id().await {
-            Some(Ok((_, answer))) => answer,
+        match self.tasks.join_next().await {
+            Some(Ok(answer)) => answer,
             // an order whose task ended without an answer is waited for until its run is given up
             Some(Err(_)) | None => std::future::pending().await,
         }

@@ -114,6 +114,13 @@ impl Session {
         Ok(())
     }
 
+    /// Has the node find its upstream like this from now on.
+    pub(super) async fn lead_to(&mut self, conninfo: String) -> Result<(), Failure> {
+        self.alter_system("primary_conninfo", Some(&conninfo)).await?;
+        self.conninfo = conninfo;
+        Ok(())
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }

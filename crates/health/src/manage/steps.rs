@@ -60,8 +60,7 @@ impl On<'_> {
             Err(ConnInfoError::Empty) => ConnInfo::nowhere(self.epoch).to_string(),
             parsed => parsed.map_err(impossible)?.cut_off(self.epoch).to_string(),
         };
-        session.alter_system("primary_conninfo", Some(&conninfo)).await?;
-        session.conninfo = conninfo;
+        session.lead_to(conninfo).await?;
         let received = wait_until_cut(session).await?;
         Ok(Done::Position { timeline, received })
     }
@@ -79,8 +78,7 @@ impl On<'_> {
             let session = self.session(&mut kept).await?;
             let conninfo = ConnInfo::parse(&session.conninfo).map_err(impossible)?;
             let conninfo = conninfo.to(&upstream.host, upstream.port, self.epoch).to_string();
-            session.alter_system("primary_conninfo", Some(&conninfo)).await?;
-            session.conninfo = conninfo;
+            session.lead_to(conninfo).await?;
             let deadline = Instant::now() + CATCH_UP_PATIENCE;
             while position(session).await?.received < lsn {
                 if Instant::now() >= deadline {
@@ -139,8 +137,7 @@ impl On<'_> {
         if !slot.is_empty() {
             self.ensure_slot(upstream, &slot).await?;
         }
-        session.alter_system("primary_conninfo", Some(&conninfo)).await?;
-        session.conninfo = conninfo;
+        session.lead_to(conninfo).await?;
         Ok(Done::Done)
     }
 

@@ -1,31 +1,16 @@
 //! The manager's record in a file of a few lines, beside what the topology remembers.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 use failover::{Phase, Record};
 use topology::Epoch;
 use wire::TimelineId;
 
-use crate::MemoryError;
-
-/// The longest file that is read, in bytes.
-const FILE_LIMIT: u64 = 1 << 20;
+use crate::{MemoryError, state_file};
 
 /// What a predecessor stored; the default if there was none.
 pub(crate) fn read(path: &Path) -> Result<Record, MemoryError> {
-    let text = match fs::metadata(path).and_then(|metadata| {
-        if metadata.len() > FILE_LIMIT { Ok(String::new()) } else { fs::read_to_string(path) }
-    }) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
-        Err(source) => return Err(MemoryError::Read { path: path.into(), source }),
-    };
+    let Some(text) = state_file::read(path)? else { return Ok(Record::default()) };
     parse(&text).ok_or_else(|| MemoryError::Damaged { path: path.into() })
 }
 
@@ -85,20 +70,9 @@ fn line(name: &str, value: Option<&str>) -> String {
     value.map_or_else(String::new, |value| format!("{name} = {value}\n"))
 }
 
-/// Replaces the file as a whole: after a crash it is the old one or the new one.
+/// Replaces what was stored: unlike what the topology remembers, a record is never older than the one before.
 pub(crate) fn write(path: &Path, record: &Record) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let directory = File::open(parent)?;
-    directory.lock()?; // until it is dropped
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = parent.join(name);
-    let mut file = File::create(&temporary)?;
-    file.write_all(content(record).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    directory.sync_all()
+    state_file::replace(path, &content(record), || false)
 }
 
 #[cfg(test)]

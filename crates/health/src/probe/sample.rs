@@ -16,7 +16,8 @@ use wire::{Lsn, SqlState, TimelineId, message::backend::timeline_of_wal_file};
 /// preceded by a record of its own, unless `wal_level` is minimal.
 ///
 /// The timeline: after a promotion `pg_control_checkpoint()` tells the old one until the next checkpoint, while the name
-/// of the current WAL file and `received_tli` are right at once (measured on 15.20).
+/// of the current WAL file and `received_tli` are right at once (measured on 15.20). A standby whose WAL receiver has
+/// ended is asked for [`FOLLOWED`] as well.
 const SQL: &str = "\
     SELECT pg_is_in_recovery(), \
     (SELECT system_identifier FROM pg_control_system()), \
@@ -33,19 +34,42 @@ const SQL: &str = "\
     (SELECT concat_ws(' ', checkpoint_lsn, timeline_id, next_xid, \
     CASE WHEN redo_lsn = checkpoint_lsn AND current_setting('wal_level') <> 'minimal' THEN 'quiet' ELSE 'online' END) \
     FROM pg_control_checkpoint()), \
-    concat_ws(' ', host(inet_client_addr()), inet_client_port())";
+    concat_ws(' ', host(inet_client_addr()), inet_client_port()), \
+    has_function_privilege('pg_ls_waldir()', 'EXECUTE')";
+
+/// The timeline that a standby has followed, by the WAL that it has received: nothing else tells it between the end of its
+/// WAL receiver and its next restartpoint. For members of `pg_monitor`.
+const FOLLOWED: &str =
+    "SELECT ('x' || max(substr(name, 1, 8)))::bit(32)::int FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'";
+
+/// Where the timeline that is received stands in a row of [`SQL`].
+const RECEIVED: usize = 4;
 
 /// Columns before those of [`read_xids`].
 const SAMPLE_COLUMNS: usize = 10;
 
 /// Asks. A promotion in the middle of the query makes it fail with 55000; it is asked once more then.
 pub(super) async fn run(connection: &mut ServerConnection) -> Result<Vec<Row>, QueryError> {
-    match connection.simple_query(SQL).await {
+    let mut rows = match connection.simple_query(SQL).await {
         Err(error) if error.sqlstate() == Some(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
-            connection.simple_query(SQL).await
+            connection.simple_query(SQL).await?
         }
-        answer => answer,
+        answer => answer?,
+    };
+    if let [row] = rows.as_mut_slice()
+        && has_unseen_timeline(row)
+        && let Some(received) = row.get_mut(RECEIVED)
+    {
+        let followed = connection.simple_query(FOLLOWED).await?;
+        *received = followed.into_iter().next().and_then(|row| row.into_iter().next().flatten());
     }
+    Ok(rows)
+}
+
+/// Whether it is a standby without a WAL receiver, whose WAL may be looked at.
+fn has_unseen_timeline(row: &Row) -> bool {
+    let is = |at: usize, value: Option<&str>| row.get(at).is_some_and(|found| found.as_deref() == value);
+    is(0, Some("t")) && is(RECEIVED, None) && is(RECEIVED + 1, None) && is(SAMPLE_COLUMNS + 3, Some("t"))
 }
 
 /// Reads the answer; `None` if it is not one.
