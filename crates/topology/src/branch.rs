@@ -1,8 +1,11 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use wire::{Lsn, TimelineId};
 
 use crate::{history::Fork, node::Node};
+
+/// How many addresses of other nodes are remembered, so that a herd whose servers come and go for years is no burden.
+const OTHERS_MAX: usize = 1000;
 
 /// What tells the timeline that was written from another of the same number.
 ///
@@ -12,12 +15,23 @@ use crate::{history::Fork, node::Node};
 pub struct Branch {
     /// Host and port of the node that was written to.
     pub address: Arc<str>,
-    /// Those of the other nodes. They were other servers then, so none of them can be the one that was written to.
+    /// Those of the other nodes, then and while the timelines before were written to. They were other servers, so none of
+    /// them can be the one that was written to. The newest last.
     pub others: Arc<[Arc<str>]>,
     /// How far that node's WAL was last seen.
     pub wal_lsn: Lsn,
     /// Where the timeline began; `None` if that was not read, and for timeline 1, which has no parent.
     pub fork: Option<Fork>,
+}
+
+/// The newest of `addresses`, each once, without `address`.
+pub(crate) fn others_than<'a>(
+    address: &Arc<str>,
+    addresses: impl Iterator<Item = &'a Arc<str>>,
+) -> Arc<[Arc<str>]> {
+    let mut met = HashSet::from([address]);
+    let others: Vec<_> = addresses.filter(|other| met.insert(other)).cloned().collect();
+    others.into_iter().rev().take(OTHERS_MAX).rev().collect()
 }
 
 impl Branch {

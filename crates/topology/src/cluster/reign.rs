@@ -7,7 +7,7 @@ use wire::{Lsn, TimelineId};
 use super::Cluster;
 use crate::{
     action::{Action, Remembered},
-    branch::Branch,
+    branch::{self, Branch},
     election::{HISTORY_PATIENCE, Outcome, Reign, Verdict},
     event::Event,
     node::{Ancestry, NodeId, Reach},
@@ -165,16 +165,15 @@ impl Cluster {
         let Some(node) = self.node(reign.node) else { return false };
         let read = node.history().and_then(|history| history.began(reign.timeline, reign.timeline));
         let known = self.branch.as_ref().filter(|_| self.floor == Some(reign.timeline));
-        let others = self.nodes.iter().filter(|node| node.id != reign.node).map(|node| &node.address);
-        let met: &[Arc<str>] = known.map_or(&[], |branch| &branch.others);
-        let newcomers: Vec<_> = others.filter(|address| !met.contains(address)).cloned().collect();
-        let same = known.filter(|_| newcomers.is_empty());
+        // who was another server while the timeline before was written to is one still
+        let met = (self.branch.iter())
+            .flat_map(|branch| branch.others.iter().chain(known.is_none().then_some(&branch.address)));
+        let present = self.nodes.iter().map(|node| &node.address);
+        let others = branch::others_than(&node.address, met.chain(present));
+        let same = known.filter(|branch| branch.others == others);
         let branch = Branch {
             address: Arc::clone(&node.address),
-            others: same.map_or_else(
-                || met.iter().cloned().chain(newcomers).collect(),
-                |branch| Arc::clone(&branch.others),
-            ),
+            others,
             wal_lsn: node.said.map_or(Lsn(0), |said| said.wal_lsn),
             fork: read.or(known.and_then(|branch| branch.fork)),
         };

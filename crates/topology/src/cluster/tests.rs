@@ -596,6 +596,22 @@ fn a_server_that_moved_to_another_address_is_known_by_its_history() {
 }
 
 #[test]
+fn who_was_another_server_on_the_timeline_before_has_not_moved() {
+    let mut scene = Scene::running();
+    scene.cluster.replace_settings(settings(&["a", "b"]), scene.now);
+    scene.refused(A).primary(B, 2, 1100).history(B, 2, &[(1, 1050)]);
+    assert_eq!(scene.writable(), Ok(B));
+    scene.refused(B);
+    scene.cluster.replace_settings(settings(&["a", "b", "c"]), scene.now);
+    let back = NodeId(3);
+    scene.primary(back, 2, 3000).history(back, 2, &[(1, 1050)]);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven), "promoted to the same number by somebody");
+    let mut scene = scene.restarted();
+    scene.primary(C, 2, 3000).history(C, 2, &[(1, 1050)]);
+    assert_eq!(scene.writable(), Err(NoPrimary::Unproven));
+}
+
+#[test]
 fn a_restarted_proxy_knows_the_timeline_by_where_it_began() {
     let mut scene = after_b().restarted();
     scene.probe(A, ProbeResult::Refused).probe(B, ProbeResult::Refused).primary(C, 2, 3000);
