@@ -16,7 +16,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+.PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni test-failover format clippy doc unit fuzz-smoke fuzz bench-build bench clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -72,6 +72,11 @@ test-patroni: ## clusters that Patroni manages: Debian's 3.0 and 4.x, followed b
 	@scripts/need postgres patroni
 	$(CARGO) build -p proxy
 	$(CARGO) test -p e2e --test main patroni:: -- --include-ignored --nocapture --test-threads=1
+
+test-failover: ## the failure matrix: what each fault costs clients, in network namespaces where a link must fail (root)
+	@scripts/need postgres failover
+	$(CARGO) build -p proxy
+	$(CARGO) test -p e2e --test main -- --include-ignored --nocapture --test-threads=1 matrix:: failover::
 
 fuzz-smoke: ## each fuzz target for a moment
 	@scripts/need fuzz

@@ -41,4 +41,5 @@ pub use herd::{Common, Herd};
 pub use proxy::{Predecessor, Proxy};
 pub use relay::{Relay, Swallow};
 pub use setup::Setup;
+pub use shared::start as start_cluster;
 pub use wait::{eventually, eventually_async};

@@ -11,8 +11,12 @@ pub(crate) fn cluster() -> Arc<Cluster> {
     Arc::clone(CLUSTER.get_or_init(|| Arc::new(start(2))))
 }
 
-/// A new cluster.
-pub(crate) fn start(standbys: usize) -> Cluster {
+/// A new cluster, as [`Setup::own`](crate::Setup::own) has it.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn start(standbys: usize) -> Cluster {
     let options = Options { standbys, max_connections: 300, ..Options::default() };
     let cluster = Cluster::start(options).expect("a cluster starts");
     cluster

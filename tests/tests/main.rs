@@ -13,6 +13,7 @@ mod drivers;
 mod failover;
 mod in_process;
 mod load;
+mod matrix;
 mod model;
 mod patroni;
 mod pooling;

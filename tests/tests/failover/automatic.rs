@@ -1,68 +1,12 @@
-//! The primary dies, and nobody says what to do.
+//! The primary dies, and nobody says what to do. What that costs clients is measured in `matrix`.
 
 use e2e::{Herd, eventually};
 
 use super::{managed, start, story};
 use crate::{
     load::Load,
-    topology::{PATIENCE, events, show, wait_for_event, wait_for_state},
+    topology::{PATIENCE, wait_for_event, wait_for_state},
 };
-
-#[test]
-fn a_killed_primary_is_replaced_while_clients_wait() {
-    let herd = start(managed(2));
-    let load = Load::start(&herd, 6, 2);
-    herd.cluster().kill(0).unwrap();
-    let promoted = wait_for_event(&herd, "promoted");
-    load.wait_for_writes(300);
-    let primary = herd.cluster().primary().unwrap();
-    let follower = 3 - primary;
-    eventually("the other standby follows", PATIENCE, || {
-        let sender = herd
-            .cluster()
-            .psql(follower, "select sender_port from pg_stat_wal_receiver where status = 'streaming'");
-        (sender.ok()? == herd.cluster().node(primary).port().to_string()).then_some(())
-    });
-    let ledger = load.stop();
-    let missing = ledger.count_missing(&herd, primary);
-    ledger.report("SIGKILL, own manager", missing);
-    println!("the event: {promoted}\n{}", story(&herd));
-    ledger.assert_only_doubts();
-    let row = show(&herd, "FAILOVERS").pop().unwrap();
-    assert_eq!([row[3].as_str(), row[7].as_str()], ["automatic", "done"], "{row:?}");
-}
-
-#[test]
-fn a_frozen_primary_is_replaced_and_never_written_to_again() {
-    let herd = start(managed(2));
-    let load = Load::start(&herd, 6, 2);
-    herd.cluster().freeze(0).unwrap();
-    wait_for_event(&herd, "promoted");
-    load.wait_for_writes(300);
-    herd.cluster().thaw(0).unwrap();
-    wait_for_event(&herd, "stale_primary");
-    load.wait_for_writes(100);
-    let primary = herd.cluster().primary().unwrap();
-    let ledger = load.stop();
-    ledger.report("frozen, own manager", ledger.count_missing(&herd, primary));
-    println!("{}", story(&herd));
-    ledger.assert_only_doubts();
-}
-
-#[test]
-fn one_killed_backend_and_a_restarted_primary_are_no_failovers() {
-    let herd = start(managed(1));
-    let load = Load::start(&herd, 4, 2);
-    let sql = format!("select pid from pg_stat_activity where datname = '{}' limit 1", herd.database());
-    let victim = herd.cluster().psql(0, &sql).unwrap().parse().unwrap();
-    lab::signal(victim, lab::Signal::SIGKILL).unwrap();
-    load.wait_for_writes(300);
-    let ledger = load.stop();
-    ledger.assert_only_doubts();
-    assert_eq!(ledger.count_missing(&herd, 0), 0);
-    let events = events(&herd);
-    assert!(!events.iter().any(|(name, _)| name == "promoted"), "{events:?}");
-}
 
 #[test]
 fn the_next_candidate_takes_over_when_the_new_primary_dies_too() {

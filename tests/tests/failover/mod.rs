@@ -14,13 +14,18 @@ const GRANTS: &str = "
     grant execute on function pg_promote(boolean, integer), pg_reload_conf() to pgherd;
     grant pg_checkpoint, pg_signal_backend to pgherd;";
 
-/// A cluster whose one proxy manages it.
-fn managed(standbys: usize) -> Setup {
-    Setup::own(standbys).set("cluster.0.manage", "single").set("proxy.state_dir", "state")
+/// A new cluster whose one proxy manages it.
+pub(crate) fn managed(standbys: usize) -> Setup {
+    manage(Setup::own(standbys))
+}
+
+/// Has its one proxy manage the cluster.
+pub(crate) fn manage(setup: Setup) -> Setup {
+    setup.set("cluster.0.manage", "single").set("proxy.state_dir", "state")
 }
 
 /// Starts it, with what the monitor's role needs.
-fn start(setup: Setup) -> Herd {
+pub(crate) fn start(setup: Setup) -> Herd {
     let herd = setup.start();
     herd.cluster().psql(0, GRANTS).unwrap();
     herd.cluster().wait_for_all().unwrap();
@@ -28,7 +33,7 @@ fn start(setup: Setup) -> Herd {
 }
 
 /// The story of the last failover, a line a step.
-fn story(herd: &Herd) -> String {
+pub(crate) fn story(herd: &Herd) -> String {
     let steps = show(herd, "FAILOVER_STEPS");
     let last = steps.last().map(|row| row[1].clone());
     let steps = steps.iter().filter(|row| Some(&row[1]) == last.as_ref());
