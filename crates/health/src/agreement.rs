@@ -25,8 +25,9 @@ impl Supervisor {
         for _ in 0..ROUNDS_MAX {
             let Some(managed) = &mut self.managed else { break };
             let now = Instant::now().into_std();
-            if let Some((mandate, epoch)) = managed.observe(&snapshot, now) {
-                self.cluster.set_mandate(mandate, epoch, now);
+            if let Some(decree) = managed.observe(&snapshot, now) {
+                self.cluster.depose(decree.deposed, now);
+                self.cluster.set_mandate(decree.mandate, decree.epoch, now);
             } else if !managed.carry_out(&snapshot, now).await {
                 break;
             }

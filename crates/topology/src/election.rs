@@ -44,6 +44,8 @@ pub(crate) struct Ballot<'a> {
     pub(crate) first: bool,
     /// Who may be elected at all.
     pub(crate) mandate: Mandate,
+    /// Whose claims count for nothing.
+    pub(crate) deposed: &'a [NodeId],
     pub(crate) now: Instant,
 }
 
@@ -114,8 +116,9 @@ impl Ballot<'_> {
 
     fn decide_by_claims(&self) -> Verdict {
         let floor = self.floor.unwrap_or(TimelineId(0));
-        let (mut claims, below): (Vec<_>, Vec<_>) =
-            self.nodes.iter().filter_map(|node| self.claim(node)).partition(|claim| claim.timeline >= floor);
+        let (mut claims, below): (Vec<_>, Vec<_>) = (self.nodes.iter())
+            .filter_map(|node| self.claim(node))
+            .partition(|claim| claim.timeline >= floor && !self.deposed.contains(&claim.node.id));
         let mut stale: Vec<NodeId> = below.iter().map(|claim| claim.node.id).collect();
         if let Some(highest) = claims.iter().map(|claim| claim.timeline).max()
             && let Some(recorded) = self.mandate.recorded(highest)

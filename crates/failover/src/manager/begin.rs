@@ -262,6 +262,10 @@ impl Manager {
             self.give_up_replacing();
             return Ok(());
         }
+        if force && node.role == Role::Primary && self.record.deposed.contains(&address(node)) {
+            self.accept(&address(node));
+            return Ok(());
+        }
         if node.role != Role::Standby || node.health != Health::Up {
             return Err(Refusal::Unfit(Arc::clone(&node.name), "it is no standby that is up"));
         }
@@ -294,6 +298,13 @@ impl Manager {
         let place = self.view(node).filter(|node| node.role == Role::Primary && node.health == Health::Up);
         let Phase::Promoting { from: Some(from), .. } = &self.record.phase else { return false };
         place.is_some_and(|node| *address(node) == **from)
+    }
+
+    /// A node that was given up is the primary after all, says an operator: its claim counts like any other.
+    fn accept(&mut self, place: &Arc<str>) {
+        let mut record = Record { epoch: self.next_epoch(), ..self.record.clone() };
+        record.deposed.retain(|deposed| deposed != place);
+        self.store(record);
     }
 
     /// Whoever may have been promoted is not to be, says an operator.

@@ -240,6 +240,12 @@ impl Manager {
         self.run.as_ref().map_or((at_rest, self.record.epoch), |run| (run.mandate(), run.epoch))
     }
 
+    /// Whose claims to be the primary count for nothing; to be given to the topology with [`Manager::mandate`].
+    #[must_use]
+    pub fn deposed(&self) -> Vec<NodeId> {
+        self.record.deposed.iter().filter_map(|place| self.find(place)).collect()
+    }
+
     /// What has been decided last, as it was ordered to be stored.
     #[must_use]
     pub fn record(&self) -> &Record {

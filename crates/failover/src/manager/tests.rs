@@ -6,7 +6,7 @@ use std::{
 };
 
 use topology::{
-    Cluster, DownReason, Epoch, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Role, Sample,
+    Cluster, DownReason, Epoch, History, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Role, Sample,
     Unusable, Writable,
 };
 use wire::{Lsn, TimelineId};
@@ -100,6 +100,7 @@ impl Scene {
         for _ in 0..5 {
             self.manager.handle_snapshot(Arc::new(self.cluster.snapshot(self.now)), self.now);
             let (mandate, epoch) = self.manager.mandate();
+            self.cluster.depose(self.manager.deposed(), self.now);
             self.cluster.set_mandate(mandate, epoch, self.now);
         }
         while self.cluster.poll_action().is_some() {}
@@ -328,6 +329,18 @@ fn a_primary_that_is_back_after_somebody_may_have_been_promoted_does_not_go_on()
     assert_eq!(scene.replies.last().map(|reply| reply.result.clone()), Some(Ok(())));
     assert!(scene.manager.record().deposed.contains(&"c:5432".into()));
     assert!(scene.is_ordered(|task| *task == Task::Resume(A)), "it may have been halted before");
+
+    scene.stored().done(|task| *task == Task::Resume(A));
+    scene.stored().primary(A, 1, 2000);
+    assert_eq!(scene.writable(), Ok(A));
+    scene.primary(C, 2, 1010);
+    let history = "1\t0/3F2\tno recovery target\n".parse::<History>().unwrap();
+    scene.cluster.handle_history(C, TimelineId(2), history, scene.now);
+    scene.settle();
+    assert_eq!(scene.writable(), Ok(A), "it was promoted after all, and given up");
+    scene.say(Command::Failover { to: C, force: true });
+    assert_eq!(scene.replies.last().map(|reply| reply.result.clone()), Some(Ok(())));
+    assert_eq!(scene.writable(), Ok(C), "an operator's word");
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(crate) struct Herd {
     pub(crate) cluster: Cluster,
     pub(crate) manager: Manager,
     mandate: (Mandate, Epoch),
+    deposed: Vec<NodeId>,
     pub(crate) published: Arc<Snapshot>,
     pub(crate) probers: BTreeMap<NodeId, Prober>,
     /// Records that are being written, in order.
@@ -68,6 +69,8 @@ impl Herd {
         let snapshot = Arc::new(cluster.snapshot(now));
         let manager = Manager::new(settings, disk.record.clone(), snapshot, now);
         let mandate = manager.mandate();
+        let deposed = manager.deposed();
+        cluster.depose(deposed.clone(), now);
         cluster.set_mandate(mandate.0, mandate.1, now);
         Self {
             generation,
@@ -75,6 +78,7 @@ impl Herd {
             cluster,
             manager,
             mandate,
+            deposed,
             probers: BTreeMap::new(),
             stores: VecDeque::new(),
             waiting: BTreeSet::new(),
@@ -87,11 +91,13 @@ impl Herd {
         for turn in 0.. {
             assert!(turn < 10, "the manager and the topology chase each other");
             self.manager.handle_snapshot(Arc::new(self.cluster.snapshot(now)), now);
-            let mandate = self.manager.mandate();
-            if mandate == self.mandate {
+            let (mandate, deposed) = (self.manager.mandate(), self.manager.deposed());
+            if (mandate, &deposed) == (self.mandate, &self.deposed) {
                 break;
             }
             self.mandate = mandate;
+            self.deposed.clone_from(&deposed);
+            self.cluster.depose(deposed, now);
             self.cluster.set_mandate(mandate.0, mandate.1, now);
         }
         let mut work = Work::default();

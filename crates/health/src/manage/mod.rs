@@ -67,11 +67,27 @@ pub(crate) struct Managed {
     tickets: HashMap<Ticket, oneshot::Sender<Result<(), Refusal>>>,
     next_ticket: u64,
     /// What the topology was told last.
-    mandate: (Mandate, topology::Epoch),
+    decree: Decree,
     /// When requests began to be drained.
     draining_since: Option<Instant>,
     /// Who is being promoted.
     promoting: Option<(OrderId, NodeId)>,
+}
+
+/// Who may be the primary, as the manager says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decree {
+    pub(crate) mandate: Mandate,
+    /// The least epoch for it.
+    pub(crate) epoch: topology::Epoch,
+    /// Whose claims count for nothing.
+    pub(crate) deposed: Vec<NodeId>,
+}
+
+impl Default for Decree {
+    fn default() -> Self {
+        Self { mandate: Mandate::Open, epoch: topology::Epoch(0), deposed: Vec::new() }
+    }
 }
 
 impl Managed {
@@ -95,7 +111,7 @@ impl Managed {
             answers: Vec::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
-            mandate: (Mandate::Open, topology::Epoch(0)),
+            decree: Decree::default(),
             draining_since: None,
             promoting: None,
         }
@@ -115,21 +131,18 @@ impl Managed {
     }
 
     /// Hands the cluster as it is to the manager. `Some`: the topology has to be told this, and to be asked again.
-    pub(crate) fn observe(
-        &mut self,
-        snapshot: &Arc<Snapshot>,
-        now: Instant,
-    ) -> Option<(Mandate, topology::Epoch)> {
+    pub(crate) fn observe(&mut self, snapshot: &Arc<Snapshot>, now: Instant) -> Option<Decree> {
         self.manager.handle_snapshot(Arc::clone(snapshot), now);
-        let mandate = self.manager.mandate();
-        if mandate.0 == Mandate::Draining {
+        let (mandate, epoch) = self.manager.mandate();
+        if mandate == Mandate::Draining {
             self.draining_since.get_or_insert(now);
         } else {
             self.draining_since = None;
         }
-        (mandate != self.mandate).then(|| {
-            self.mandate = mandate;
-            mandate
+        let decree = Decree { mandate, epoch, deposed: self.manager.deposed() };
+        (decree != self.decree).then(|| {
+            self.decree = decree.clone();
+            decree
         })
     }
 

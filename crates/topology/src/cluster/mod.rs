@@ -46,6 +46,8 @@ pub struct Cluster {
     branch: Option<Branch>,
     epoch: Epoch,
     mandate: Mandate,
+    /// Whose claims count for nothing.
+    deposed: Vec<NodeId>,
     tenure: Tenure,
     wal: PrimaryWal,
     /// A promotion whose cost is not known yet.
@@ -74,6 +76,7 @@ impl Cluster {
             epoch: Epoch(remembered.as_ref().map_or(0, |known| known.epoch.0).saturating_add(1)),
             branch: remembered.and_then(|known| known.branch),
             mandate: Mandate::Open,
+            deposed: Vec::new(),
             tenure: Tenure::Vacant(Vacancy::at_the_start(now)),
             wal: PrimaryWal::default(),
             tail: None,
@@ -184,6 +187,14 @@ impl Cluster {
         self.settle(now);
     }
 
+    /// Whose claims to be the primary count for nothing from now on, as the failover manager says: they were replaced, or
+    /// may have been promoted and were given up, and have not been seen as standbys since. Whatever their timeline is, it
+    /// is not one that anybody was sent to.
+    pub fn depose(&mut self, nodes: Vec<NodeId>, now: Instant) {
+        self.deposed = nodes;
+        self.settle(now);
+    }
+
     /// Applies a reloaded configuration. Nodes keep their id and all that is known of them by host and port;
     /// newcomers get unused ids. If the primary is removed, it is lost.
     pub fn replace_settings(&mut self, settings: Settings, now: Instant) {
@@ -241,6 +252,7 @@ impl Cluster {
             vacant_since: self.vacancy().map(|vacancy| vacancy.since),
             first: self.vacancy().is_some_and(|vacancy| vacancy.last.is_none()),
             mandate: self.mandate,
+            deposed: &self.deposed,
             now,
         }
         .decide();
