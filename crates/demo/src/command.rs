@@ -3,11 +3,11 @@
 pub(crate) enum Command {
     /// Kill the primary as a crash would.
     Kill,
+    /// Have pgherd make a standby the primary, without an error.
+    Switchover(usize),
     /// Promote a standby while the old primary goes on, as anybody could with pg_promote.
     Promote(usize),
-    /// Stop the primary cleanly and promote a standby.
-    Switchover(usize),
-    /// Bring a node back as a standby.
+    /// Bring a node back that pgherd leaves alone.
     Back(usize),
     /// Print the status.
     Status,
@@ -19,18 +19,18 @@ pub(crate) enum Command {
 
 /// What [`Command::Help`] prints.
 pub(crate) const HELP: [&str; 7] = [
-    "k      kill the primary, as a crash would",
-    "p N    promote node N; an old primary that runs goes on until it is brought back",
-    "w N    switch over to node N: the primary stops cleanly, N takes over, the old primary follows it",
-    "b N    bring node N back as a standby, rewound if need be (without a primary: as what it was)",
-    "s      status",
+    "k      kill the primary, as a crash would; pgherd promotes a standby, and makes a standby of the killed node",
+    "s N    switch over to node N: no error, no row lost; the old primary follows it",
+    "p N    promote node N by hand, behind pgherd's back: the old primary goes on, alone, until it is brought back",
+    "b N    bring node N back: one that was promoted over by hand, or that somebody has stopped",
+    "t      the tables, once more",
     "?      this list",
     "q      quit (as do Ctrl-C and SIGTERM)",
 ];
 
 /// The same on one line, for below the table.
 pub(crate) const KEYS: &str =
-    "keys: k kill the primary · p N promote · w N switch over · b N bring back · s status · ? help · q quit";
+    "keys: k kill the primary · s N switch over · p N promote by hand · b N bring back · ? help · q quit";
 
 /// A letter's meaning.
 enum Verb {
@@ -42,9 +42,9 @@ fn verb(letter: char) -> Option<Verb> {
     Some(match letter {
         'k' => Verb::Alone(Command::Kill),
         'p' => Verb::WithNode(Command::Promote),
-        'w' => Verb::WithNode(Command::Switchover),
+        's' => Verb::WithNode(Command::Switchover),
         'b' => Verb::WithNode(Command::Back),
-        's' => Verb::Alone(Command::Status),
+        't' => Verb::Alone(Command::Status),
         '?' | 'h' => Verb::Alone(Command::Help),
         'q' => Verb::Alone(Command::Quit),
         _ => return None,
@@ -116,14 +116,17 @@ mod tests {
         check("k", Some(Command::Kill));
         check(" p 2 \n", Some(Command::Promote(2)));
         check("b3", Some(Command::Back(3)));
-        check("w 1", Some(Command::Switchover(1)));
+        check("s 1", Some(Command::Switchover(1)));
+        check("t", Some(Command::Status));
         check("?", Some(Command::Help));
         check("q", Some(Command::Quit));
     }
 
     #[test]
     fn other_lines_are_none() {
-        for line in ["", " ", "x", "p", "p x", "p 0", "p -1", "k 1", "kill", "é", "p 99999999999999999999"] {
+        for line in
+            ["", " ", "x", "p", "s", "p x", "p 0", "p -1", "k 1", "kill", "é", "p 99999999999999999999"]
+        {
             check(line, None);
         }
     }

@@ -101,11 +101,6 @@ impl<'a> Row<'a> {
     pub(crate) fn number(&self, column: &str) -> Option<u64> {
         self.text(column)?.parse().ok()
     }
-
-    /// All values that are not empty.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &'a str> {
-        self.values.iter().map(String::as_str).filter(|value| !value.is_empty())
-    }
 }
 
 #[cfg(test)]
@@ -127,7 +122,6 @@ pub(crate) mod tests {
         assert_eq!(rows[0].number("lag_bytes"), Some(12));
         assert_eq!(rows[1].number("lag_bytes"), None);
         assert_eq!(rows[0].text("color"), None);
-        assert_eq!(rows[0].values().collect::<Vec<_>>(), ["eu", "12"]);
     }
 
     #[test]

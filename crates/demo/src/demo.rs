@@ -1,18 +1,31 @@
-use std::{collections::VecDeque, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    collections::VecDeque,
+    mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use lab::{Cluster, Login, Reservation, random_password};
 use tokio::time::Instant;
 
 use crate::{
+    agents::{self, Agent},
     certificate::Certificate,
-    configuration,
+    configuration::{Common, Manage, proxy_file},
     display::{Display, Frame},
     environment::Environment,
+    manager::Manager,
+    operations::Operator,
     options::{MAX_REGIONS, Options},
-    proxies::{Proxy, choose_ports, stop_all},
+    process::{Process, stop_all},
+    program::Program,
+    proxies::{Proxy, choose_ports},
     shop,
-    status::{NodeReport, Report, Watcher},
+    status::{Questions, Report, Watcher},
+    table::{Seen, nodes_table, proxies_table},
 };
 
 /// How long a proxy may take until a client gets an answer through it.
@@ -24,9 +37,14 @@ const REMEMBERED: usize = 100;
 /// Each proxy has up to 20 connections per role and database to a node, and there are up to five proxies.
 const MAX_CONNECTIONS: u32 = 300;
 
-/// The running demo: a cluster, its proxies, and those who watch them.
+/// The proxy that decides who is the primary. The others follow: there is no agreement among several.
+const MANAGER: usize = 0;
+
+/// The running demo: a cluster, its proxies and agents, and those who watch them.
 pub(crate) struct Demo {
+    program: Program,
     proxies: Vec<Proxy>,
+    agents: Vec<Agent>,
     watchers: Vec<Watcher>,
     cluster: Arc<Cluster>,
     environment: Environment,
@@ -35,6 +53,10 @@ pub(crate) struct Demo {
     keep: bool,
     recent: VecDeque<String>,
     last_event: Option<String>,
+    /// The steps of failovers as they were told last.
+    known_steps: Vec<String>,
+    /// As it was told last.
+    manager: Manager,
 }
 
 impl Demo {
@@ -57,44 +79,73 @@ impl Demo {
             ..lab::Options::default()
         })?;
         shop::prepare(&cluster)?;
+        let cluster = Arc::new(cluster);
+        let program = Program::prepare(binary, &cluster)?;
         let environment = Environment::open(cluster.directory());
         let password = environment.value("PGHERD_ADMIN_PASSWORD").map_or_else(random_password, Ok)?;
         let mut demo = Self {
+            program,
             proxies: Vec::new(),
+            agents: Vec::new(),
             watchers: Vec::new(),
             tls: Certificate::prepare(cluster.directory())?,
-            cluster: Arc::new(cluster),
+            cluster,
             environment,
             admin: Login { user: "admin".to_owned(), password },
             keep: options.keep,
             recent: VecDeque::new(),
             last_event: None,
+            known_steps: Vec::new(),
+            manager: Manager::Idle,
         };
-        demo.start_proxies(binary, ports, options.base_port)?;
+        let keys = demo.start_agents()?;
+        demo.start_proxies(&keys, ports, options.base_port)?;
         demo.write_environment()?;
         display.print(&demo.introduction());
         Ok(demo)
     }
 
+    /// Starts an agent beside each node; gives the folder with the keys by which they are called.
+    fn start_agents(&mut self) -> Result<PathBuf> {
+        // An agent keeps files beside the data, which it replaces as a whole.
+        self.cluster.give_to_server(self.cluster.directory())?;
+        let keys = agents::make_keys(&self.program, &self.cluster)?;
+        for node in self.cluster.nodes() {
+            let port = Reservation::any()?;
+            self.agents.push(Agent::start(&self.program, &self.cluster, node, &keys, port)?);
+        }
+        Ok(keys)
+    }
+
     /// Starts one proxy per node and waits until each serves. A kept demo may have another number of nodes than was
     /// asked for now.
-    fn start_proxies(&mut self, binary: &Path, mut ports: Vec<Reservation>, base_port: u16) -> Result<()> {
+    fn start_proxies(&mut self, keys: &Path, mut ports: Vec<Reservation>, base_port: u16) -> Result<()> {
         let count = self.cluster.nodes().len();
         if ports.len() != count {
             drop(ports);
             ports = choose_ports(base_port, count)?.0;
         }
+        let agents: Vec<u16> = self.agents.iter().map(Agent::port).collect();
+        let common =
+            Common { cluster: &self.cluster, admin: &self.admin, tls: &self.tls, keys, agents: &agents };
+        for (index, (node, port)) in self.cluster.nodes().iter().zip(&ports).enumerate() {
+            let manage = if index == MANAGER { Manage::Single } else { Manage::Off };
+            let text = common.proxy(node.region(), port.port(), manage);
+            lab::write_private(&proxy_file(self.cluster.directory(), node.region()), &text)?;
+        }
+        shop::grant(&self.cluster, &self.program, self.cluster.node(MANAGER).region())?;
         for (node, port) in self.cluster.nodes().iter().zip(ports) {
-            let text = configuration::text(&self.cluster, node.region(), port.port(), &self.admin, &self.tls);
-            self.proxies.push(Proxy::start(binary, self.cluster.directory(), node.region(), port, &text)?);
+            self.proxies.push(Proxy::start(&self.program, &self.cluster, node.region(), port)?);
         }
         let deadline = Instant::now() + READY_PATIENCE;
         for proxy in &mut self.proxies {
             wait_until_served(proxy, &self.cluster, deadline)?;
         }
-        for proxy in &self.proxies {
+        for (index, proxy) in self.proxies.iter().enumerate() {
             let (cluster, admin, port) = (Arc::clone(&self.cluster), self.admin.clone(), proxy.port());
-            self.watchers.push(Watcher::start(move || cluster.psql_command(port, &admin, "pgherd")));
+            let questions = if index == MANAGER { Questions::All } else { Questions::Usual };
+            self.watchers
+                .push(Watcher::start(questions, move || cluster.psql_command(port, &admin, "pgherd")));
         }
         // So that the first table is a full one; proxies whose console is slow show up later.
         let deadline = Instant::now() + FIRST_REPORT_PATIENCE;
@@ -104,15 +155,29 @@ impl Demo {
         Ok(())
     }
 
-    /// The cluster, for operations on it.
+    /// The cluster, for stopping it.
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
         Arc::clone(&self.cluster)
     }
 
+    /// What operations on the cluster are done with.
+    pub(crate) fn operator(&self) -> Operator {
+        let manager = &self.proxies[MANAGER];
+        Operator::new(
+            Arc::clone(&self.cluster),
+            self.program.clone(),
+            self.admin.clone(),
+            manager.region(),
+            manager.port(),
+        )
+    }
+
     /// Notices what has changed, keeps demo.env current, and yields what is new in words.
     pub(crate) fn look_after(&mut self) -> Vec<String> {
-        let mut words: Vec<String> = self.proxies.iter_mut().filter_map(Proxy::supervise).collect();
+        let mut words: Vec<String> = self.processes().filter_map(Process::supervise).collect();
+        words.extend(self.new_manager());
         words.extend(self.new_events());
+        words.extend(self.new_steps());
         if let Err(error) = self.write_environment() {
             words.push(format!("{error:#}"));
         }
@@ -120,6 +185,11 @@ impl Demo {
             self.remember(word.clone());
         }
         words
+    }
+
+    fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        let proxies = self.proxies.iter_mut().map(Proxy::process_mut);
+        proxies.chain(self.agents.iter_mut().map(Agent::process_mut))
     }
 
     /// Keeps a line for the display.
@@ -149,44 +219,39 @@ impl Demo {
         report.events[first_new..].to_vec()
     }
 
+    fn manager(&self) -> Manager {
+        Manager::of(self.proxies[MANAGER].process(), self.watchers.get(MANAGER).and_then(Watcher::latest))
+    }
+
+    /// That nobody manages any more, or somebody does again.
+    fn new_manager(&mut self) -> Option<String> {
+        let present = self.manager();
+        let former = mem::replace(&mut self.manager, present);
+        let is_news = former.is_there() != self.manager.is_there();
+        is_news.then(|| self.manager.line(self.proxies[MANAGER].region()))
+    }
+
+    /// What the managing proxy has done since the last time.
+    fn new_steps(&mut self) -> Vec<String> {
+        let Some(report) = self.watchers.get(MANAGER).and_then(Watcher::latest) else { return Vec::new() };
+        let is_new = |step: &&String| !self.known_steps.contains(step);
+        let new = report.steps.iter().filter(is_new).cloned().collect();
+        self.known_steps = report.steps;
+        new
+    }
+
     /// How things are at this moment.
     pub(crate) fn frame(&self, prompt: String) -> Frame {
         let reports: Vec<Option<Report>> = self.watchers.iter().map(Watcher::latest).collect();
-        let mut proxies = vec![row(["proxy", "port", "pid", "clients", "waiting", "servers active", "idle"])];
-        for (proxy, report) in self.proxies.iter().zip(&reports) {
-            let start = [proxy.region().to_owned(), proxy.port().to_string(), number_or_dash(proxy.pid())];
-            let pools = report.as_ref().map(|report| report.pools);
-            let numbers = pools.map_or_else(
-                || ["-"; 4].map(str::to_owned),
-                |pools| {
-                    [pools.clients, pools.waiting, pools.servers_active, pools.servers_idle]
-                        .map(|n| n.to_string())
-                },
-            );
-            proxies.push(start.into_iter().chain(numbers).collect());
+        let (nodes, roles) = nodes_table(self.cluster.nodes(), &reports);
+        Frame {
+            proxies: proxies_table(&self.proxies, &reports),
+            nodes,
+            manager: self.manager().line(self.proxies[MANAGER].region()),
+            recent: self.recent.iter().cloned().collect(),
+            prompt,
+            roles,
         }
-        let mut nodes = vec![row([
-            "node", "region", "port", "server", "role", "health", "timeline", "lag", "reads", "writes",
-        ])];
-        let mut roles = String::new();
-        for (index, node) in self.cluster.nodes().iter().enumerate() {
-            let seen = Seen::of(&reports, node.name());
-            let server = if node.is_running() { "runs" } else { "down" };
-            roles.push_str(&format!("{server} {} {}\n", seen.report.role, seen.report.health));
-            nodes.push(vec![
-                (index + 1).to_string(),
-                node.region().to_owned(),
-                node.port().to_string(),
-                server.to_owned(),
-                text_or_dash(seen.report.role),
-                text_or_dash(seen.report.health),
-                text_or_dash(seen.report.timeline),
-                text_or_dash(seen.report.lag),
-                seen.reads.to_string(),
-                seen.writes.to_string(),
-            ]);
-        }
-        Frame { proxies, nodes, recent: self.recent.iter().cloned().collect(), prompt, roles }
     }
 
     /// What scripts need to know, in the order of the manual.
@@ -206,9 +271,13 @@ impl Demo {
         for (index, proxy) in self.proxies.iter().enumerate() {
             let prefix = format!("PGHERD_PROXY_{}", index + 1);
             set(format!("{prefix}_PORT"), &proxy.port().to_string());
-            set(format!("{prefix}_PID"), &proxy.pid().map_or_else(String::new, |pid| pid.to_string()));
+            set(
+                format!("{prefix}_PID"),
+                &proxy.process().pid().map_or_else(String::new, |pid| pid.to_string()),
+            );
             set(format!("{prefix}_REGION"), proxy.region());
         }
+        set("PGHERD_MANAGER".into(), &(MANAGER + 1).to_string());
         let reports: Vec<Option<Report>> = self.watchers.iter().map(Watcher::latest).collect();
         for (index, node) in self.cluster.nodes().iter().enumerate() {
             let prefix = format!("PGHERD_NODE_{}", index + 1);
@@ -248,9 +317,11 @@ impl Demo {
         lines
     }
 
-    /// Stops the proxies, and then those who ask them.
-    pub(crate) fn stop_proxies(&mut self) {
-        stop_all(&mut self.proxies);
+    /// Stops proxies and agents, and then those who ask them.
+    pub(crate) fn stop_processes(&mut self) {
+        // An agent that was asked for something finishes it, so first those who ask.
+        stop_all(self.proxies.iter_mut().map(Proxy::process_mut));
+        stop_all(self.agents.iter_mut().map(Agent::process_mut));
         self.watchers.clear();
     }
 
@@ -267,7 +338,7 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        self.stop_proxies();
+        self.stop_processes();
     }
 }
 
@@ -276,49 +347,16 @@ fn wait_until_served(proxy: &mut Proxy, cluster: &Cluster, deadline: Instant) ->
     loop {
         let answer = cluster.psql_at(proxy.port(), cluster.application(), cluster.database(), "select 1");
         let Err(error) = answer else { return Ok(()) };
-        if let Some(end) = proxy.supervise() {
-            bail!("{end}:\n{}", proxy.log_tail());
+        if let Some(end) = proxy.process_mut().supervise() {
+            bail!("{end}:\n{}", proxy.process().log_tail());
         }
         if Instant::now() >= deadline {
             let region = proxy.region();
-            return Err(
-                error.context(format!("proxy {region} does not serve; its log:\n{}", proxy.log_tail()))
-            );
+            return Err(error.context(format!(
+                "proxy {region} does not serve; its log:\n{}",
+                proxy.process().log_tail()
+            )));
         }
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// One node as all proxies together see it.
-#[derive(Default)]
-struct Seen {
-    /// By the first proxy that answers.
-    report: NodeReport,
-    /// Through all proxies.
-    reads: u64,
-    writes: u64,
-}
-
-impl Seen {
-    fn of(reports: &[Option<Report>], name: &str) -> Self {
-        let views =
-            || reports.iter().flatten().flat_map(|report| &report.nodes).filter(|node| node.name == name);
-        Self {
-            report: views().next().cloned().unwrap_or_default(),
-            reads: views().map(|node| node.reads).sum(),
-            writes: views().map(|node| node.writes).sum(),
-        }
-    }
-}
-
-fn row<const N: usize>(values: [&str; N]) -> Vec<String> {
-    values.map(str::to_owned).to_vec()
-}
-
-fn text_or_dash(text: String) -> String {
-    if text.is_empty() { "-".to_owned() } else { text }
-}
-
-fn number_or_dash(number: Option<u32>) -> String {
-    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }

@@ -9,8 +9,10 @@ use crate::command::KEYS;
 
 /// How often the status is printed where it cannot be redrawn, unless a role changes.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
-/// How many events and notes stay below the table.
-const RECENT: usize = 5;
+/// The lines of the frame as a whole: one less than a usual terminal has, for the cursor …
+const HEIGHT: usize = 23;
+/// … unless so many events and notes do not fit below the tables.
+const RECENT_MIN: usize = 4;
 
 /// Everything that is shown at one moment.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(crate) struct Frame {
     pub(crate) proxies: Vec<Vec<String>>,
     /// Heading and rows.
     pub(crate) nodes: Vec<Vec<String>>,
+    /// Who manages the cluster, and what of it is under way.
+    pub(crate) manager: String,
     /// The proxies' events and the demo's own words, oldest first.
     pub(crate) recent: Vec<String>,
     /// What is going on or half typed.
@@ -73,6 +77,7 @@ impl Display {
     pub(crate) fn print_status(&self, frame: &Frame) {
         if let Self::Lines { .. } = self {
             let tables = align(&frame.proxies).into_iter().chain(align(&frame.nodes));
+            let tables = tables.chain([frame.manager.clone()]);
             print(&tables.map(|line| line + "\n").collect::<String>());
         }
     }
@@ -103,8 +108,10 @@ impl Frame {
         lines.extend(align(&self.proxies));
         lines.push(String::new());
         lines.extend(align(&self.nodes));
-        lines.push(String::new());
-        lines.extend(self.recent.iter().rev().take(RECENT).rev().cloned());
+        lines.extend([String::new(), self.manager.clone(), String::new()]);
+        // the keys and the blank line above them
+        let room = HEIGHT.saturating_sub(lines.len() + 2).max(RECENT_MIN);
+        lines.extend(self.recent.iter().rev().take(room).rev().cloned());
         lines.push(String::new());
         lines.push(if self.prompt.is_empty() { KEYS.to_owned() } else { self.prompt.clone() });
         lines
@@ -150,9 +157,13 @@ mod tests {
 
     #[test]
     fn a_frame_shows_the_latest_events_and_then_the_keys() {
-        let recent = (0..9).map(|n| format!("event {n}")).collect();
+        let recent = (0..99).map(|n| format!("event {n}")).collect();
         let lines = Frame { recent, ..Frame::default() }.lines();
-        assert!(lines.contains(&"event 8".to_owned()) && !lines.contains(&"event 3".to_owned()), "{lines:?}");
+        assert_eq!(lines.len(), HEIGHT);
+        assert!(
+            lines.contains(&"event 98".to_owned()) && !lines.contains(&"event 70".to_owned()),
+            "{lines:?}"
+        );
         assert_eq!(lines.last().map(String::as_str), Some(KEYS));
     }
 }

@@ -1,94 +1,40 @@
-use std::{
-    env,
-    fs::{self, File},
-    mem,
-    os::unix::process::{CommandExt, ExitStatusExt},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::Duration,
-};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
-use lab::{Reservation, Signal};
-use tokio::time::Instant;
+use lab::{Cluster, Reservation};
 
-/// How long proxies may take to let their clients finish; their configuration says 2 s.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// A proxy that ended by itself is started again after this time, in which people can see that it is gone.
-const RESTART_DELAY: Duration = Duration::from_secs(3);
+use crate::{configuration, process::Process, program::Program};
 
-/// One pgherd process.
+/// The proxy of one region.
 pub(crate) struct Proxy {
     region: String,
     port: u16,
-    directory: PathBuf,
-    binary: PathBuf,
-    state: State,
-}
-
-enum State {
-    Running(Child),
-    /// Ended by itself.
-    Gone {
-        since: Instant,
-    },
+    process: Process,
 }
 
 impl Proxy {
-    /// Starts a proxy of `region` with the configuration `text`.
+    /// Starts a proxy of `region`, whose configuration file is there.
+    ///
+    /// # Errors
+    /// When its state directory cannot be made, or the process does not start.
     pub(crate) fn start(
-        binary: &Path,
-        directory: &Path,
+        program: &Program,
+        cluster: &Cluster,
         region: &str,
         port: Reservation,
-        text: &str,
     ) -> Result<Self> {
-        let mut proxy = Self {
-            region: region.to_owned(),
-            port: port.port(),
-            directory: directory.to_owned(),
-            binary: binary.to_owned(),
-            state: State::Gone { since: Instant::now() },
-        };
-        lab::write_private(&proxy.file("toml"), text)?;
-        fs::create_dir_all(directory.join(crate::configuration::state_directory(region)))
+        let directory = cluster.directory();
+        let file = configuration::proxy_file(directory, region);
+        fs::create_dir_all(directory.join(configuration::state_directory(region)))
             .context("could not make the proxy's state directory")?;
-        port.release();
-        proxy.spawn()?;
-        Ok(proxy)
-    }
-
-    fn spawn(&mut self) -> Result<()> {
-        let log = File::options().create(true).append(true).open(self.file("log"));
-        let log = log.context("could not open the proxy's log")?;
-        let errors = log.try_clone().context("could not duplicate the log's descriptor")?;
-        let mut command = Command::new(&self.binary);
-        // Overrides that are meant for another pgherd would go over the demo's configuration.
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PGHERD__")) {
-            command.env_remove(name);
-        }
-        let child = command
-            .args(["run", "-c"])
-            .arg(self.file("toml"))
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            // A Ctrl-C in the terminal is for the demo, which stops the proxies in order.
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("could not start {}", self.binary.display()))?;
-        // The lab's warden ends what these files name if the demo is killed.
-        fs::write(self.file("pid"), format!("{}\n", child.id()))
-            .context("could not write the proxy's pid file")?;
-        self.state = State::Running(child);
-        Ok(())
-    }
-
-    /// `proxy-eu.log` and the like.
-    pub(crate) fn file(&self, extension: &str) -> PathBuf {
-        self.directory.join(format!("proxy-{}.{extension}", self.region))
+        let port = port.release();
+        let program = program.clone();
+        let process = Process::start(format!("proxy {region}"), directory, move || {
+            let mut command = program.command();
+            command.args(["run", "-c"]).arg(&file);
+            command
+        })?;
+        Ok(Self { region: region.to_owned(), port, process })
     }
 
     pub(crate) fn region(&self) -> &str {
@@ -99,68 +45,12 @@ impl Proxy {
         self.port
     }
 
-    /// Its process id while it runs.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        match &self.state {
-            State::Running(child) => Some(child.id()),
-            State::Gone { .. } => None,
-        }
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
-    /// Notices that it has ended, and starts it again after a while; tells what happened.
-    pub(crate) fn supervise(&mut self) -> Option<String> {
-        let ended = match &mut self.state {
-            State::Running(child) => child.try_wait().ok().flatten(),
-            State::Gone { since } if since.elapsed() < RESTART_DELAY => None,
-            State::Gone { .. } => {
-                return Some(match self.spawn() {
-                    Ok(()) => format!("proxy {} runs again", self.region),
-                    Err(error) => {
-                        self.state = State::Gone { since: Instant::now() };
-                        format!("proxy {}: {error:#}", self.region)
-                    }
-                });
-            }
-        }?;
-        self.state = State::Gone { since: Instant::now() };
-        let how = describe(ended);
-        Some(format!("proxy {} {how}; see {}", self.region, self.file("log").display()))
-    }
-
-    /// The end of its log.
-    pub(crate) fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.file("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(10)..].join("\n")
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("was ended by signal {signal}"),
-        (None, Some(code)) => format!("ended with status {code}"),
-        (None, None) => "ended".to_owned(),
-    }
-}
-
-/// Stops proxies: all are asked at once, and those that do not heed are killed.
-pub(crate) fn stop_all(proxies: &mut [Proxy]) {
-    for pid in proxies.iter().filter_map(Proxy::pid) {
-        let _ = lab::signal(pid, Signal::SIGTERM);
-    }
-    let deadline = Instant::now() + STOP_PATIENCE;
-    for proxy in proxies {
-        let former = mem::replace(&mut proxy.state, State::Gone { since: Instant::now() });
-        let State::Running(mut child) = former else { continue };
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() >= deadline {
-                let _ = child.kill();
-                let _ = child.wait();
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        let _ = fs::remove_file(proxy.file("pid"));
+    pub(crate) fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

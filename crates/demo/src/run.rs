@@ -49,12 +49,12 @@ pub fn run(options: Options, pgherd_binary: PathBuf) -> Result<ExitCode> {
     let cluster = demo.cluster();
     thread::scope(|scope| {
         let (requests, requested) = sync_channel(1);
-        let (cluster, events) = (&*cluster, sender);
-        scope.spawn(move || operations::serve(cluster, &requested, &events));
+        let (operator, events) = (demo.operator(), sender);
+        scope.spawn(move || operator.serve(&requested, &events));
         let mut session = Session { demo: &mut demo, display: &mut display, requests, busy: Busy::Idle };
         session.serve(&inbox, deadline);
         session.display.print(&["stopping".to_owned()]);
-        demo.stop_proxies();
+        demo.stop_processes();
         cluster.shut_down();
         // An operation that was under way fails now; its report must find the channel closed and not full.
         drop(inbox);

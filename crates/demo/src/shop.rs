@@ -1,5 +1,10 @@
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lab::Cluster;
+
+use crate::{
+    configuration::{agent_role, proxy_file},
+    program::Program,
+};
 
 /// The demo's application database.
 pub(crate) const DATABASE: &str = "shop";
@@ -48,6 +53,25 @@ pub(crate) fn prepare(cluster: &Cluster) -> Result<()> {
     let exists = "select to_regclass('public.orders') is not null";
     if cluster.psql_as(primary, cluster.application(), cluster.database(), exists)? != "t" {
         cluster.psql_as(primary, cluster.application(), cluster.database(), TABLES)?;
+    }
+    Ok(())
+}
+
+/// Gives the roles of proxies and agents what they need, as `pgherd init-sql` has it for the configuration of the proxy
+/// that manages.
+///
+/// # Errors
+/// When the script fails.
+pub(crate) fn grant(cluster: &Cluster, program: &Program, managing_region: &str) -> Result<()> {
+    let file = proxy_file(cluster.directory(), managing_region);
+    let file = file.to_string_lossy();
+    let role = agent_role(cluster);
+    let script = program.run(&["init-sql", "-c", &file, "--manage", "--agent-user", role])?;
+    let primary = cluster.primary()?;
+    cluster.psql(primary, &script).context("the script of `pgherd init-sql` failed")?;
+    if cluster.binaries().major() < 15 {
+        // The script only says so: ALTER SYSTEM could not be granted then.
+        cluster.psql(primary, &format!("alter role {role} superuser"))?;
     }
     cluster.wait_for_all()
 }

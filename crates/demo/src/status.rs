@@ -22,6 +22,19 @@ pub(crate) struct Report {
     pub(crate) pools: Pools,
     /// Oldest first.
     pub(crate) events: Vec<String>,
+    /// What was done in failovers, oldest first; of a proxy that manages.
+    pub(crate) steps: Vec<String>,
+    /// What it does at the moment.
+    pub(crate) under_way: Option<String>,
+}
+
+/// What a proxy is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Questions {
+    /// What every proxy knows.
+    Usual,
+    /// And what the one that manages does.
+    All,
 }
 
 /// A node as a proxy sees it.
@@ -35,6 +48,8 @@ pub(crate) struct NodeReport {
     /// Statements and transactions that this proxy has sent there.
     pub(crate) reads: u64,
     pub(crate) writes: u64,
+    /// What its agent is doing.
+    pub(crate) agent: String,
 }
 
 /// A proxy's clients and server connections, all pools together.
@@ -47,9 +62,18 @@ pub(crate) struct Pools {
 }
 
 impl Report {
-    fn gather(console: &mut Console) -> Result<Self> {
+    fn gather(console: &mut Console, questions: Questions) -> Result<Self> {
         let (nodes, pools) = (console.ask("SHOW NODES")?, console.ask("SHOW POOLS")?);
-        Ok(Self::of_tables(&nodes, &pools, &console.ask("SHOW EVENTS")?))
+        let mut report = Self::of_tables(&nodes, &pools, &console.ask("SHOW EVENTS")?);
+        if questions == Questions::All {
+            let (failovers, steps) = (console.ask("SHOW FAILOVERS")?, console.ask("SHOW FAILOVER_STEPS")?);
+            report.take_failovers(&failovers, &steps);
+            // Agents are called for this, so only when there may be something to tell.
+            if report.nodes.iter().any(|node| node.health != "up") {
+                report.take_agents(&console.ask("SHOW AGENTS")?);
+            }
+        }
+        Ok(report)
     }
 
     fn of_tables(nodes: &Table, pools: &Table, events: &Table) -> Self {
@@ -62,9 +86,47 @@ impl Report {
                 servers_active: sum("sv_active"),
                 servers_idle: sum("sv_idle"),
             },
-            events: events.rows().map(|row| row.values().collect::<Vec<_>>().join("  ")).collect(),
+            events: events.rows().map(event).collect(),
+            ..Self::default()
         }
     }
+
+    fn take_failovers(&mut self, failovers: &Table, steps: &Table) {
+        let step = |row: Row<'_>| {
+            let text = |column: &str| row.text(column).unwrap_or_default().to_owned();
+            let after = text("after_ms");
+            let after = after.split('.').next().unwrap_or_default();
+            let subject = Some(text("node")).filter(|node| !node.is_empty());
+            let subject = subject.map_or_else(String::new, |node| format!("{node}: "));
+            format!("failover {} {after:>6} ms  {subject}{}", text("number"), text("step"))
+        };
+        self.steps = steps.rows().map(step).collect();
+        let last = failovers.rows().last().filter(|row| row.text("outcome") == Some("under way"));
+        self.under_way = last.map(|row| {
+            let text = |column: &str| row.text(column).unwrap_or_default();
+            let what = if text("kind") == "automatic" { "failover" } else { text("kind") };
+            format!("{what} under way, {}", text("last_step"))
+        });
+    }
+
+    fn take_agents(&mut self, agents: &Table) {
+        for row in agents.rows() {
+            let node = self.nodes.iter_mut().find(|node| row.text("node") == Some(&node.name));
+            if let (Some(node), Some(activity)) = (node, row.text("activity").filter(|text| !text.is_empty()))
+            {
+                activity.clone_into(&mut node.agent);
+                self.under_way.get_or_insert_with(|| format!("{} is brought back", node.name));
+            }
+        }
+    }
+}
+
+/// An event in a line: the time of day and what happened.
+fn event(row: Row<'_>) -> String {
+    let text = |column: &str| row.text(column).unwrap_or_default();
+    let time = text("time").split(' ').next_back().unwrap_or_default();
+    let time = time.split('+').next().unwrap_or_default();
+    format!("{time}  {}", text("text"))
 }
 
 impl NodeReport {
@@ -78,6 +140,7 @@ impl NodeReport {
             lag: row.number("lag_bytes").map_or_else(String::new, bytes),
             reads: row.number("reads").unwrap_or_default(),
             writes: row.number("writes").unwrap_or_default(),
+            agent: String::new(),
         }
     }
 }
@@ -107,7 +170,7 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     /// `psql` makes a command that connects to the proxy's console.
-    pub(crate) fn start(psql: impl Fn() -> Command + Send + 'static) -> Self {
+    pub(crate) fn start(questions: Questions, psql: impl Fn() -> Command + Send + 'static) -> Self {
         let latest = Arc::new(Mutex::new(None));
         let (alive, end) = sync_channel(0);
         let thread = thread::spawn({
@@ -115,7 +178,7 @@ impl Watcher {
             move || {
                 let mut console = None;
                 loop {
-                    let report = ask(&mut console, &psql);
+                    let report = ask(&mut console, questions, &psql);
                     *latest.lock().unwrap_or_else(PoisonError::into_inner) = report;
                     match end.recv_timeout(INTERVAL) {
                         Err(RecvTimeoutError::Timeout) => {}
@@ -144,11 +207,11 @@ impl Drop for Watcher {
 }
 
 /// One round of questions; a console that fails is closed and opened anew in the next round.
-fn ask(console: &mut Option<Console>, psql: &impl Fn() -> Command) -> Option<Report> {
+fn ask(console: &mut Option<Console>, questions: Questions, psql: &impl Fn() -> Command) -> Option<Report> {
     if console.is_none() {
         *console = Console::open(psql()).ok();
     }
-    let report = console.as_mut().and_then(|console| Report::gather(console).ok());
+    let report = console.as_mut().and_then(|console| Report::gather(console, questions).ok());
     if report.is_none() {
         *console = None;
     }
@@ -168,13 +231,33 @@ pub(crate) mod tests {
             "us|x|||||",
         ]);
         let pools = table(&["database|cl_active|cl_waiting|sv_active|sv_idle", "a|1|2|3|4", "b|10|20|30|40"]);
-        let events = table(&["time|event|detail", "12:00|promoted|us", "12:01|up|"]);
+        let events =
+            table(&["time|event|text", "2026-11-22 12:00:01.25+00|promoted|us was promoted", "12:01|up|"]);
         let report = Report::of_tables(&nodes, &pools, &events);
         assert_eq!(report.nodes[0].role, "primary");
         assert_eq!((report.nodes[0].reads, report.nodes[0].writes), (1, 2));
         assert_eq!(report.nodes[1], NodeReport { name: "us".to_owned(), ..NodeReport::default() });
         assert_eq!(report.pools, Pools { clients: 11, waiting: 22, servers_active: 33, servers_idle: 44 });
-        assert_eq!(report.events, ["12:00  promoted  us", "12:01  up"]);
+        assert_eq!(report.events, ["12:00:01.25  us was promoted", "12:01  "]);
+    }
+
+    #[test]
+    fn what_the_manager_and_the_agents_do_is_told() {
+        let nodes = table(&["name|health", "eu|down", "us|up"]);
+        let none = table(&["nothing"]);
+        let mut report = Report::of_tables(&nodes, &none, &none);
+        let steps = table(&["number|after_ms|node|step", "1|0.000||no primary", "1|312.450|us|chosen"]);
+        report.take_failovers(&table(&["kind|outcome|last_step", "automatic|under way|us: chosen"]), &steps);
+        assert_eq!(report.steps, ["failover 1      0 ms  no primary", "failover 1    312 ms  us: chosen"]);
+        assert_eq!(report.under_way.as_deref(), Some("failover under way, us: chosen"));
+        report.take_failovers(&table(&["kind|outcome|last_step", "automatic|done|us: done"]), &steps);
+        assert_eq!(report.under_way, None);
+        report.take_agents(&table(&["node|activity", "eu|rewind: rewinding", "us|"]));
+        assert_eq!(
+            (report.nodes[0].agent.as_str(), report.nodes[1].agent.as_str()),
+            ("rewind: rewinding", "")
+        );
+        assert_eq!(report.under_way.as_deref(), Some("eu is brought back"));
     }
 
     #[test]

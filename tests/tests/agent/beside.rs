@@ -16,7 +16,7 @@ use super::PATIENCE;
 
 /// An agent beside one node of a cluster. It is killed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(crate) struct Beside {
     cluster: Arc<Cluster>,
     node: usize,
     folder: PathBuf,
@@ -25,11 +25,11 @@ pub(super) struct Beside {
 }
 
 /// A cluster whose nodes can have agents: their user may write beside the data, and may rewind.
-pub(super) fn cluster(standbys: usize) -> Arc<Cluster> {
+pub(crate) fn cluster(standbys: usize) -> Arc<Cluster> {
     cluster_with(Options { standbys, ..Options::default() })
 }
 
-pub(super) fn cluster_with(options: Options) -> Arc<Cluster> {
+pub(crate) fn cluster_with(options: Options) -> Arc<Cluster> {
     let cluster = Cluster::start(options).unwrap();
     cluster.give_to_server(cluster.directory()).unwrap();
     let user = &cluster.monitor().user;
@@ -53,7 +53,7 @@ pub(super) fn cluster_with(options: Options) -> Arc<Cluster> {
 
 impl Beside {
     /// Starts an agent with its defaults.
-    pub(super) fn start(cluster: &Arc<Cluster>, node: usize) -> Self {
+    pub(crate) fn start(cluster: &Arc<Cluster>, node: usize) -> Self {
         Self::start_with(cluster, node, "")
     }
 
@@ -69,19 +69,23 @@ impl Beside {
 
     /// Makes keys with `pgherd keygen`, and the file.
     fn prepare(&self, postgres: &str) {
+        let (cluster, name) = (&self.cluster, self.cluster.node(self.node).name());
         let made = Command::new(pgherd())
-            .args(["keygen", "--agent", "agent=127.0.0.1,localhost", "--dir"])
-            .arg(self.folder.join("keys"))
+            .args(["keygen", "--agent", &format!("{name}=127.0.0.1,localhost"), "--dir"])
+            .arg(self.keys())
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        let cluster = &self.cluster;
+        self.give(&self.keys());
         fs::write(self.folder.join("password"), format!("{}\n", cluster.monitor().password)).unwrap();
         let text = format!(
-            "[agent]\nlisten = \"127.0.0.1:0\"\n\
-             [tls]\ncertificate = \"keys/agent.crt\"\nkey = \"keys/agent.key\"\nroot_certificate = \"keys/ca.crt\"\n\
+            "[agent]\nlisten = \"127.0.0.1:{}\"\n\
+             [tls]\ncertificate = \"../keys/{name}.crt\"\nkey = \"../keys/{name}.key\"\n\
+             root_certificate = \"../keys/ca.crt\"\n\
              [postgres]\ndata_dir = {:?}\nbin_dir = {:?}\nlog_file = {:?}\n{postgres}\n\
              [source]\nuser = {:?}\npassword_file = \"password\"\nsslmode = \"disable\"\n",
+            // the same one after it was killed
+            lab::free_port().unwrap(),
             cluster.node(self.node).data(),
             cluster.binaries().directory(),
             // the usual place is the lab's own file
@@ -90,7 +94,9 @@ impl Beside {
         );
         fs::write(self.folder.join("agent.toml"), text).unwrap();
         // Where the binary was built may be closed to the servers' user.
-        fs::copy(pgherd(), self.binary()).unwrap();
+        if fs::hard_link(pgherd(), self.binary()).is_err() {
+            fs::copy(pgherd(), self.binary()).unwrap();
+        }
         fs::set_permissions(self.folder.join("password"), fs::Permissions::from_mode(0o600)).unwrap();
         self.give(&self.folder);
     }
@@ -100,6 +106,11 @@ impl Beside {
         if path.is_dir() {
             fs::read_dir(path).unwrap().for_each(|entry| self.give(&entry.unwrap().path()));
         }
+    }
+
+    /// Where the keys of all of the cluster's agents are, and those of their callers.
+    fn keys(&self) -> PathBuf {
+        self.cluster.directory().join("keys")
     }
 
     fn binary(&self) -> PathBuf {
@@ -115,7 +126,7 @@ impl Beside {
     }
 
     /// Starts the process, which must not run, and waits until it answers.
-    pub(super) fn spawn(&mut self) {
+    pub(crate) fn spawn(&mut self) {
         let log = File::create(self.log_file()).unwrap();
         let errors = log.try_clone().unwrap();
         let child = self.command().stdout(log).stderr(errors).spawn().unwrap();
@@ -132,7 +143,7 @@ impl Beside {
     }
 
     /// Kills the process.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.process.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -161,19 +172,20 @@ impl Beside {
         self.folder.join("log")
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         File::open(self.log_file()).and_then(|mut file| file.read_to_string(&mut text)).unwrap();
         text
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address.unwrap()
     }
 
-    /// Files of the keys.
-    pub(super) fn tls(&self, name: &str) -> TlsFiles {
-        let file = |name: String| self.folder.join("keys").join(name);
+    /// The files of "proxy", which calls agents, or of "agent", which is this one.
+    pub(crate) fn tls(&self, name: &str) -> TlsFiles {
+        let name = if name == "agent" { self.cluster.node(self.node).name() } else { name };
+        let file = |name: String| self.keys().join(name);
         TlsFiles {
             certificate: file(format!("{name}.crt")),
             key: file(format!("{name}.key")),

@@ -1,11 +1,11 @@
 //! `pgherd agent` beside real servers: the real binary, as the servers' user, over real mutual TLS.
 
 mod acting;
-mod beside;
+pub(crate) mod beside;
 mod callers;
 mod fencing;
 mod lifecycle;
-mod rejoining;
+pub(crate) mod rejoining;
 
 use std::time::Duration;
 

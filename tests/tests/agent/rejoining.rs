@@ -181,19 +181,19 @@ pub(super) fn part_from_its_wal(cluster: &Cluster, stop: &dyn Fn()) {
         cluster.psql(0, "insert into t values ('divergent'); select pg_switch_wal(); checkpoint").unwrap();
     }
     stop();
-    remove_old_wal(cluster);
+    remove_old_wal(cluster, 0);
 }
 
-/// All of node 0's WAL before the segment that its last checkpoint is in.
-fn remove_old_wal(cluster: &Cluster) {
-    let folder = cluster.node(0).data().join("pg_wal");
+/// Removes all of a node's WAL before the segment that its last checkpoint is in.
+pub(crate) fn remove_old_wal(cluster: &Cluster, node: usize) {
+    let folder = cluster.node(node).data().join("pg_wal");
     let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| is_segment(name)).collect();
     names.sort();
     let output = std::process::Command::new(cluster.binaries().program("pg_controldata"))
         .arg("-D")
-        .arg(cluster.node(0).data())
+        .arg(cluster.node(node).data())
         .env("LC_ALL", "C")
         .output()
         .unwrap();

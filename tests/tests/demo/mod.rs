@@ -1,7 +1,7 @@
 //! `pgherd demo`, as somebody uses it who has just cloned the repository.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write,
     net::TcpListener,
@@ -12,6 +12,10 @@ use std::{
 
 use e2e::{eventually, pgherd};
 use lab::Signal;
+use testkit::ConnectionParameters;
+use wire::message::startup::PROTOCOL_3_0;
+
+use crate::load::Load;
 
 /// How long anything in the demo may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,22 +75,66 @@ impl Demo {
         self.environment().remove(name).unwrap_or_else(|| panic!("demo.env has no {name}"))
     }
 
-    /// Runs SQL with psql through one of the proxies.
-    fn psql(&self, proxy: usize, user: (&str, &str), database: &str, sql: &str) -> Result<String, String> {
-        let environment = self.environment();
-        let mut command = Command::new(Path::new(&environment["PGHERD_PG_BIN"]).join("psql"));
+    /// Runs SQL with psql at some port.
+    fn psql_at(&self, port: &str, user: (&str, &str), database: &str, sql: &str) -> Result<String, String> {
+        let mut command = Command::new(Path::new(&self.value("PGHERD_PG_BIN")).join("psql"));
         command.args(["-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql]);
-        command.env("PGHOST", "127.0.0.1").env("PGPORT", &environment[&format!("PGHERD_PROXY_{proxy}_PORT")]);
+        command.env("PGHOST", "127.0.0.1").env("PGPORT", self.value(port));
         command.env("PGUSER", user.0).env("PGPASSWORD", user.1).env("PGDATABASE", database);
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
+    /// Runs SQL through one of the proxies.
+    fn psql(&self, proxy: usize, user: (&str, &str), database: &str, sql: &str) -> Result<String, String> {
+        self.psql_at(&format!("PGHERD_PROXY_{proxy}_PORT"), user, database, sql)
+    }
+
     /// The same as the role `app` in its database.
     fn as_app(&self, proxy: usize, sql: &str) -> Result<String, String> {
         let (user, password) = (self.value("PGHERD_USER"), self.value("PGHERD_PASSWORD"));
         self.psql(proxy, (&user, &password), &self.value("PGHERD_DATABASE"), sql)
+    }
+
+    /// The same on the console.
+    fn as_admin(&self, proxy: usize, sql: &str) -> Result<String, String> {
+        let (user, password) = (self.value("PGHERD_ADMIN_USER"), self.value("PGHERD_ADMIN_PASSWORD"));
+        self.psql(proxy, (&user, &password), "pgherd", sql)
+    }
+
+    /// Runs SQL on a node, around the proxies, as superuser in the application's database.
+    fn directly(&self, node: usize, sql: &str) -> Result<String, String> {
+        let (user, password) = (self.value("PGHERD_SUPERUSER"), self.value("PGHERD_SUPERUSER_PASSWORD"));
+        let port = format!("PGHERD_NODE_{node}_PORT");
+        self.psql_at(&port, (&user, &password), &self.value("PGHERD_DATABASE"), sql)
+    }
+
+    /// The rows of the table that clients have written to.
+    fn ledger_on(&self, node: usize) -> BTreeSet<i64> {
+        let text = self.directly(node, "select id from ledger").unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    /// How the application logs in through a proxy.
+    fn app(&self, proxy: usize) -> ConnectionParameters {
+        let port = self.value(&format!("PGHERD_PROXY_{proxy}_PORT"));
+        ConnectionParameters {
+            address: format!("127.0.0.1:{port}").parse().unwrap(),
+            user: self.value("PGHERD_USER"),
+            password: self.value("PGHERD_PASSWORD"),
+            database: self.value("PGHERD_DATABASE"),
+            more: Vec::new(),
+            version: PROTOCOL_3_0,
+        }
+    }
+
+    /// Waits until demo.env says this of the two nodes.
+    fn wait_for_roles(&self, first: &str, second: &str) {
+        eventually("demo.env is kept current", PATIENCE, || {
+            let role = |node: usize| self.value(&format!("PGHERD_NODE_{node}_ROLE"));
+            (role(1) == first && role(2) == second).then_some(())
+        });
     }
 
     /// Waits until it has ended; gives how it did.
@@ -138,7 +186,9 @@ fn a_newcomer_plays_with_it_and_nothing_is_left_behind() {
     }
     check_environment(&demo);
     check_logins(&demo);
-    check_commands(&mut demo);
+    check_management(&mut demo);
+    check_promotion_by_hand(&mut demo);
+    check_loss_of_the_manager(&demo);
     lab::signal(demo.process.id(), Signal::SIGTERM).unwrap();
     assert!(demo.wait_for_end().success());
     assert_eq!(processes_in(&folder), [""; 0]);
@@ -181,7 +231,6 @@ fn check_environment(demo: &Demo) {
 /// Everybody gets in, through each proxy.
 fn check_logins(demo: &Demo) {
     let environment = demo.environment();
-    let admin = (environment["PGHERD_ADMIN_USER"].as_str(), environment["PGHERD_ADMIN_PASSWORD"].as_str());
     let superuser =
         (environment["PGHERD_SUPERUSER"].as_str(), environment["PGHERD_SUPERUSER_PASSWORD"].as_str());
     demo.psql(1, superuser, "postgres", "create role late login password 'later'").unwrap();
@@ -194,15 +243,42 @@ fn check_logins(demo: &Demo) {
             demo.psql(proxy, ("late", "later"), "late_one", &sql).ok()
         });
         assert!(demo.psql(proxy, ("late", "wrong"), "late_one", "select 1").is_err());
-        assert_eq!(demo.psql(proxy, admin, "pgherd", "SHOW NODES").unwrap().lines().count(), 2);
+        assert_eq!(demo.as_admin(proxy, "SHOW NODES").unwrap().lines().count(), 2);
         demo.as_app(proxy, "insert into customers (name, country) values ('me', 'DE')").unwrap();
     }
 }
 
-/// Somebody promotes the other node; the old primary comes back; then a crash.
-fn check_commands(demo: &mut Demo) {
+/// The primary is killed, and comes back as a standby by itself; then it is made the primary again.
+fn check_management(demo: &mut Demo) {
+    demo.as_app(2, "create table ledger (id bigint primary key)").unwrap();
+    let load = Load::of(demo.app(2), 4, 2);
+    demo.tell("k");
+    demo.wait_for("node 1 (eu), the primary, was killed");
+    demo.wait_for("eu: made a standby");
+    load.wait_for_writes(100);
+    let ledger = load.stop();
+    demo.wait_for_roles("standby", "primary");
+    ledger.report("k in the demo", ledger.count_missing_among(&demo.ledger_on(2)));
+    ledger.assert_only_doubts();
+    let receiver = "select status, received_tli, sender_port from pg_stat_wal_receiver";
+    let expected = format!("streaming|2|{}", demo.value("PGHERD_NODE_2_PORT"));
+    assert_eq!(demo.directly(1, receiver).unwrap(), expected);
+
+    demo.as_app(1, "truncate ledger").unwrap();
+    let load = Load::of(demo.app(2), 4, 2);
+    demo.tell("s 1");
+    demo.wait_for("node 1 (eu) is the primary now");
+    demo.wait_for("us: made a standby");
+    let ledger = load.stop();
+    ledger.assert_no_errors();
+    assert_eq!(ledger.count_missing_among(&demo.ledger_on(1)), 0);
+    demo.wait_for_roles("primary", "standby");
+}
+
+/// Somebody promotes the other node behind pgherd's back; the old primary goes on until it is brought back.
+fn check_promotion_by_hand(demo: &mut Demo) {
     demo.tell("p 2");
-    demo.wait_for("node 2 (us) was promoted");
+    demo.wait_for("node 2 (us) was promoted by hand");
     // Until the proxy notices, the old primary goes on to take writes, which are lost.
     let insert =
         "insert into customers (name, country) values ('after p', 'DE') returning current_setting('port')";
@@ -212,23 +288,21 @@ fn check_commands(demo: &mut Demo) {
     });
     demo.tell("b 1");
     demo.wait_for("node 1 (eu) is a standby of node 2 (us)");
-    demo.tell("k");
-    demo.wait_for("node 2 (us), the primary, was killed");
-    demo.tell("p 1");
-    demo.wait_for("node 1 (eu) was promoted");
-    for proxy in [1, 2] {
-        demo.as_app(proxy, "insert into customers (name, country) values ('after k', 'DE')").unwrap();
-    }
-    demo.tell("b 2");
-    demo.wait_for("node 2 (us) is a standby of node 1 (eu)");
-    eventually("demo.env is kept current", PATIENCE, || {
-        (demo.value("PGHERD_NODE_1_ROLE") == "primary" && demo.value("PGHERD_NODE_2_ROLE") == "standby")
-            .then_some(())
-    });
-    let count = "select count(distinct name) from customers where name like 'after %'";
-    assert_eq!(demo.as_app(1, &format!("/* pgherd: primary */ {count}")).unwrap(), "2");
+    demo.wait_for_roles("standby", "primary");
     demo.tell("nonsense");
-    demo.tell("s");
+    demo.tell("t");
+    demo.wait_for("\"nonsense\" is no command");
+}
+
+/// Exactly one proxy manages, and people are told when it does not.
+fn check_loss_of_the_manager(demo: &Demo) {
+    assert_eq!(demo.value("PGHERD_MANAGER"), "1");
+    let refused = demo.as_admin(2, "SWITCHOVER").unwrap_err();
+    assert!(refused.contains("does not manage the cluster"), "{refused}");
+    let pid = demo.value("PGHERD_PROXY_1_PID").parse().unwrap();
+    lab::signal(pid, Signal::SIGKILL).unwrap();
+    demo.wait_for("nobody manages the cluster now: proxy eu");
+    demo.wait_for("proxy eu runs again");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod automatic;
 mod planned;
+mod rejoin;
 
 use e2e::{Herd, Setup};
 

@@ -5,7 +5,7 @@ use e2e::Herd;
 use super::{managed, start, story};
 use crate::{load::Load, topology::show};
 
-fn console(herd: &Herd, command: &str) -> Result<String, String> {
+pub(super) fn console(herd: &Herd, command: &str) -> Result<String, String> {
     let admin = herd.proxy(0).admin_login();
     let answer = herd.cluster().psql_at(herd.proxy(0).port(), admin, "pgherd", command);
     answer.map_err(|error| format!("{error:#}"))

@@ -32,11 +32,15 @@ impl Manager {
         if let Some((_, why)) = &self.failed {
             return Err(Hindrance::Failed(why.clone()));
         }
-        let reign = self.reign.ok_or(Hindrance::NeverKnown)?;
-        self.is_certainly_vacant()?;
         // once somebody may have been promoted, it has to be brought to an end
         let is_to_go_on = !self.maybe_promoted().is_empty();
-        if !is_to_go_on {
+        let reign = match self.reign {
+            _ if is_to_go_on => None,
+            Some(reign) => Some(reign),
+            None => return Err(Hindrance::NeverKnown),
+        };
+        self.is_certainly_vacant()?;
+        if let Some(reign) = reign {
             self.is_gone(reign)?;
             self.is_undamped(reign, now)?;
         }
@@ -58,7 +62,7 @@ impl Manager {
                 });
             }
         };
-        if let Some(hearing) = self.hears_the_primary(reign).filter(|_| !is_to_go_on) {
+        if let Some(hearing) = reign.and_then(|reign| self.hears_the_primary(reign)) {
             return Err(Hindrance::StillHeard(Arc::clone(&hearing.name)));
         }
         let lost = self.would_lose(best);

@@ -344,6 +344,18 @@ fn a_primary_that_is_back_after_somebody_may_have_been_promoted_does_not_go_on()
 }
 
 #[test]
+fn an_order_that_is_overtaken_by_the_first_sight_of_the_primary_is_brought_to_an_end() {
+    let mut scene = Scene::new(nodes(), Record::default());
+    scene.standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.say(Command::Failover { to: B, force: true });
+    scene.stored().recruited(B, 1000).recruited(C, 1000).primary(A, 1, 1000);
+    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))), "{:?}", scene.ended());
+    scene.stored().wait(Duration::from_secs(2)).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.stored().recruited(B, 1000).recruited(C, 1000).primary(A, 1, 1000);
+    assert_eq!(scene.writable(), Ok(A), "{:?}", scene.hindrance());
+}
+
+#[test]
 fn who_is_cut_off_anew_was_not_promoted() {
     let mut scene = Scene::promoting();
     scene.answer(|task| *task == Task::Promote(C), Err(Failure::Uncertain("time is up".to_owned())));

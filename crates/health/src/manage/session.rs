@@ -20,6 +20,10 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two attempts to take the lock.
 const LOCK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a server may take to read its configuration again.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(2);
+/// Time between two looks at whether it has.
+const RELOAD_AGAIN: Duration = Duration::from_millis(2);
 /// The advisory lock of managers: "pgherd" in ASCII.
 const LOCK: i64 = 0x0070_6768_6572_6400;
 
@@ -114,9 +118,18 @@ impl Session {
         Ok(())
     }
 
-    /// Has the node find its upstream like this from now on.
+    /// Has the node find its upstream like this from now on. The server's processes hear of it one after the other, and
+    /// its backends before the one that asks for WAL; so it has to be true here before anything is concluded from it.
     pub(super) async fn lead_to(&mut self, conninfo: String) -> Result<(), Failure> {
         self.alter_system("primary_conninfo", Some(&conninfo)).await?;
+        let is_read = format!("SELECT current_setting('primary_conninfo') = {}", literal(&conninfo));
+        let deadline = Instant::now() + RELOAD_PATIENCE;
+        while first(&self.ask(&is_read).await?) != Some("t") {
+            if Instant::now() >= deadline {
+                return Err(Failure::Failed("it does not read its configuration again".to_owned()));
+            }
+            sleep(RELOAD_AGAIN).await;
+        }
         self.conninfo = conninfo;
         Ok(())
     }

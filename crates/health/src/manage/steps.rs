@@ -197,7 +197,8 @@ struct Position {
 }
 
 async fn position(session: &mut Session) -> Result<Position, Failure> {
-    let sql = "SELECT (SELECT count(*) FROM pg_stat_wal_receiver), \
+    // pg_stat_wal_receiver does not show one that is only just being started
+    let sql = "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walreceiver'), \
                greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), pg_last_wal_replay_lsn()";
     let rows = session.ask(sql).await?;
     let value = |at: usize| rows.first().and_then(|row| row.get(at)?.as_deref());

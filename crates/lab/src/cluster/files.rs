@@ -13,6 +13,9 @@ use crate::{directory::write_private, node::Node};
 /// written anew after them.
 const LAB_CONF: &str = "lab.conf";
 
+/// What a failover manager sets by ALTER SYSTEM.
+const ALTERED: [&str; 3] = ["primary_conninfo", "primary_slot_name", "synchronous_standby_names"];
+
 /// The longest path of a Unix socket that Linux takes.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -38,7 +41,8 @@ impl Cluster {
         self.account.give(&path)
     }
 
-    /// Writes what differs from PostgreSQL's defaults; `primary` is who to stream from as a standby.
+    /// Writes what differs from PostgreSQL's defaults; `primary` is who to stream from as a standby. What somebody else
+    /// has said about that by ALTER SYSTEM would go over it, and is forgotten.
     pub(super) fn write_lab_conf(&self, node: &Node, primary: Option<&Node>) -> Result<()> {
         let mut content = String::from("# written by pgherd's lab at each change of role\n");
         let mut set = |name: &str, value: &str| {
@@ -73,6 +77,22 @@ impl Cluster {
         }
         let path = node.data().join(LAB_CONF);
         write_private(&path, &content)?;
+        self.account.give(&path)?;
+        self.forget_altered(node)
+    }
+
+    /// Takes what says whom to follow out of the file that ALTER SYSTEM writes.
+    fn forget_altered(&self, node: &Node) -> Result<()> {
+        let path = node.data().join("postgresql.auto.conf");
+        let content =
+            fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let is_altered = |line: &&str| ALTERED.iter().any(|name| line.starts_with(name));
+        if !content.lines().any(|line| is_altered(&line)) {
+            return Ok(());
+        }
+        let kept: String =
+            content.lines().filter(|line| !is_altered(line)).flat_map(|line| [line, "\n"]).collect();
+        write_private(&path, &kept)?;
         self.account.give(&path)
     }
 
