@@ -202,6 +202,8 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
         sampled_at: Some(now),
         streaming: role == Role::Standby,
         upstream_silence: None,
+        sync_state: [None, Some(topology::SyncState::Sync), Some(topology::SyncState::Async)]
+            [usize::from(id)],
         server_version: 150_020,
         reads: topology::Reads::Offered,
     }
