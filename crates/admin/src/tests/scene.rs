@@ -211,7 +211,7 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
 
 /// eu-1 is the primary, us-1 and ap-1 follow it. The proxy stands in us.
 #[expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
-fn world() -> World {
+pub(crate) fn world() -> World {
     let now = Instant::now();
     let nodes = [
         node(0, "eu-1", Role::Primary, now),
