@@ -43,6 +43,7 @@ doc: ## documentation, warnings denied
 unit: ## all tests, those against real PostgreSQL too
 	@scripts/need postgres
 	@scripts/need python-drivers || echo "the tests with Python's drivers will be skipped" >&2
+	@scripts/need haproxy || echo "no real HAProxy will be asked" >&2
 	@scripts/need debian-patroni || echo "the test with Patroni will be skipped" >&2
 	$(CARGO) build -p proxy
 	$(CARGO) test --workspace

@@ -70,6 +70,7 @@ fn only_node(port: u16, now: std::time::Instant) -> NodeView {
         sampled_at: Some(now),
         streaming: false,
         upstream_silence: None,
+        sync_state: None,
         server_version: 160_000,
         reads: topology::Reads::Offered,
     }

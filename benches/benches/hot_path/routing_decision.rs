@@ -57,6 +57,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         sampled_at: Some(now),
         streaming: id != 0,
         upstream_silence: None,
+        sync_state: None,
         server_version: 150_000,
         reads: topology::Reads::Offered,
     });

@@ -11,7 +11,7 @@ mod command;
 mod console;
 mod control;
 mod extended;
-mod health;
+mod http;
 mod manage;
 mod serve;
 mod set;
@@ -25,5 +25,5 @@ pub use console::{Console, ConsoleClient, ConsoleRole};
 pub use control::{
     AgentState, BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode,
 };
-pub use health::{Readiness, answer_health};
+pub use http::{Readiness, answer_http};
 pub use serve::serve;

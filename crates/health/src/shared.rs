@@ -58,8 +58,8 @@ impl Shared {
 /// Whether those who wait for a change should look again: anything but positions and times has changed.
 pub(crate) fn is_news(old: &Snapshot, new: &Snapshot) -> bool {
     let differs = |(a, b): (&NodeView, &NodeView)| {
-        (a.id, a.role, a.health, a.timeline, a.streaming, a.port, a.reads)
-            != (b.id, b.role, b.health, b.timeline, b.streaming, b.port, b.reads)
+        (a.id, a.role, a.health, a.timeline, a.streaming, a.port, a.reads, a.sync_state)
+            != (b.id, b.role, b.health, b.timeline, b.streaming, b.port, b.reads, b.sync_state)
             || a.lag.is_some() != b.lag.is_some()
             || (&a.host, &a.name, &a.region, &a.zone) != (&b.host, &b.name, &b.region, &b.zone)
     };

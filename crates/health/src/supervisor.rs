@@ -133,20 +133,7 @@ impl Supervisor {
             self.follow_up().await;
             let now = Instant::now().into_std();
             match self.next_input().await {
-                Input::Finding(node, Finding::Xids(sample)) => self.shared.xids().observe(node, &sample),
-                Input::Finding(node, Finding::Direct(direct)) => self.shared.note_path(node, direct),
-                Input::Finding(node, Finding::Probed(result)) => {
-                    if !matches!(result, ProbeResult::Answered(_)) {
-                        self.shared.xids().lose_sight(node);
-                    }
-                    self.cluster.handle_probe(node, result, Instant::now().into_std());
-                }
-                Input::Finding(node, Finding::Noticed(report)) => {
-                    self.cluster.handle_report(node, report, now)
-                }
-                Input::Finding(node, Finding::Parameters(parameters)) => {
-                    self.parameters.insert(node, Arc::new(parameters));
-                }
+                Input::Finding(node, finding) => self.find(node, finding),
                 Input::Reports(reports) => {
                     let now = Instant::now().into_std();
                     reports
@@ -197,6 +184,26 @@ impl Supervisor {
             following.stop().await;
         }
         stopped.map(|answer| answer.send(()));
+    }
+
+    /// Takes in what a prober found.
+    fn find(&mut self, node: NodeId, finding: Finding) {
+        let now = Instant::now().into_std();
+        match finding {
+            Finding::Xids(sample) => self.shared.xids().observe(node, &sample),
+            Finding::Direct(direct) => self.shared.note_path(node, direct),
+            Finding::Replication(said) => self.cluster.handle_replication(node, said),
+            Finding::Probed(result) => {
+                if !matches!(result, ProbeResult::Answered(_)) {
+                    self.shared.xids().lose_sight(node);
+                }
+                self.cluster.handle_probe(node, result, now);
+            }
+            Finding::Noticed(report) => self.cluster.handle_report(node, report, now),
+            Finding::Parameters(parameters) => {
+                self.parameters.insert(node, Arc::new(parameters));
+            }
+        }
     }
 
     async fn next_input(&mut self) -> Input {

@@ -1,17 +1,18 @@
-//! The HTTP listener that says whether the proxy is well.
+//! The HTTP listener that says whether the proxy is well, and how nodes are.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use admin::{Readiness, answer_health};
+use admin::answer_http;
 use conn::{ListenAddress, Listener};
-use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 
-use crate::takeover::Predecessor;
+use crate::{proxy::Proxy, takeover::Predecessor};
 
 /// By which another process finds the socket.
 pub(crate) const LABEL: &str = "health";
 
-/// Questions that are answered at a time; further ones wait.
+/// Questions that are answered at a time. For a further one the connection that is open for longest is closed: who asks at once
+/// is answered at once, so only somebody who is slow loses by it.
 const AT_A_TIME: usize = 64;
 
 /// After a failed accept the next one waits this long.
@@ -39,17 +40,22 @@ pub(crate) fn open(
 }
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: Arc<Listener>, readiness: watch::Receiver<Readiness>) {
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+pub(crate) async fn serve(listener: Arc<Listener>, proxy: Arc<Proxy>) {
+    let mut asking: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
         match listener.accept().await {
             Ok((mut socket, _)) => {
-                let readiness = readiness.clone();
-                tokio::spawn(async move {
-                    let now = *readiness.borrow();
-                    answer_health(&mut socket, now).await;
-                    drop(place);
-                });
+                asking.retain(|task| !task.is_finished());
+                if asking.len() >= AT_A_TIME
+                    && let Some(oldest) = asking.pop_front()
+                {
+                    oldest.abort();
+                }
+                let proxy = Arc::clone(&proxy);
+                let answering = async move {
+                    answer_http(&mut socket, || (*proxy.readiness.borrow(), proxy.world.load_full())).await;
+                };
+                asking.push_back(tokio::spawn(answering).abort_handle());
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept for HTTP");

@@ -67,7 +67,7 @@ pub(crate) fn run(source: &Source, start: Start) -> anyhow::Result<ExitCode> {
         let proxy = Arc::new(proxy);
         let mut sockets = Sockets { entries, health, accepting: Vec::new() };
         if let Some(listener) = &sockets.health {
-            let answering = readiness::serve(Arc::clone(listener), proxy.readiness.subscribe());
+            let answering = readiness::serve(Arc::clone(listener), Arc::clone(&proxy));
             sockets.accepting.push(tokio::spawn(answering).abort_handle());
         }
         first_look(&proxy).await;

@@ -53,6 +53,7 @@ fn node(id: u16, role: Role, region: &str, rtt: u64, now: Instant) -> NodeView {
         sampled_at: Some(now),
         streaming: role == Role::Standby,
         upstream_silence: None,
+        sync_state: None,
         server_version: 150_000,
         reads: topology::Reads::Offered,
     }

@@ -10,6 +10,7 @@ use crate::{
     event::Named,
     history::History,
     probe::{ProbeResult, Role, Sample, Unusable},
+    replication::Replication,
     settings::NodeSettings,
     snapshot::{Health, NodeView, Reads},
     wal::PrimaryWal,
@@ -166,6 +167,8 @@ pub(crate) struct Node {
     pub(crate) descent: Descent,
     pub(crate) ancestry: Ancestry,
     pub(crate) burst: Burst,
+    /// What it last said of its part in replication.
+    pub(crate) replication: Replication,
     /// As of the last election.
     pub(crate) health: Health,
 }
@@ -188,6 +191,7 @@ impl Node {
             descent: Descent::Unseen,
             ancestry: Ancestry::Unread,
             burst: Burst::Idle,
+            replication: Replication::default(),
             health: Health::Unknown,
         }
     }
@@ -203,6 +207,10 @@ impl Node {
         self.region = settings.region.as_str().into();
         self.zone = settings.zone.as_deref().map(Into::into);
         self.priority = settings.priority;
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     pub(crate) fn named(&self) -> Named {
@@ -339,6 +347,7 @@ impl Node {
             sampled_at: said.map(|said| said.sent_at),
             streaming: said.is_some_and(|said| said.streaming),
             upstream_silence: said.and_then(|said| said.upstream_silence),
+            sync_state: None,
             server_version: said.map_or(0, |said| said.server_version),
             reads: Reads::Offered,
         }

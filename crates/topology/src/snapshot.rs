@@ -9,6 +9,7 @@ use wire::{Lsn, TimelineId};
 use crate::{
     node::{DownReason, NodeId},
     probe::Role,
+    replication::SyncState,
     wal::PrimaryWal,
 };
 
@@ -194,6 +195,9 @@ pub struct NodeView {
     pub streaming: bool,
     /// A standby: for how long its upstream had said nothing when it was sampled; `None` without a WAL receiver.
     pub upstream_silence: Option<Duration>,
+    /// A standby: whether commits wait for it, as the present primary or, while there is none, the last one said last;
+    /// `None`: it does not receive from that node, or cannot be told from another that does.
+    pub sync_state: Option<SyncState>,
     /// `server_version_num`; 0 before it said.
     pub server_version: u32,
     /// Whether it may be read from at all.

@@ -27,7 +27,7 @@ const LAYOUTS: &[(&str, &str)] = &[
     (
         "NODES",
         "name|cluster|host|port|region|zone|role|health|timeline|wal_lsn|replay_lsn|lag_bytes|lag_ms|rtt_ms|\
-         sampled_ms_ago|server_version|active|idle|reads|writes",
+         sampled_ms_ago|server_version|active|idle|reads|writes|sync_state",
     ),
     ("PINNED", "database|user|client_id|addr|node|server_pid|reason|since|age_seconds"),
     (
@@ -165,6 +165,12 @@ async fn the_figures_are_those_of_what_goes_on() {
     let reads: u32 = rows[1][18].as_deref().unwrap().parse().unwrap();
     assert!(reads >= 5 && rows[1][6].as_deref() == Some("standby"), "{rows:?}");
     assert_eq!(rows[0][6].as_deref(), Some("primary"));
+    let sync_states: Vec<_> = rows.iter().map(|row| row[20].as_deref()).collect();
+    assert_eq!(
+        sync_states,
+        [None, Some("async"), Some("async")],
+        "as the primary's pg_stat_replication says"
+    );
     let rows = admin.rows("SHOW REGIONS").await.unwrap();
     let us = rows.iter().find(|row| row[0].as_deref() == Some("us")).unwrap();
     assert_eq!(us[4].as_deref(), Some("t"), "{rows:?}");

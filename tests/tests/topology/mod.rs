@@ -7,6 +7,7 @@ mod crash;
 mod doubt;
 mod promotion;
 mod sessions;
+mod watched;
 
 use std::time::Duration;
 

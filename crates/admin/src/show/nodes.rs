@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use topology::{Health, NodeId, NodeView, Role, Snapshot, Writable};
+use topology::{Health, NodeId, NodeView, Role, Snapshot, SyncState, Writable};
 
 use super::{
     View,
@@ -11,7 +11,7 @@ use crate::table::{Cell, Column, Table, columns};
 pub(super) const NODES: &[Column] = columns![
     name Text, cluster Text, host Text, port Int4, region Text, zone Text, role Text, health Text, timeline Int8,
     wal_lsn Text, replay_lsn Text, lag_bytes Int8, lag_ms Int8, rtt_ms Numeric, sampled_ms_ago Int8,
-    server_version Text, active Int4, idle Int4, reads Int8, writes Int8,
+    server_version Text, active Int4, idle Int4, reads Int8, writes Int8, sync_state Text,
 ];
 
 pub(super) const REGIONS: &[Column] =
@@ -57,6 +57,7 @@ pub(super) fn nodes(view: &View<'_>, table: &mut Table) {
                 load.idle.into(),
                 load.reads.into(),
                 load.others.into(),
+                node.sync_state.map(SyncState::as_str).into(),
             ]);
         }
     }

@@ -5,4 +5,4 @@ mod extended;
 mod scene;
 mod simple;
 
-pub(crate) use scene::{Fake, reports, some_agents};
+pub(crate) use scene::{Fake, reports, some_agents, world};

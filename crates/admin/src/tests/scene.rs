@@ -202,6 +202,8 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
         sampled_at: Some(now),
         streaming: role == Role::Standby,
         upstream_silence: None,
+        sync_state: [None, Some(topology::SyncState::Sync), Some(topology::SyncState::Async)]
+            [usize::from(id)],
         server_version: 150_020,
         reads: topology::Reads::Offered,
     }
@@ -209,7 +211,7 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
 
 /// eu-1 is the primary, us-1 and ap-1 follow it. The proxy stands in us.
 #[expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
-fn world() -> World {
+pub(crate) fn world() -> World {
     let now = Instant::now();
     let nodes = [
         node(0, "eu-1", Role::Primary, now),

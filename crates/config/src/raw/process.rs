@@ -67,8 +67,12 @@ section! {
 }
 
 section! {
-    /// HTTP for load balancers and orchestrators: /livez (the process runs), /startupz (it has started) and /readyz (new
-    /// clients should come here) answer 200 or 503.
+    /// HTTP for load balancers and orchestrators, which answers 200 or 503: /livez (the process runs), /startupz (it has
+    /// started), /readyz (new clients should come here), and Patroni's checks. /primary (also /, /leader, /master and
+    /// /read-write), /replica, /read-only, /sync, /quorum, /async (all with ?lag=16MB and the like), /health, /liveness and
+    /// /readiness say what clients of pgherd would get; below /node/NAME they say how one node is, so that a HAProxy
+    /// before the nodes themselves follows pgherd by "http-check send meth OPTIONS uri-lf /node/%[srv_name]/primary".
+    /// /cluster is JSON; ?cluster=NAME asks about one of several clusters.
     Health, "health", repeated: false {
         /// IP address and port. Unset: nobody is answered.
         listen: Option<ListenAddress> = Unset("\"127.0.0.1:9127\""), Restart;

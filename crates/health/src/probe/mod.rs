@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
-use topology::{NodeId, ProbeResult, Report, Sample, Unusable, XidSample};
+use topology::{NodeId, ProbeResult, Replication, Report, Sample, Unusable, XidSample};
 use wire::SqlState;
 
 use crate::dialer::{DialFailure, Dialer, Purpose};
@@ -45,6 +45,8 @@ pub(crate) enum Finding {
     Xids(XidSample),
     /// Whether connections lead to the node itself.
     Direct(bool),
+    /// What the node says of its part in replication; comes before how the probe ended.
+    Replication(Replication),
 }
 
 /// Watches one node. At most one probe is under way at a time.
@@ -76,6 +78,9 @@ struct State {
     /// Whether connections lead to the node itself, as far as it was seen, and told.
     direct: Option<bool>,
     direct_told: Option<bool>,
+    /// What the node said last of its part in replication, until it is told; and what was told.
+    replication: Option<Replication>,
+    replication_told: Option<Replication>,
 }
 
 enum Turn {
@@ -104,6 +109,12 @@ impl Prober {
                     if let Some(direct) = state.direct.filter(|_| state.direct != state.direct_told) {
                         state.direct_told = state.direct;
                         self.tell(Finding::Direct(direct)).await;
+                    }
+                    if let Some(said) = state.replication.take()
+                        && state.replication_told.as_ref() != Some(&said)
+                    {
+                        state.replication_told = Some(said.clone());
+                        self.tell(Finding::Replication(said)).await;
                     }
                     if let Some(xids) = state.xids.take() {
                         self.tell(Finding::Xids(xids)).await;
@@ -182,6 +193,7 @@ impl Prober {
         let sample = sample::read(&rows, sent_at.into_std(), Instant::now().into_std())
             .ok_or(Unanswered::Refused(Unusable::Query))?;
         state.xids = sample::read_xids(&rows, &sample);
+        state.replication = Some(sample::read_replication(&rows));
         state.direct = Some(sample::is_direct(&rows, connection.stream.local_addr()));
         let round_trip = sample.round_trip();
         state.round_trip = Some(state.round_trip.map_or(round_trip, |old| (old * 7 + round_trip) / 8));

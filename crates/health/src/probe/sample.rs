@@ -1,16 +1,16 @@
 //! The query of a probe, and how its answer reads.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use conn::{QueryError, Row, ServerConnection};
-use topology::{Checkpoint, CheckpointKind, Role, Sample, Xid, XidSample};
+use topology::{Checkpoint, CheckpointKind, Receiver, Replication, Role, Sample, SyncState, Xid, XidSample};
 use wire::{Lsn, SqlState, TimelineId, message::backend::timeline_of_wal_file};
 
-/// One round trip for all that a probe wants to know; needs no privilege, but without `pg_monitor` the WAL receiver's
-/// columns are NULL.
+/// One round trip for all that a probe wants to know; needs no privilege, but without `pg_monitor` the columns about WAL
+/// receivers and who receives are NULL.
 ///
 /// A checkpoint that begins where its redo begins is one of a shutdown or of the end of a recovery: an online one is
 /// preceded by a record of its own, unless `wal_level` is minimal.
@@ -35,7 +35,10 @@ const SQL: &str = "\
     CASE WHEN redo_lsn = checkpoint_lsn AND current_setting('wal_level') <> 'minimal' THEN 'quiet' ELSE 'online' END) \
     FROM pg_control_checkpoint()), \
     concat_ws(' ', host(inet_client_addr()), inet_client_port()), \
-    has_function_privilege('pg_ls_waldir()', 'EXECUTE')";
+    has_function_privilege('pg_ls_waldir()', 'EXECUTE'), \
+    (SELECT string_agg(concat_ws(chr(9), sync_state, coalesce(host(client_addr), '-'), application_name), chr(10)) \
+    FROM pg_stat_replication WHERE sync_state IS NOT NULL), \
+    (SELECT conninfo FROM pg_stat_wal_receiver)";
 
 /// The timeline that a standby has followed, by the WAL that it has received: nothing else tells it between the end of its
 /// WAL receiver and its next restartpoint. For members of `pg_monitor`.
@@ -127,6 +130,42 @@ pub(super) fn is_direct(rows: &[Row], local: Option<SocketAddr>) -> bool {
     local.is_some_and(|local| seen == Some(&format!("{} {}", local.ip(), local.port())))
 }
 
+/// What the same answer says of the node's part in replication.
+pub(super) fn read_replication(rows: &[Row]) -> Replication {
+    let cell = |at: usize| rows.first().and_then(|row| row.get(SAMPLE_COLUMNS + at)?.as_deref());
+    Replication {
+        name: cell(5).and_then(receiver_name),
+        receivers: cell(4).unwrap_or_default().lines().filter_map(read_receiver).collect(),
+    }
+}
+
+/// Reads state, address and name. PostgreSQL lets only printable ASCII into a name, so neither separator is in one.
+fn read_receiver(line: &str) -> Option<Receiver> {
+    let mut cells = line.splitn(3, '\t');
+    let state = SyncState::of_word(cells.next()?)?;
+    let address = cells.next()?.parse::<IpAddr>().ok();
+    Some(Receiver { name: cells.next()?.into(), address, state })
+}
+
+/// The `application_name` of a WAL receiver's connection, or else what stands for it. PostgreSQL shows connection strings
+/// as `keyword=value` without quotes, so a value goes on until a word looks like the next keyword.
+fn receiver_name(conninfo: &str) -> Option<Box<str>> {
+    let mut values: Vec<(&str, String)> = Vec::new();
+    for word in conninfo.split(' ') {
+        let keyword = word.split_once('=').filter(|(keyword, _)| {
+            !keyword.is_empty() && keyword.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        });
+        match (keyword, values.last_mut()) {
+            (Some((keyword, value)), _) => values.push((keyword, value.to_owned())),
+            (None, Some((_, value))) => *value = format!("{value} {word}"),
+            (None, None) => {}
+        }
+    }
+    let value =
+        |wanted: &str| values.iter().find(|(keyword, _)| *keyword == wanted).map(|(_, value)| &**value);
+    value("application_name").or_else(|| value("fallback_application_name")).map(Into::into)
+}
+
 /// Reads position, timeline, next id (`epoch:xid`) and kind of a checkpoint.
 pub(crate) fn read_checkpoint(text: &str) -> Option<Checkpoint> {
     let mut words = text.split(' ');
@@ -182,6 +221,31 @@ mod tests {
             Some((Role::Standby, 1, "0/4000000", "0/4000000", false)),
         );
         check("t 7412345678901234567 - 1 2 f - - - 150020", Some((Role::Standby, 2, "0/0", "0/0", false)));
+    }
+
+    #[test]
+    fn who_receives_is_read_with_state_address_and_name() {
+        let mut answer =
+            row("f 7412345678901234567 0000000200000000000000A1 1 - - - 0/A1000028 - 150020 - - - -");
+        answer.push(Some("sync\t10.0.0.2\tus east\nasync\t-\tap\nodd\t-\tx".to_owned()));
+        answer.push(None);
+        let found = read_replication(&[answer]);
+        let receivers: Vec<_> = found
+            .receivers
+            .iter()
+            .map(|one| (one.state.as_str(), one.address.is_some(), &*one.name))
+            .collect();
+        assert_eq!((found.name, receivers), (None, vec![("sync", true, "us east"), ("async", false, "ap")]));
+    }
+
+    #[test]
+    fn a_receiver_is_called_as_its_connection_says() {
+        let name = |conninfo| receiver_name(conninfo);
+        let given =
+            "user=rep application_name=us east host=h fallback_application_name=walreceiver sslmode=prefer";
+        assert_eq!(name(given).as_deref(), Some("us east"));
+        assert_eq!(name("user=rep host=h fallback_application_name=c1").as_deref(), Some("c1"));
+        assert_eq!(name(""), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Watched {
     async fn next(&mut self) -> Finding {
         loop {
             match soon(self.findings.recv()).await.unwrap().1 {
-                Finding::Parameters(_) | Finding::Xids(_) | Finding::Direct(_) => {}
+                Finding::Parameters(_) | Finding::Xids(_) | Finding::Direct(_) | Finding::Replication(_) => {}
                 finding => return finding,
             }
         }

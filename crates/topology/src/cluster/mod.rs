@@ -22,6 +22,7 @@ use crate::{
     mandate::Mandate,
     node::{Ancestry, Node, NodeId, Reach},
     probe::{ProbeResult, Report, Role},
+    replication::{Replication, SyncState},
     settings::Settings,
     snapshot::{Epoch, Health, NoPrimary, NodeView, Snapshot, Writable},
     wal::PrimaryWal,
@@ -128,6 +129,13 @@ impl Cluster {
         self.settle(now);
     }
 
+    /// What a node said of its part in replication, together with or before the answer to a probe; as often as it changes.
+    pub fn handle_replication(&mut self, node: NodeId, said: Replication) {
+        if let Some(node) = self.node_mut(node) {
+            node.replication.update(said);
+        }
+    }
+
     /// The answer to [`Action::ReadHistory`].
     pub fn handle_history(&mut self, node: NodeId, timeline: TimelineId, history: History, now: Instant) {
         let Some(node) = self.node_mut(node) else { return };
@@ -168,6 +176,7 @@ impl Cluster {
             nodes: (self.nodes.iter())
                 .map(|node| NodeView {
                     reads: self.reads_of(node.id),
+                    sync_state: self.sync_state_of(node),
                     ..node.view(self.floor, &self.wal, vacant)
                 })
                 .collect(),
@@ -326,6 +335,13 @@ impl Cluster {
             Tenure::Held(reign) => Some(*reign),
             Tenure::Vacant(_) => None,
         }
+    }
+
+    /// How the present or last primary treats a standby.
+    fn sync_state_of(&self, standby: &Node) -> Option<SyncState> {
+        let reign = self.present().or_else(|| self.vacancy()?.last)?;
+        let primary = self.node(reign.node).filter(|primary| primary.id != standby.id)?;
+        primary.replication.state_of(standby.host(), &standby.replication)
     }
 
     fn vacancy(&self) -> Option<&Vacancy> {
