@@ -95,9 +95,14 @@ impl Manager {
         promoted(last).or_else(earlier)
     }
 
-    /// Whether a node is a primary on a timeline that began after the reign of the old one.
+    /// Whether a node is a primary on a timeline that began after the reign of the old one. If that was never seen, what
+    /// is recorded of whoever may have been promoted tells its timeline.
     fn is_above(&self, run: &Run, node: NodeId) -> bool {
-        let above = run.old.map_or(TimelineId(0), |old| old.timeline);
+        let recorded = match &self.record.phase {
+            Phase::Promoting { above, .. } => Some(*above),
+            Phase::Vacant | Phase::Serving { .. } | Phase::Halting { .. } | Phase::Fencing { .. } => None,
+        };
+        let above = run.old.map(|old| old.timeline).or(recorded).unwrap_or(TimelineId(0));
         self.view(node).is_some_and(|node| {
             node.role == Role::Primary && node.health == Health::Up && node.timeline > above
         })
@@ -108,7 +113,10 @@ impl Manager {
         let run = self.run.as_ref().filter(|run| run.is_before_promotion())?;
         let others = self.snapshot.nodes.iter().map(|node| node.id).filter(|node| Some(*node) != run.from());
         if others.into_iter().any(|node| self.is_above(run, node)) {
-            return Some("somebody else has promoted another node");
+            return Some(match run.old {
+                Some(_) => "somebody else has promoted another node",
+                None => "the primary was found",
+            });
         }
         let old = run.from().and_then(|node| self.view(node));
         match &run.stage {

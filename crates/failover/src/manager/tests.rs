@@ -344,14 +344,15 @@ fn a_primary_that_is_back_after_somebody_may_have_been_promoted_does_not_go_on()
 }
 
 #[test]
-fn an_order_that_is_overtaken_by_the_first_sight_of_the_primary_is_brought_to_an_end() {
+fn who_may_have_been_promoted_is_found_out_though_the_primary_was_first_seen_after() {
     let mut scene = Scene::new(nodes(), Record::default());
     scene.standby(B, 1, 1000).standby(C, 1, 1000);
     scene.say(Command::Failover { to: B, force: true });
-    scene.stored().recruited(B, 1000).recruited(C, 1000).primary(A, 1, 1000);
-    assert!(matches!(scene.ended(), Some(Outcome::RolledBack(_))), "{:?}", scene.ended());
-    scene.stored().wait(Duration::from_secs(2)).standby(B, 1, 1000).standby(C, 1, 1000);
-    scene.stored().recruited(B, 1000).recruited(C, 1000).primary(A, 1, 1000);
+    scene.stored().recruited(B, 1000).recruited(C, 1000).stored();
+    scene.answer(|task| *task == Task::Promote(B), Err(Failure::Uncertain("time is up".to_owned())));
+    scene.primary(A, 1, 1000);
+    assert_eq!(scene.writable(), Err(NoPrimary::Replacing));
+    scene.stored().recruited(B, 1000).back(1000);
     assert_eq!(scene.writable(), Ok(A), "{:?}", scene.hindrance());
 }
 
