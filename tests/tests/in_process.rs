@@ -84,6 +84,7 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         writable: Writable::Primary(NodeId(0)),
         timeline: Some(TimelineId(1)),
         nodes: [only_node(port, now)].into(),
+        fork: None,
         primary_wal: PrimaryWal::default(),
         draining: false,
         built_at: now,

@@ -66,6 +66,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         writable: Writable::Primary(NodeId(0)),
         timeline: Some(TimelineId(1)),
         nodes: nodes.collect(),
+        fork: None,
         primary_wal: PrimaryWal::default(),
         draining: false,
         built_at: now,

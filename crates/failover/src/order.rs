@@ -1,6 +1,6 @@
 use std::fmt;
 
-use topology::{Epoch, NodeId};
+use topology::{Epoch, Fork, NodeId};
 use wire::{Lsn, TimelineId};
 
 use crate::record::Record;
@@ -86,6 +86,8 @@ pub enum Done {
         timeline: TimelineId,
         /// The end of the WAL that it has, replayed or not.
         received: Lsn,
+        /// Where that timeline began, if the standby told it.
+        began: Option<Fork>,
     },
     /// It is the primary now, on this timeline.
     Promoted(TimelineId),

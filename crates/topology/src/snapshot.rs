@@ -7,6 +7,7 @@ use std::{
 use wire::{Lsn, TimelineId};
 
 use crate::{
+    history::Fork,
     node::{DownReason, NodeId},
     probe::Role,
     replication::SyncState,
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub draining: bool,
     /// The timeline of the primary, or of the last good one while there is none; `None` before any was known.
     pub timeline: Option<TimelineId>,
+    /// Where that timeline began; `None` if it was not read, and for timeline 1.
+    pub fork: Option<Fork>,
     /// The nodes, in configured order.
     pub nodes: Box<[NodeView]>,
     /// Where the WAL of the present or last primary was when.

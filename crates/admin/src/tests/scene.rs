@@ -223,6 +223,7 @@ pub(crate) fn world() -> World {
         writable: Writable::Primary(NodeId(0)),
         timeline: Some(TimelineId(3)),
         nodes: nodes.into(),
+        fork: None,
         primary_wal: PrimaryWal::default(),
         draining: false,
         built_at: now,

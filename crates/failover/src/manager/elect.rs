@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use topology::NodeId;
+use topology::{Fork, NodeId};
+use wire::TimelineId;
 
 use super::{Manager, address, run::Stage};
 use crate::{
@@ -38,16 +39,30 @@ impl Manager {
 
     pub(super) fn recruited(&mut self, node: NodeId, answer: Answer, now: Instant) {
         match answer {
-            Ok(Done::Position { timeline, received }) => {
-                if let Some(run) = &mut self.run {
-                    run.recruits.push(Recruit { node, timeline, received });
+            Ok(Done::Position { timeline, received, began }) => {
+                if self.is_the_branch(timeline, began) {
+                    if let Some(run) = &mut self.run {
+                        run.recruits.push(Recruit { node, timeline, received });
+                    }
+                    self.note(now, Some(node), Step::Recruited);
+                } else {
+                    let why = format!(
+                        "it has followed another timeline {timeline} than the one that was written to"
+                    );
+                    self.note(now, Some(node), Step::Failed(why));
                 }
-                self.note(now, Some(node), Step::Recruited);
                 self.was_not_promoted(node);
             }
             Ok(_) => {}
             Err(failure) => self.note(now, Some(node), Step::Failed(failure.to_string())),
         }
+    }
+
+    /// Whether a timeline is not known to be another of the same number than the one that was written to last: two nodes
+    /// that were promoted one after the other, neither hearing of the other, take the same number.
+    fn is_the_branch(&self, timeline: TimelineId, began: Option<Fork>) -> bool {
+        let written = self.snapshot.fork.filter(|_| self.snapshot.timeline == Some(timeline));
+        began.zip(written).is_none_or(|(its, written)| its == written)
     }
 
     /// It has not been promoted, and cannot be any more: it was cut off by this run's epoch, or the order was not

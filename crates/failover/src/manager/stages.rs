@@ -206,7 +206,7 @@ impl Manager {
                 self.note(now, None, Step::Fenced);
                 if is_to_halt { self.halt(kind, now) } else { self.recruit(now) }
             }
-            (Stage::CatchingUp(_, node), Ok(Done::Position { timeline, received })) => {
+            (Stage::CatchingUp(_, node), Ok(Done::Position { timeline, received, .. })) => {
                 let node = *node;
                 run.recruits.retain(|recruit| recruit.node != node);
                 let wanted = run.recruits.iter().map(|recruit| (recruit.timeline, recruit.received)).max();

@@ -6,8 +6,8 @@ use std::{
 };
 
 use topology::{
-    Cluster, DownReason, Epoch, History, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Role, Sample,
-    Unusable, Writable,
+    Cluster, DownReason, Epoch, Fork, History, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Role,
+    Sample, Unusable, Writable,
 };
 use wire::{Lsn, TimelineId};
 
@@ -220,7 +220,7 @@ impl Scene {
 
     #[track_caller]
     fn recruited(&mut self, node: NodeId, lsn: u64) -> &mut Self {
-        let position = Done::Position { timeline: ONE, received: Lsn(lsn) };
+        let position = Done::Position { timeline: ONE, received: Lsn(lsn), began: None };
         self.answer(|task| *task == Task::Recruit(node), Ok(position))
     }
 
@@ -522,6 +522,31 @@ fn a_primary_that_its_standby_hears_is_merely_out_of_reach() {
     let mut scene = Scene::running();
     scene.refused(A).standby(B, 1, 1000).says(C, Role::Standby, 1, 1000, Some(200));
     assert!(scene.manager.is_running(), "what c hears of a dead primary is another standby");
+}
+
+/// Two nodes that were promoted one after the other, neither hearing of the other, are on timelines of one number.
+#[test]
+fn who_followed_a_twin_of_the_last_timeline_is_not_chosen() {
+    let began = |lsn| Some(Fork { timeline: ONE, switch_lsn: Lsn(lsn) });
+    for (of_a, chosen) in [(1010, A), (1005, B)] {
+        let mut scene = Scene::promoting();
+        scene.promoted(C).primary(C, 2, 1020);
+        let history = "1\t0/3F2\tno recovery target\n".parse::<History>().unwrap();
+        scene.cluster.handle_history(C, TimelineId(2), history, scene.now);
+        while !scene.orders.is_empty() {
+            scene.done(|_| true);
+        }
+        scene.standby(A, 2, 1500).standby(B, 2, 1020).refused(C).standby(A, 2, 1500).standby(B, 2, 1020);
+        while scene.is_ordered(|task| matches!(task, Task::Store(_))) {
+            scene.stored();
+        }
+        for (node, lsn, fork) in [(A, 1500, of_a), (B, 1020, 1010)] {
+            let position = Done::Position { timeline: TimelineId(2), received: Lsn(lsn), began: began(fork) };
+            scene.answer(|task| *task == Task::Recruit(node), Ok(position));
+        }
+        scene.stored();
+        assert!(scene.is_ordered(|task| *task == Task::Promote(chosen)), "{of_a}: {:?}", scene.orders);
+    }
 }
 
 #[test]

@@ -101,7 +101,8 @@ impl World {
         let epoch = order.epoch.0;
         let position = |world: &Self| {
             let timeline = TimelineId(world.truth.number(index));
-            Ok(Done::Position { timeline, received: Lsn(world.truth.servers[index].lsn) })
+            let began = world.truth.history(index).began(timeline, timeline);
+            Ok(Done::Position { timeline, received: Lsn(world.truth.servers[index].lsn), began })
         };
         match &order.task {
             Task::Recruit(_) => {

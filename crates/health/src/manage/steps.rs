@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conn::Target;
 use failover::{Answer, Done, Failure};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use topology::Epoch;
 use wire::{Lsn, TimelineId, message::backend::timeline_of_wal_file};
 
@@ -12,13 +12,15 @@ use super::{
     conninfo::{ConnInfo, ConnInfoError},
     session::{Kept, Session, ask_once, first, literal},
 };
-use crate::dialer::Dialer;
+use crate::{dialer::Dialer, history};
 
 /// Time between two looks at whether something has come about.
 const AGAIN: Duration = Duration::from_millis(5);
 /// How long a standby may take to give up its WAL receiver and to replay what it had received. What is left unreplayed
 /// by then is replayed while it is promoted.
 const CUT_PATIENCE: Duration = Duration::from_millis(800);
+/// How long a standby may take to tell where its timeline began.
+const HISTORY_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a candidate may take to receive what another standby has.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a promotion may take.
@@ -61,8 +63,11 @@ impl On<'_> {
             parsed => parsed.map_err(impossible)?.cut_off(self.epoch).to_string(),
         };
         session.lead_to(conninfo).await?;
-        let received = wait_until_cut(session).await?;
-        Ok(Done::Position { timeline, received })
+        let history = timeout(HISTORY_PATIENCE, history::read(self.dialer, self.target, timeline));
+        let (received, history) = tokio::join!(wait_until_cut(session), history);
+        // who cannot tell it is believed: that there are two timelines of one number is rare
+        let began = history.ok().and_then(Result::ok).and_then(|history| history.began(timeline, timeline));
+        Ok(Done::Position { timeline, received: received?, began })
     }
 
     /// [`failover::Task::CatchUp`].

@@ -180,6 +180,7 @@ impl Cluster {
                     ..node.view(self.floor, &self.wal, vacant)
                 })
                 .collect(),
+            fork: self.branch.as_ref().and_then(|branch| branch.fork),
             primary_wal: self.wal.clone(),
             built_at: now,
         }
