@@ -264,9 +264,11 @@ impl Node {
             sleep(POLL).await;
         }
         if processes::leftover(&self.places.data) == Leftover::Zombie {
-            tracing::warn!("removing the postmaster.pid of a server that has ended and was not waited for");
-            fs::remove_file(self.places.data.join("postmaster.pid"))
-                .map_err(|error| machine("could not remove postmaster.pid", &error))?;
+            tracing::warn!("removing the lock files of a server that has ended and was not waited for");
+            for lock in processes::locks(&self.places.data) {
+                fs::remove_file(&lock)
+                    .map_err(|error| machine(&format!("could not remove {}", lock.display()), &error))?;
+            }
         }
         Ok(())
     }

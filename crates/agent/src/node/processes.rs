@@ -1,7 +1,10 @@
 //! PostgreSQL's processes of a data folder, found by where they work: a process id in a file may be a leftover that
 //! belongs to somebody else by now.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use nix::{
     errno::Errno,
@@ -75,6 +78,25 @@ pub(crate) fn leftover(data: &Path) -> Leftover {
     }
 }
 
+/// The lock files of a server that `postmaster.pid` names: that file itself, and the one beside its socket, if it is the
+/// same server's (of several sockets only the first is told; manual, "Database File Layout").
+pub(crate) fn locks(data: &Path) -> Vec<PathBuf> {
+    let file = data.join("postmaster.pid");
+    let content = fs::read_to_string(&file).unwrap_or_default();
+    let lines: Vec<&str> = content.lines().map(str::trim).collect();
+    let mut locks = Vec::new();
+    if let [pid, _, _, port, sockets, ..] = lines[..]
+        && !sockets.is_empty()
+    {
+        let lock = data.join(sockets).join(format!(".s.PGSQL.{port}.lock"));
+        let its = fs::read_to_string(&lock).unwrap_or_default();
+        locks.extend(its.lines().next().is_some_and(|its| its.trim() == pid).then_some(lock));
+    }
+    // the last one, since the others are found by it
+    locks.push(file);
+    locks
+}
+
 /// All of PostgreSQL's processes that work in a data folder: a postmaster's children may outlive it for a moment, and
 /// nothing can be started until they are gone.
 pub(crate) fn servers_in(data: &Path) -> Vec<u32> {
@@ -137,6 +159,26 @@ mod tests {
         }
         child.wait().unwrap();
         assert_eq!(leftover(&folder), Leftover::Nothing);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn locks_of_another_server_are_left_alone() {
+        let folder = std::env::temp_dir().join(format!("pgherd-locks-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (own, lock) = (folder.join("postmaster.pid"), folder.join(".s.PGSQL.5432.lock"));
+        let content = format!("7\n{0}\n1763770000\n5432\n{0}\n127.0.0.1\n 1 2\nready\n", folder.display());
+        fs::write(&own, &content).unwrap();
+        assert_eq!(locks(&folder).len(), 1);
+        fs::write(&lock, "7\n").unwrap();
+        assert_eq!(locks(&folder), [lock.clone(), own.clone()]);
+        fs::write(&lock, "77\n").unwrap();
+        assert_eq!(locks(&folder).len(), 1);
+        // a server without sockets, and one for a single user
+        fs::write(&own, "7\n/data\n1763770000\n5432\n\n127.0.0.1\n").unwrap();
+        assert_eq!(locks(&folder).len(), 1);
+        fs::write(&own, "-7\n").unwrap();
+        assert_eq!(locks(&folder), [own]);
         fs::remove_dir_all(folder).unwrap();
     }
 
