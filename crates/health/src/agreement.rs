@@ -25,8 +25,9 @@ impl Supervisor {
         for _ in 0..ROUNDS_MAX {
             let Some(managed) = &mut self.managed else { break };
             let now = Instant::now().into_std();
-            if let Some((mandate, epoch)) = managed.observe(&snapshot, now) {
-                self.cluster.set_mandate(mandate, epoch, now);
+            if let Some(wish) = managed.observe(&snapshot, now) {
+                self.cluster.rest(wish.resting);
+                self.cluster.set_mandate(wish.mandate, wish.epoch, now);
             } else if !managed.carry_out(&snapshot, now).await {
                 break;
             }

@@ -1,6 +1,8 @@
 //! pgherd decides itself who is the primary.
 
 mod automatic;
+mod detached;
+mod nodes;
 mod planned;
 
 use e2e::{Herd, Setup};
@@ -16,7 +18,11 @@ const GRANTS: &str = "
 
 /// A cluster whose one proxy manages it.
 fn managed(standbys: usize) -> Setup {
-    Setup::own(standbys).set("cluster.0.manage", "single").set("proxy.state_dir", "state")
+    managed_with(Setup::own(standbys))
+}
+
+fn managed_with(setup: Setup) -> Setup {
+    setup.set("cluster.0.manage", "single").set("proxy.state_dir", "state")
 }
 
 /// Starts it, with what the monitor's role needs.

@@ -86,8 +86,10 @@ impl Herd {
     pub(crate) fn settle(&mut self, disk: &mut Disk, now: Instant) -> Work {
         for turn in 0.. {
             assert!(turn < 10, "the manager and the topology chase each other");
+            self.manager.tell_time(0); // which is in the window, if there is one
             self.manager.handle_snapshot(Arc::new(self.cluster.snapshot(now)), now);
             let mandate = self.manager.mandate();
+            self.cluster.rest(self.manager.resting());
             if mandate == self.mandate {
                 break;
             }

@@ -7,7 +7,15 @@ mod steps;
 pub(crate) mod store;
 mod work;
 
-use std::{collections::HashMap, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::{Instant, UNIX_EPOCH},
+};
 
 use agent::Hands;
 use failover::{
@@ -16,7 +24,7 @@ use failover::{
 use tokio::{sync::oneshot, task::JoinSet};
 use topology::{Mandate, NodeId, Snapshot};
 
-use crate::dialer::Dialer;
+use crate::{dialer::Dialer, events::wall_clock};
 use session::Kept;
 use work::Bench;
 
@@ -51,6 +59,15 @@ pub struct Management {
     pub hands: Arc<Hands>,
 }
 
+/// What the topology is to be told by the manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) mandate: Mandate,
+    pub(crate) epoch: topology::Epoch,
+    /// The standby that nothing is to be read from.
+    pub(crate) resting: Option<NodeId>,
+}
+
 /// A manager and what it has in hand.
 #[derive(Debug)]
 pub(crate) struct Managed {
@@ -67,7 +84,7 @@ pub(crate) struct Managed {
     tickets: HashMap<Ticket, oneshot::Sender<Result<(), Refusal>>>,
     next_ticket: u64,
     /// What the topology was told last.
-    mandate: (Mandate, topology::Epoch),
+    wish: Wish,
     /// When requests began to be drained.
     draining_since: Option<Instant>,
     /// Who is being promoted.
@@ -95,7 +112,7 @@ impl Managed {
             answers: Vec::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
-            mandate: (Mandate::Open, topology::Epoch(0)),
+            wish: Wish { mandate: Mandate::Open, epoch: topology::Epoch(0), resting: None },
             draining_since: None,
             promoting: None,
         }
@@ -115,21 +132,20 @@ impl Managed {
     }
 
     /// Hands the cluster as it is to the manager. `Some`: the topology has to be told this, and to be asked again.
-    pub(crate) fn observe(
-        &mut self,
-        snapshot: &Arc<Snapshot>,
-        now: Instant,
-    ) -> Option<(Mandate, topology::Epoch)> {
+    pub(crate) fn observe(&mut self, snapshot: &Arc<Snapshot>, now: Instant) -> Option<Wish> {
+        let time = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.manager.tell_time(time.as_secs());
         self.manager.handle_snapshot(Arc::clone(snapshot), now);
-        let mandate = self.manager.mandate();
-        if mandate.0 == Mandate::Draining {
+        let (mandate, epoch) = self.manager.mandate();
+        let wish = Wish { mandate, epoch, resting: self.manager.resting() };
+        if mandate == Mandate::Draining {
             self.draining_since.get_or_insert(now);
         } else {
             self.draining_since = None;
         }
-        (mandate != self.mandate).then(|| {
-            self.mandate = mandate;
-            mandate
+        (wish != self.wish).then(|| {
+            self.wish = wish;
+            wish
         })
     }
 
@@ -161,6 +177,15 @@ impl Managed {
         self.manager.replace_settings(management.settings.clone());
         self.hands = Arc::clone(&management.hands);
         self.dialer = dialer;
+    }
+
+    pub(crate) fn is_maintenance(&self) -> bool {
+        self.manager.is_maintenance()
+    }
+
+    /// As it was when an earlier run ended.
+    pub(crate) fn set_maintenance(&mut self, on: bool) {
+        self.manager.set_maintenance(on);
     }
 
     pub(crate) fn next_note(&mut self) -> Option<Note> {
