@@ -137,7 +137,7 @@ impl Console {
             Command::KillClient(id) => self.kill_client(*id).await,
             Command::Switchover(to) => self.switchover(to.as_deref()).await,
             Command::Failover { to, force } => self.failover(to, *force).await,
-            Command::RestartNode(node) => self.restart_node(node).await,
+            Command::Nodes(command) => self.manage_nodes(command).await,
             Command::Maintenance(on) => self.maintenance(*on).await,
             Command::Shutdown(mode) => Ok(self.shutdown(*mode)),
         }

@@ -9,9 +9,9 @@ use std::{
 use doctor::{Finding, Replicated};
 
 use ::health::PatroniReport;
-use ::health::{FailoverRecord, ManageError};
+use ::health::{AttachError, Detached, FailoverRecord, ManageError};
 use session::World;
-use topology::Event;
+use topology::{Event, NodeId};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -38,6 +38,19 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// [`ManageError`]: why it was not done.
     fn manage(&self, cluster: usize, command: failover::Command) -> BoxFuture<'_, Result<(), ManageError>>;
+
+    /// Has nothing read from a node of a cluster any more, and waits until what was under way there has ended.
+    ///
+    /// # Errors
+    /// [`AttachError`]: nothing has changed.
+    fn detach(&self, cluster: usize, node: NodeId) -> BoxFuture<'_, Result<Detached, AttachError>>;
+
+    /// Takes that back; whether it held.
+    ///
+    /// # Errors
+    /// [`AttachError`]: nothing has changed.
+    fn attach(&self, cluster: usize, node: NodeId) -> BoxFuture<'_, Result<bool, AttachError>>;
+
     /// What Patroni says of a cluster; `None` if it does not manage it, or has not been asked yet.
     fn patroni(&self, cluster: usize) -> Option<Arc<PatroniReport>>;
 

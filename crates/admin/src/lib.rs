@@ -13,6 +13,7 @@ mod control;
 mod extended;
 mod http;
 mod manage;
+mod nodes;
 mod serve;
 mod set;
 mod show;

@@ -12,7 +12,7 @@ impl Console {
     pub(crate) async fn switchover(&self, to: Option<&str>) -> Result<Answer, ErrorMessage> {
         let (cluster, to) = match to {
             Some(name) => self.node(name).map(|(cluster, node)| (cluster, Some(node)))?,
-            None => (self.only_cluster()?, None),
+            None => (self.cluster(None)?, None),
         };
         self.order(cluster, Order::Switchover { to }).await
     }
@@ -21,12 +21,6 @@ impl Console {
     pub(crate) async fn failover(&self, to: &str, force: bool) -> Result<Answer, ErrorMessage> {
         let (cluster, to) = self.node(to)?;
         self.order(cluster, Order::Failover { to, force }).await
-    }
-
-    /// Answers when the node is back.
-    pub(crate) async fn restart_node(&self, node: &str) -> Result<Answer, ErrorMessage> {
-        let (cluster, node) = self.node(node)?;
-        self.order(cluster, Order::Restart(node)).await
     }
 
     /// Stops what the managers of all clusters do by themselves, or lets them go on.
@@ -44,7 +38,7 @@ impl Console {
         result
     }
 
-    async fn order(&self, cluster: usize, order: Order) -> Result<Answer, ErrorMessage> {
+    pub(crate) async fn order(&self, cluster: usize, order: Order) -> Result<Answer, ErrorMessage> {
         self.control.manage(cluster, order).await.map_err(|error| refused(&error))?;
         let snapshot =
             self.control.world().clusters.get(cluster).map(|cluster| cluster.snapshots.load_full());
@@ -56,7 +50,7 @@ impl Console {
     }
 
     /// A node by its name, or its address, in any cluster.
-    fn node(&self, name: &str) -> Result<(usize, NodeId), ErrorMessage> {
+    pub(crate) fn node(&self, name: &str) -> Result<(usize, NodeId), ErrorMessage> {
         let world = self.control.world();
         let found = world.clusters.iter().enumerate().find_map(|(at, cluster)| {
             let snapshot = cluster.snapshots.load();
@@ -72,12 +66,21 @@ impl Console {
         })
     }
 
-    fn only_cluster(&self) -> Result<usize, ErrorMessage> {
-        if self.control.world().clusters.len() == 1 {
-            return Ok(0);
-        }
-        Err(ErrorMessage::error(SqlState::SYNTAX_ERROR, "there are several clusters")
-            .with_hint("Name the node: SWITCHOVER TO node."))
+    /// The cluster of this name; the only one there is if none is named.
+    pub(crate) fn cluster(&self, name: Option<&str>) -> Result<usize, ErrorMessage> {
+        let world = self.control.world();
+        let Some(name) = name else {
+            if world.clusters.len() == 1 {
+                return Ok(0);
+            }
+            return Err(ErrorMessage::error(SqlState::SYNTAX_ERROR, "there are several clusters").with_hint(
+                "Name the node, as in SWITCHOVER TO node, or the cluster, as in RESTART NODES cluster.",
+            ));
+        };
+        world.clusters.iter().position(|cluster| *cluster.name == *name).ok_or_else(|| {
+            ErrorMessage::error(SqlState::UNDEFINED_OBJECT, format!("there is no cluster \"{name}\""))
+                .with_hint("SHOW TOPOLOGY shows those there are.")
+        })
     }
 }
 

@@ -53,7 +53,7 @@ pub fn choose(
     let Some(best) = recruits.iter().max_by_key(|recruit| recruit.reach()) else { return Choice::Nobody };
     let may = |(recruit, node): &(&Recruit, &NodeView)| match wanted {
         Some(wanted) => recruit.node == wanted,
-        None => node.priority > 0,
+        None => node.may_be_promoted(),
     };
     // who is behind on another timeline cannot be brought forward by streaming
     let reachable = |(recruit, _): &(&Recruit, &NodeView)| recruit.timeline == best.timeline;

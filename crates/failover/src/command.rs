@@ -23,6 +23,10 @@ pub enum Command {
     },
     /// Restart a node; clients wait meanwhile, or are served elsewhere.
     Restart(NodeId),
+    /// The same of all that are not detached, one after the other, the primary last.
+    RestartAll,
+    /// Have all as it is configured: everybody follows, and the best placed node is the primary.
+    Restore,
     /// Do nothing by itself from now on.
     MaintenanceOn,
     /// Act by itself again.
@@ -44,6 +48,17 @@ pub enum Refusal {
     IsPrimary(Arc<str>),
     /// It is no standby that could be promoted, for this reason.
     Unfit(Arc<str>, &'static str),
+    /// Restarting it would not do, for this reason.
+    NotRestarted(Arc<str>, &'static str),
+    /// Some were restarted; then one was not.
+    Halfway {
+        /// Which.
+        at: Arc<str>,
+        /// Why.
+        why: String,
+        /// Those that were.
+        done: Vec<Arc<str>>,
+    },
     /// It was begun and has failed; nothing has changed.
     RolledBack(String),
     /// It was begun and has failed; the manager goes on trying to bring a primary about.
@@ -59,6 +74,13 @@ impl fmt::Display for Refusal {
             Self::NoNode => f.write_str("there is no such node"),
             Self::IsPrimary(node) => write!(f, "{node} is the primary already"),
             Self::Unfit(node, why) => write!(f, "{node} cannot become the primary: {why}"),
+            Self::NotRestarted(node, why) => write!(f, "{node} cannot be restarted: {why}"),
+            Self::Halfway { at, why, done } if done.is_empty() => {
+                write!(f, "{at} was not restarted, nor any other: {why}")
+            }
+            Self::Halfway { at, why, done } => {
+                write!(f, "{at} was not restarted: {why}; restarted before it: {}", done.join(", "))
+            }
             Self::RolledBack(why) => write!(f, "it was rolled back: {why}"),
             Self::Failed(why) => write!(f, "it has failed: {why}"),
         }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use topology::{Health, NodeId, NodeView, Role};
+use topology::{Health, NodeId, NodeView, Reads, Role};
 
 use crate::{
     manager::{Manager, address, outcome},
@@ -91,10 +91,8 @@ impl Manager {
     }
 
     fn keep_one(&mut self, node: &NodeView, primary: NodeId, now: Instant) {
-        let follows = node.role == Role::Standby
-            && node.health == Health::Up
-            && node.streaming
-            && Some(node.timeline) == self.snapshot().timeline;
+        let can_be_told = node.role == Role::Standby && node.health == Health::Up;
+        let follows = can_be_told && node.streaming && Some(node.timeline) == self.snapshot().timeline;
         let place = address(node);
         let is_deposed = self.record().deposed.contains(&place);
         let keeper = self.keepers.get(&node.id).copied().unwrap_or(Keeper::CONTENT);
@@ -107,13 +105,15 @@ impl Manager {
                 }
                 Keeper::CONTENT
             }
+            // what an operator has set aside is told whom to follow, and is neither rewound nor copied over
+            _ if node.reads == Reads::Detached && !can_be_told => Keeper::CONTENT,
             // who is neither up nor known to be in need is left to those who stopped it
             _ if !is_deposed && (node.health != Health::Up || node.role != Role::Standby) => Keeper::CONTENT,
             State::Content => keeper.with(State::Astray(now)),
             State::Told(until) if now >= until => keeper.failed(now),
             State::Astray(_) | State::Resting(_) if self.acts_at(&keeper, is_deposed) <= Some(now) => {
-                let can_be_told = node.role == Role::Standby && node.health == Health::Up;
-                match !can_be_told || keeper.is_beyond_telling() {
+                let is_beyond_telling = keeper.is_beyond_telling() && node.reads != Reads::Detached;
+                match !can_be_told || is_beyond_telling {
                     true => keeper.with(self.rejoin(node.id, primary, now)),
                     false => keeper.with(self.tell(node.id, primary)),
                 }

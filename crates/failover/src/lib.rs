@@ -28,4 +28,4 @@ pub use manager::Manager;
 pub use note::{Kind, Note, Outcome, Step};
 pub use order::{Answer, Done, Failure, Order, OrderId, Task};
 pub use record::{Phase, Record};
-pub use settings::Settings;
+pub use settings::{Settings, Window};

@@ -26,6 +26,8 @@ pub enum Kind {
     Failover,
     /// It is stopped and started in its place.
     Restart,
+    /// It is not where the configuration places it.
+    Failback,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Switchover => "switchover",
             Self::Failover => "failover",
             Self::Restart => "restart",
+            Self::Failback => "failback",
         }
     }
 }
@@ -70,6 +73,10 @@ pub enum Step {
     Rejoining,
     /// A node was made a standby of it.
     Rejoined,
+    /// A standby is about to be restarted: nothing is read from it any more.
+    SetAside,
+    /// It is back, and follows the primary.
+    Restarted,
     /// An order to this node failed so.
     Failed(String),
     /// It is over.
@@ -103,6 +110,8 @@ impl fmt::Display for Step {
             Self::Followed => f.write_str("told to follow the new primary"),
             Self::Rejoining => f.write_str("being made a standby"),
             Self::Rejoined => f.write_str("made a standby"),
+            Self::SetAside => f.write_str("set aside, to be restarted"),
+            Self::Restarted => f.write_str("restarted"),
             Self::Failed(why) => write!(f, "failed: {why}"),
             Self::Ended(Outcome::Done) => f.write_str("done"),
             Self::Ended(Outcome::RolledBack(why)) => write!(f, "rolled back: {why}"),

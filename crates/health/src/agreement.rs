@@ -26,6 +26,7 @@ impl Supervisor {
             let Some(managed) = &mut self.managed else { break };
             let now = Instant::now().into_std();
             if let Some(decree) = managed.observe(&snapshot, now) {
+                self.cluster.rest(decree.resting);
                 self.cluster.depose(decree.deposed, now);
                 self.cluster.set_mandate(decree.mandate, decree.epoch, now);
             } else if !managed.carry_out(&snapshot, now).await {

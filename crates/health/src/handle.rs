@@ -21,6 +21,7 @@ use crate::{
     memory,
     patroni::{Following, PatroniReport},
     shared::Shared,
+    standing::{self, Standing},
     supervisor::{Command, Supervisor},
 };
 
@@ -86,6 +87,7 @@ impl From<failover::Refusal> for ManageError {
 #[derive(Debug)]
 pub struct Health {
     shared: Arc<Shared>,
+    cluster: Box<str>,
     reports: mpsc::Sender<(NodeId, Report)>,
     questions: mpsc::Sender<Question>,
     commands: mpsc::Sender<Command>,
@@ -100,6 +102,8 @@ impl Health {
         let dialer = Arc::new(Dialer::new(&settings)?);
         let following = settings.patroni.as_ref().map(Following::start).transpose()?;
         let remembered = settings.state_file.as_deref().map_or(Ok(None), memory::read)?;
+        let standing = settings.state_file.as_deref().map(standing::path);
+        let standing = standing.map_or(Ok(Standing::default()), |path| standing::read(&path))?;
         let name = topology.cluster.clone();
         let now = Instant::now().into_std();
         let cluster = Cluster::new(topology, remembered, now);
@@ -140,7 +144,8 @@ impl Health {
         let supervisor =
             Supervisor::new(cluster, &name, settings, dialer, Arc::clone(&shared), reports_out, commands_out)
                 .managed_by(managed)
-                .with_following(following);
+                .with_following(following)
+                .with_standing(standing);
         let loading = functions::load_all(Arc::downgrade(&catalogs), lookups, wanted);
         // Both end with what they listen to, and `stop` waits for the one that has connections to servers at work.
         tokio::spawn(async move {
@@ -150,7 +155,15 @@ impl Health {
                 () = resolving => {}
             }
         });
-        Ok(Self { shared, reports, questions, commands })
+        Ok(Self { shared, cluster: name.into(), reports, questions, commands })
+    }
+
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    pub(crate) async fn command(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).await.map_err(|_| Stopped)
     }
 
     /// Where the newest snapshot is.
@@ -205,7 +218,7 @@ impl Health {
     /// It goes on.
     pub async fn manage(&self, command: failover::Command) -> Result<(), ManageError> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Manage(command, answer)).await.map_err(|_| ManageError::NotManaged)?;
+        self.command(Command::Manage(command, answer)).await.map_err(|_| ManageError::NotManaged)?;
         Ok(answered.await.map_err(|_| ManageError::NotManaged)??)
     }
 
@@ -271,14 +284,14 @@ impl Health {
     /// [`Stopped`] if it has been stopped.
     pub async fn reload(&self, reload: Reload) -> Result<(), Stopped> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Reload(Box::new(reload), answer)).await.map_err(|_| Stopped)?;
+        self.command(Command::Reload(Box::new(reload), answer)).await?;
         answered.await.map_err(|_| Stopped)
     }
 
     /// Ends the watch, and waits until its tasks have ended. The last snapshot stays.
     pub async fn stop(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.commands.send(Command::Stop(answer)).await.is_ok() {
+        if self.command(Command::Stop(answer)).await.is_ok() {
             // An error means that it had ended already.
             let _ = answered.await;
         }

@@ -137,12 +137,17 @@ impl Journal {
             | Event::UnprovenPrimary { .. }
             | Event::ForeignNode { .. }
             | Event::NodeUp { .. }
+            | Event::NodeDetached { .. }
+            | Event::NodeAttached { .. }
             | Event::RoleChanged { .. } => {}
         }
     }
 
     /// Takes in what the manager did.
     pub(crate) fn note(&self, note: &Note, snapshot: &Snapshot) {
+        if matches!(note.step, Step::SetAside | Step::Restarted) {
+            return; // restarts of standbys are no failovers
+        }
         let mut pages = self.pages();
         let view = note.node.and_then(|node| snapshot.node(node));
         let name = view.map(|node| Arc::clone(&node.name));

@@ -5,6 +5,7 @@
 //! [`ArcSwap`](arc_swap::ArcSwap) and hands back what it learned on a bounded channel.
 
 mod agreement;
+mod attachment;
 mod commits;
 mod dialer;
 mod events;
@@ -20,6 +21,7 @@ mod patroni;
 mod probe;
 mod settings;
 mod shared;
+mod standing;
 mod state_file;
 mod supervisor;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod testing;
 mod tests;
 
 pub use agreement::ManagementState;
+pub use attachment::{AttachError, Detached};
 pub use commits::Question;
 pub use events::EventRecord;
 pub use examination::{check_replication, examine};

@@ -29,6 +29,14 @@ pub enum MemoryError {
         /// The file.
         path: PathBuf,
     },
+    /// The same of the file of standing orders.
+    #[error(
+        "the state file {path} is damaged; remove it, and say MAINTENANCE ON and DETACH NODE again where they hold"
+    )]
+    DamagedOrders {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// What an earlier run remembered; `None` if there was none.

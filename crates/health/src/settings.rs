@@ -21,11 +21,11 @@ pub struct Settings {
     pub management: Option<crate::Management>,
     /// Patroni, which manages the cluster; `None`: it does not.
     pub patroni: Option<patroni::Settings>,
-    /// How clients are spared in moves that Patroni is asked for; `None`: they are not.
+    /// How clients are spared when a node is detached, and in moves that Patroni is asked for; `None`: they are not.
     pub planned: Option<PlannedMoves>,
 }
 
-/// What it takes to have nothing under way when a primary is replaced by others.
+/// What it takes to have nothing under way on a node.
 #[derive(Debug, Clone)]
 pub struct PlannedMoves {
     /// What counts it.

@@ -8,11 +8,14 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
-use topology::{Action, Cluster, History, NodeId, NodeView, ProbeResult, Remembered, Report, Snapshot};
+use topology::{
+    Action, Cluster, DetachError, History, NodeId, NodeView, ProbeResult, Remembered, Report, Snapshot,
+};
 use wire::TimelineId;
 
 use crate::{
     Reload, Settings,
+    attachment::{Attached, Attachment, Stored},
     dialer::Dialer,
     events::log,
     history::{self, HistoryError},
@@ -21,6 +24,7 @@ use crate::{
     patroni::{Following, Heard, heard},
     probe::{Finding, Prober},
     shared::{Shared, is_news},
+    standing::Standing,
 };
 
 /// Findings of probers that may wait; each prober has at most a few.
@@ -39,6 +43,8 @@ pub(crate) enum Command {
     Reload(Box<Reload>, oneshot::Sender<()>),
     /// To do what an operator asks for; answered when it has ended.
     Manage(failover::Command, oneshot::Sender<Result<(), failover::Refusal>>),
+    /// To set a node aside or take that back; answered once everybody sees it.
+    Attachment(NodeId, Attachment, oneshot::Sender<Result<Attached, DetachError>>),
     /// To end; answered when every task has ended.
     Stop(oneshot::Sender<()>),
 }
@@ -72,6 +78,7 @@ pub(crate) struct Supervisor {
     /// What each node last reported of itself at login.
     parameters: HashMap<NodeId, Arc<Vec<Parameter>>>,
     pub(crate) following: Option<Following>,
+    pub(crate) standing: Stored,
 }
 
 /// What happened next.
@@ -114,6 +121,7 @@ impl Supervisor {
             histories: JoinSet::new(),
             parameters: HashMap::new(),
             following: None,
+            standing: Stored { standing: Standing::default(), again_at: None },
         }
     }
 
@@ -148,14 +156,7 @@ impl Supervisor {
                     tracing::warn!(%cluster, %node, %timeline, error, "the timeline's history could not be read");
                 }
                 Input::Patroni(heard) => self.heed(heard),
-                Input::Answer(id, answer) => {
-                    let now = Instant::now().into_std();
-                    let promoted =
-                        self.managed.as_mut().and_then(|managed| managed.answered(id, answer, now));
-                    if let Some(node) = promoted {
-                        self.cluster.handle_report(node, Report::RoleChanged, now);
-                    }
-                }
+                Input::Answer(id, answer) => self.answered(id, answer),
                 Input::Time => {
                     let now = Instant::now().into_std();
                     self.cluster.handle_timeout(now);
@@ -164,6 +165,12 @@ impl Supervisor {
                     }
                 }
                 Input::Command(Command::Manage(command, reply)) => self.order(command, reply, now),
+                Input::Command(Command::Attachment(node, what, answer)) => {
+                    let result = self.set_attachment(node, what);
+                    self.follow_up().await;
+                    // They may have gone; what they said stands.
+                    let _ = answer.send(result);
+                }
                 Input::Command(Command::Reload(reload, answer)) => {
                     self.reload(*reload);
                     // Who asked sees the new nodes from now on.
@@ -206,6 +213,15 @@ impl Supervisor {
         }
     }
 
+    /// An order of the manager has ended.
+    fn answered(&mut self, id: failover::OrderId, answer: failover::Answer) {
+        let now = Instant::now().into_std();
+        let promoted = self.managed.as_mut().and_then(|managed| managed.answered(id, answer, now));
+        if let Some(node) = promoted {
+            self.cluster.handle_report(node, Report::RoleChanged, now);
+        }
+    }
+
     async fn next_input(&mut self) -> Input {
         let due =
             self.cluster.poll_timeout().into_iter().chain(self.managed.as_ref().and_then(Managed::due)).min();
@@ -240,6 +256,8 @@ impl Supervisor {
 
     /// Carries out what the cluster asks for, tells what happened, publishes.
     async fn follow_up(&mut self) {
+        // before anybody is told that it holds
+        self.keep_standing().await;
         let snapshot = self.agree().await;
         while let Some(event) = self.cluster.poll_event() {
             log(&self.name, &snapshot, &event);

@@ -8,6 +8,7 @@ use admin::{
 use doctor::{Finding, Replicated};
 use health::PatroniReport;
 use session::World;
+use topology::NodeId;
 
 use crate::{examination, hands, proxy::Proxy};
 
@@ -53,6 +54,18 @@ impl Control for ProxyControl {
             let health = self.0.healths.get(cluster).ok_or(health::ManageError::NotManaged)?;
             health.manage(command).await
         })
+    }
+
+    fn detach(
+        &self,
+        cluster: usize,
+        node: NodeId,
+    ) -> BoxFuture<'_, Result<health::Detached, health::AttachError>> {
+        Box::pin(async move { self.0.healths.get(cluster).ok_or(health::Stopped)?.detach(node).await })
+    }
+
+    fn attach(&self, cluster: usize, node: NodeId) -> BoxFuture<'_, Result<bool, health::AttachError>> {
+        Box::pin(async move { self.0.healths.get(cluster).ok_or(health::Stopped)?.attach(node).await })
     }
 
     fn patroni(&self, cluster: usize) -> Option<Arc<PatroniReport>> {

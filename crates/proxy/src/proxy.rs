@@ -223,10 +223,8 @@ fn managed(
         traffic: Arc::clone(traffic) as Arc<dyn health::Traffic>,
         hands: Arc::clone(hands),
     });
-    let planned = cluster.health.patroni.is_some().then(|| health::PlannedMoves {
-        traffic: Arc::clone(traffic) as Arc<dyn health::Traffic>,
-        drain_timeout,
-    });
+    let traffic = Arc::clone(traffic) as Arc<dyn health::Traffic>;
+    let planned = Some(health::PlannedMoves { traffic, drain_timeout });
     health::Settings { management, planned, ..cluster.health.clone() }
 }
 

@@ -119,7 +119,7 @@ fn no_replica(
 fn alive(node: &NodeView, snapshot: &Snapshot) -> Result<(), Unfit> {
     let usable = node.health == Health::Up
         && match node.role {
-            topology::Role::Standby => true,
+            topology::Role::Standby => !node.reads.is_over(),
             topology::Role::Primary => snapshot.writable == Writable::Primary(node.id),
             topology::Role::Unknown => false,
         };

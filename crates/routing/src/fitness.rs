@@ -17,6 +17,8 @@ pub enum Unfit {
     NotStandby,
     /// It was set aside: nothing is to be read from it.
     Withheld,
+    /// An operator detached it, or it is being restarted.
+    Detached,
     /// It is not up.
     NotUp(Health),
     /// It is not on the primary's timeline.
@@ -40,6 +42,7 @@ impl Unfit {
         match self {
             Self::NotStandby => "not_a_standby",
             Self::Withheld => "withheld",
+            Self::Detached => "detached",
             Self::NotUp(_) => "not_up",
             Self::OtherTimeline => "other_timeline",
             Self::SampleTooOld => "sample_too_old",
@@ -56,6 +59,7 @@ impl fmt::Display for Unfit {
         match self {
             Self::NotStandby => f.write_str("it is not a standby"),
             Self::Withheld => f.write_str("nothing is to be read from it (noloadbalance)"),
+            Self::Detached => f.write_str("it is detached or being restarted"),
             Self::NotUp(health) => write!(f, "it is {}", health.as_str()),
             Self::OtherTimeline => f.write_str("it is on another timeline than the primary"),
             Self::SampleTooOld => f.write_str("its last answer is too old"),
@@ -115,8 +119,10 @@ impl<'a> Demands<'a> {
             Role::Standby => {}
             Role::Primary | Role::Unknown => return Err(Unfit::NotStandby),
         }
-        if node.reads == Reads::Withheld {
-            return Err(Unfit::Withheld);
+        match node.reads {
+            Reads::Offered => {}
+            Reads::Withheld => return Err(Unfit::Withheld),
+            Reads::Resting | Reads::Detached => return Err(Unfit::Detached),
         }
         if node.health != Health::Up {
             return Err(Unfit::NotUp(node.health));

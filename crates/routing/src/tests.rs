@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use topology::{
-    Cluster, Epoch, Health, NoPrimary, NodeId, NodeSettings, NodeView, PrimaryWal, ProbeResult, Role, Sample,
-    Snapshot, Writable,
+    Cluster, Epoch, Health, NoPrimary, NodeId, NodeSettings, NodeView, PrimaryWal, ProbeResult, Reads, Role,
+    Sample, Snapshot, Writable,
 };
 use wire::{Lsn, TimelineId};
 
@@ -55,7 +55,7 @@ fn node(id: u16, role: Role, region: &str, rtt: u64, now: Instant) -> NodeView {
         upstream_silence: None,
         sync_state: None,
         server_version: 150_000,
-        reads: topology::Reads::Offered,
+        reads: Reads::Offered,
     }
 }
 
@@ -217,6 +217,19 @@ fn the_age_of_a_sample_counts_as_lag() {
 #[test]
 fn without_a_fit_replica_the_primary_reads() {
     Scene::new().no_replica().check(&read(), to(A, Reason::NoReplicaFit));
+}
+
+#[test]
+fn nothing_is_read_from_a_node_that_is_set_aside() {
+    for aside in [Reads::Withheld, Reads::Resting, Reads::Detached] {
+        let mut scene = Scene::new();
+        scene.node(B).reads = aside;
+        scene.check(&read(), to(C, Reason::NearestReplica));
+        scene.node(C).reads = aside;
+        scene.check(&read(), to(A, Reason::NoReplicaFit));
+        scene.node(A).reads = aside;
+        scene.check(&wants(Wants::Primary), to(A, Reason::NeedsPrimary));
+    }
 }
 
 #[test]

@@ -243,8 +243,8 @@ pub(crate) struct Exchange {
     pub(crate) refused: VecDeque<(u32, Box<ErrorMessage>)>,
     /// Its place among the pinned connections of the pool.
     pub(crate) pin_permit: Option<PinPermit>,
-    /// Since when its primary is known to have been replaced.
-    pub(crate) deposed_since: Option<Instant>,
+    /// Since when its node is known to have been replaced or set aside.
+    pub(crate) leaving_since: Option<Instant>,
     pub(crate) started: Instant,
     pub(crate) unit_started: Instant,
 }
@@ -286,7 +286,7 @@ impl Exchange {
             pinned_since_discard: Pins::default(),
             refused: VecDeque::new(),
             pin_permit: None,
-            deposed_since: None,
+            leaving_since: None,
             started: now,
             unit_started: now,
         }

@@ -91,7 +91,11 @@ impl Session {
                 return None;
             }
             Loss::Fatal(_) => {}
-            Loss::Refused(_) | Loss::Desynchronised | Loss::Replay(_) | Loss::Unsuited(_) => return None,
+            Loss::Refused(_)
+            | Loss::Desynchronised
+            | Loss::Replay(_)
+            | Loss::SetAside
+            | Loss::Unsuited(_) => return None,
         }
         known.map(Doubtful::Reached)
     }

@@ -18,6 +18,7 @@ mod handle;
 mod in_doubt;
 mod inquiry;
 mod io;
+mod leave;
 mod listen;
 mod local;
 mod lost;

@@ -44,6 +44,8 @@ pub(crate) enum Loss {
     Replay(Box<ErrorMessage>),
     /// Another node is the primary now.
     Deposed,
+    /// The standby is not to be read from any more.
+    SetAside,
     /// Nothing is wrong with it, but it must not run what comes next; the transaction ends with this error.
     Unsuited(Box<ErrorMessage>),
 }
@@ -106,6 +108,7 @@ impl Session {
     ) -> Result<(), End> {
         let mut exchange = self.exchange.take().expect("a linked session has an exchange");
         self.phase = Phase::Idle;
+        self.handle.node.set(None);
         let named = in_doubt::named(&exchange);
         for one in exchange.unconfirmed.drain(..).rev() {
             self.names.take_back(one.step, &mut server.prepared);
@@ -229,7 +232,7 @@ impl Session {
                 Report::ReadOnly
             }
             Loss::Refused(SqlState::CANNOT_CONNECT_NOW) => Report::Starting,
-            Loss::Refused(_) | Loss::Replay(_) | Loss::Deposed | Loss::Unsuited(_) => return,
+            Loss::Refused(_) | Loss::Replay(_) | Loss::Deposed | Loss::SetAside | Loss::Unsuited(_) => return,
             Loss::Desynchronised => {
                 tracing::error!(client = %self.handle.id, node = exchange.node.0,
                     "a server sent what nobody asked for; its connection is closed");
@@ -302,7 +305,7 @@ fn may_run_again(loss: &Loss, read_only: bool) -> bool {
     match loss {
         Loss::Refused(_) => true,
         Loss::Fatal(error) if error.code == SqlState::ADMIN_SHUTDOWN => true,
-        Loss::Fatal(_) | Loss::Gone | Loss::Ended | Loss::Deposed => read_only,
+        Loss::Fatal(_) | Loss::Gone | Loss::Ended | Loss::Deposed | Loss::SetAside => read_only,
         Loss::Desynchronised | Loss::Replay(_) | Loss::Unsuited(_) => false,
     }
 }
@@ -316,6 +319,7 @@ fn detail_of(loss: &Loss) -> String {
         Loss::Desynchronised => "the server broke the protocol",
         Loss::Replay(_) => "the session's settings could not be restored",
         Loss::Deposed => "another node has become the primary",
+        Loss::SetAside => "the node was detached or is being restarted",
         Loss::Unsuited(_) => "the server must not run what came next",
     };
     match loss {

@@ -11,7 +11,7 @@ use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
     clock::Timed,
-    exchange::{Again, Entrance, Side},
+    exchange::{Again, Entrance},
     handle::ClientState,
     io::{Splice, drain, poll_read, send},
     local::Progress,
@@ -245,8 +245,8 @@ impl Session {
         if drain(cx, &mut server.stream, &mut server.output).is_err() {
             server.output.clear(); // what it said last is read below
         }
-        if self.is_deposed(&server) {
-            self.lost(cx, server, Loss::Deposed)?;
+        if let Some(loss) = self.reason_to_leave(&server) {
+            self.lost(cx, server, loss)?;
             return Ok(Turn::Again);
         }
         let dead = self.worker.is_down(&self.pools, self.exchange().node);
@@ -366,21 +366,5 @@ impl Session {
             return Ok(());
         }
         self.pass_to_client(cx, &work.out, &[])
-    }
-
-    /// The primary that this session is linked to was replaced, and waiting any longer is of no use.
-    fn is_deposed(&mut self, server: &Server) -> bool {
-        if self.exchange().side == Side::Replica || !self.worker.is_deposed(&self.pools, &server.stamp()) {
-            return false;
-        }
-        let now = self.worker.now();
-        let since = *self.exchange_mut().deposed_since.get_or_insert(now);
-        let settled = server.ledger.is_answered();
-        let is_over = self.exchange().may_be_cut(server.ledger.status(), settled)
-            || now.duration_since(since) >= self.worker.settings().session.drain_timeout;
-        if !is_over {
-            self.worker.note_deposed();
-        }
-        is_over
     }
 }

@@ -135,6 +135,16 @@ pub enum Event {
         /// How that was found.
         reason: DownReason,
     },
+    /// An operator has set a node aside: nothing is read from it, and it is not promoted.
+    NodeDetached {
+        /// The node.
+        node: Named,
+    },
+    /// It is used again as it proves fit.
+    NodeAttached {
+        /// The node.
+        node: Named,
+    },
     /// Patroni says that another one leads than before. It is written to once it says so itself.
     LeaderNamed {
         /// Whom; `None`: nobody, or a server that is none of the nodes.
@@ -179,6 +189,8 @@ impl Event {
             Self::NodeSuspect { .. } => "node_suspect",
             Self::NodeRecovering { .. } => "node_recovering",
             Self::NodeDown { .. } => "node_down",
+            Self::NodeDetached { .. } => "node_detached",
+            Self::NodeAttached { .. } => "node_attached",
             Self::LeaderNamed { .. } => "leader_named",
             Self::ContradictedPrimary { .. } => "contradicted_primary",
             Self::RoleChanged { .. } => "role_changed",
@@ -203,6 +215,8 @@ impl Event {
             | Self::NodeSuspect { .. }
             | Self::NodeRecovering { .. }
             | Self::NodeDown { .. }
+            | Self::NodeDetached { .. }
+            | Self::NodeAttached { .. }
             | Self::LeaderNamed { .. }
             | Self::RoleChanged { .. } => false,
         }
@@ -261,6 +275,8 @@ impl fmt::Display for Event {
             Self::NodeSuspect { node } => write!(f, "{node} is suspected to be down"),
             Self::NodeRecovering { node } => write!(f, "{node} is starting or recovering"),
             Self::NodeDown { node, reason } => write!(f, "{node} is down: {reason}"),
+            Self::NodeDetached { node } => write!(f, "{node} was detached"),
+            Self::NodeAttached { node } => write!(f, "{node} was attached"),
             Self::LeaderNamed { leader: Some(leader) } => write!(f, "Patroni's leader is {leader}"),
             Self::LeaderNamed { leader: None } => f.write_str("Patroni has no leader among the nodes"),
             Self::ContradictedPrimary { node, timeline, leader } => write!(

@@ -16,7 +16,6 @@ use crate::{
     event::Event,
     node::{Node, NodeId, Reach},
     probe::Role,
-    snapshot::Reads,
 };
 
 /// Time between probes of a node that leads by its word alone: what it costs to notice that it may be written to.
@@ -57,8 +56,6 @@ pub(crate) struct Hints {
     claims: Vec<ClaimSince>,
     /// When a claim has waited for long enough.
     patience_ends: Option<Instant>,
-    /// Nodes that nothing is to be read from.
-    withheld: Vec<NodeId>,
     /// A contradiction that was told, so that it is told once.
     told: Option<(NodeId, NodeId)>,
 }
@@ -95,14 +92,8 @@ impl Cluster {
     /// Nothing is said about the leader any more, as after a reload without an outside authority.
     pub fn forget_hints(&mut self, now: Instant) {
         self.hints = Hints::default();
+        self.withhold_reads(&[]);
         self.settle(now);
-    }
-
-    /// These nodes, and no others, are not to be read from.
-    pub fn withhold_reads(&mut self, nodes: &[NodeId]) {
-        if self.hints.withheld != nodes {
-            self.hints.withheld = nodes.to_vec();
-        }
     }
 
     fn leader_named(&mut self, leader: HintedLeader, first: bool, now: Instant) {
@@ -233,10 +224,5 @@ impl Cluster {
 
     fn is_primary(&self, id: NodeId) -> bool {
         self.node(id).is_some_and(|node| node.role() == Role::Primary && node.reach == Reach::Up)
-    }
-
-    /// Whether anything may be read from the node.
-    pub(crate) fn reads_of(&self, node: NodeId) -> Reads {
-        if self.hints.withheld.contains(&node) { Reads::Withheld } else { Reads::Offered }
     }
 }

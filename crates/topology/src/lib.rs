@@ -7,6 +7,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod action;
+mod aside;
 mod branch;
 mod cluster;
 mod election;
@@ -23,6 +24,7 @@ mod wal;
 mod xids;
 
 pub use action::{Action, Remembered};
+pub use aside::DetachError;
 pub use branch::Branch;
 pub use cluster::Cluster;
 pub use event::{Event, Named};

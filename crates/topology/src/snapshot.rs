@@ -155,6 +155,32 @@ pub enum Reads {
     Offered,
     /// No: somebody set it aside for other purposes (Patroni's tag `noloadbalance`).
     Withheld,
+    /// No: the failover manager restarts it.
+    Resting,
+    /// No: an operator detached it. Nor is it promoted.
+    Detached,
+}
+
+impl Reads {
+    /// The word in the console.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "attached",
+            Self::Withheld => "withheld",
+            Self::Resting => "resting",
+            Self::Detached => "detached",
+        }
+    }
+
+    /// Whether what was under way on it is to end, too.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Offered | Self::Withheld => false,
+            Self::Resting | Self::Detached => true,
+        }
+    }
 }
 
 /// One node at one instant.
@@ -208,6 +234,12 @@ pub struct NodeView {
 }
 
 impl NodeView {
+    /// Whether a failover manager may promote it by itself.
+    #[must_use]
+    pub fn may_be_promoted(&self) -> bool {
+        self.priority > 0 && self.reads != Reads::Detached
+    }
+
     /// How old its state can be at `now`, at most: its lag when sampled and the age of that sample.
     #[must_use]
     pub fn staleness(&self, now: Instant) -> Option<Duration> {
@@ -257,7 +289,7 @@ impl Snapshot {
     ///
     /// For writes it must lead to the present primary and stem from its reign; a connection to a standby that was
     /// then promoted is stamped anew only after it has itself said `in_hot_standby = off`. For reads the node must
-    /// be usable: connections to standbys outlive an epoch.
+    /// be usable, and not set aside: connections to standbys outlive an epoch.
     #[must_use]
     pub fn admits(&self, stamp: &Stamp, for_writes: bool) -> bool {
         if for_writes {
@@ -267,7 +299,7 @@ impl Snapshot {
         }
         stamp.epoch <= self.epoch
             && self.node(stamp.node).is_some_and(|node| match node.role {
-                Role::Standby => matches!(node.health, Health::Up | Health::Suspect),
+                Role::Standby => matches!(node.health, Health::Up | Health::Suspect) && !node.reads.is_over(),
                 Role::Primary => self.writable == Writable::Primary(node.id),
                 Role::Unknown => false,
             })

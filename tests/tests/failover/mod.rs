@@ -1,6 +1,8 @@
 //! pgherd decides itself who is the primary.
 
 mod automatic;
+mod detached;
+mod nodes;
 mod planned;
 mod rejoin;
 

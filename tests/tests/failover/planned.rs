@@ -42,7 +42,9 @@ fn what_cannot_take_over_is_refused_and_changes_nothing() {
         ("SWITCHOVER".to_owned(), "no standby is close behind"),
         ("SWITCHOVER TO nobody".to_owned(), "there is no node \"nobody\""),
         (format!("FAILOVER TO \"{standby}\""), "it is no standby that is up"),
-        (format!("RESTART NODE \"{standby}\""), "only the primary"),
+        (format!("RESTART NODE \"{standby}\""), "it is not up"),
+        ("RESTART NODES".to_owned(), "it is not up"),
+        ("RESTART NODES nowhere".to_owned(), "there is no cluster"),
     ] {
         let error = console(&herd, &command).unwrap_err();
         assert!(error.contains(expected), "{command}: {error}");

@@ -2,6 +2,7 @@
 
 mod lex;
 mod nearest;
+mod nodes;
 mod noun;
 mod parameter;
 mod parse;
@@ -9,6 +10,7 @@ mod parse;
 mod tests;
 
 pub(crate) use lex::next_statement;
+pub(crate) use nodes::NodesCommand;
 pub(crate) use noun::Noun;
 pub(crate) use parameter::{PARAMETERS, Parameter};
 pub(crate) use parse::parse;
@@ -76,8 +78,8 @@ pub(crate) enum Command {
         /// Even if acknowledged writes are lost by it.
         force: bool,
     },
-    /// `RESTART NODE node`
-    RestartNode(String),
+    /// Something about nodes.
+    Nodes(NodesCommand),
     /// `MAINTENANCE ON`, `MAINTENANCE OFF`
     Maintenance(bool),
     /// `CHECK CLUSTER`
@@ -137,7 +139,7 @@ impl Command {
             | Self::Shutdown(_)
             | Self::Switchover(_)
             | Self::Failover { .. }
-            | Self::RestartNode(_)
+            | Self::Nodes(_)
             | Self::Maintenance(_)
             | Self::CheckReplication(_)
             | Self::ExplainRoute { .. } => false,
@@ -165,7 +167,7 @@ impl Command {
             Self::Shutdown(_) => "SHUTDOWN",
             Self::Switchover(_) => "SWITCHOVER",
             Self::Failover { .. } => "FAILOVER",
-            Self::RestartNode(_) => "RESTART NODE",
+            Self::Nodes(command) => command.name(),
             Self::Maintenance(_) => "MAINTENANCE",
             Self::CheckCluster | Self::CheckReplication(_) => "CHECK",
             Self::ExplainRoute { .. } => "EXPLAIN",

@@ -3,7 +3,7 @@
 use super::Noun;
 
 /// Commands as they are written, nouns of SHOW aside.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 28] = [
     "CHECK CLUSTER",
     "CHECK REPLICATION",
     "SHOW HELP",
@@ -26,6 +26,10 @@ const COMMANDS: [&str; 24] = [
     "SWITCHOVER TO",
     "FAILOVER TO",
     "RESTART NODE",
+    "RESTART NODES",
+    "RESTORE TOPOLOGY",
+    "DETACH NODE",
+    "ATTACH NODE",
     "MAINTENANCE ON",
     "MAINTENANCE OFF",
 ];

@@ -4,7 +4,7 @@ use session::{ClientId, PauseScope};
 use wire::{SqlState, message::error::ErrorMessage};
 
 use super::{
-    Command, Constant, Noun, Parameter,
+    Command, Constant, NodesCommand, Noun, Parameter,
     lex::{Token, is_explain_route, next_token, skip_blanks},
     nearest::nearest,
 };
@@ -63,9 +63,8 @@ pub(crate) fn parse(statement: &str) -> Result<Command, ErrorMessage> {
         "shutdown" => shutdown(arguments).map(Command::Shutdown),
         "switchover" => switchover(arguments),
         "failover" => failover(arguments),
-        "restart" => restart(arguments),
         "maintenance" => maintenance(arguments),
-        _ => None,
+        other => NodesCommand::parse(other, arguments).map(Command::Nodes),
     };
     known.ok_or_else(|| not_understood(statement, &tokens))
 }
@@ -204,13 +203,6 @@ fn failover(arguments: &[Token]) -> Option<Command> {
     Some(Command::Failover { to: node_name(node)?, force })
 }
 
-fn restart(arguments: &[Token]) -> Option<Command> {
-    match arguments {
-        [noun, node] if is(noun, "node") => Some(Command::RestartNode(node_name(node)?)),
-        _ => None,
-    }
-}
-
 fn maintenance(arguments: &[Token]) -> Option<Command> {
     match arguments {
         [on] if is(on, "on") => Some(Command::Maintenance(true)),
@@ -220,7 +212,7 @@ fn maintenance(arguments: &[Token]) -> Option<Command> {
 }
 
 /// Names of nodes are often addresses, which have to be quoted.
-fn node_name(token: &Token) -> Option<String> {
+pub(super) fn node_name(token: &Token) -> Option<String> {
     match token {
         Token::Word(name) | Token::Quoted(name) | Token::Text(name) => Some(name.clone()),
         Token::Symbol(_) | Token::End => None,
@@ -250,7 +242,7 @@ fn name_of(token: &Token) -> Option<&str> {
     }
 }
 
-fn is(token: &Token, word: &str) -> bool {
+pub(super) fn is(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(found) if found.eq_ignore_ascii_case(word))
 }
 

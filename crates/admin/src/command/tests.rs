@@ -57,6 +57,24 @@ fn administration_takes_its_arguments_bare_or_quoted() {
 }
 
 #[test]
+fn nodes_are_named_bare_or_quoted_and_a_cluster_may_be_left_out() {
+    let nodes = |command| Command::Nodes(command);
+    check("detach node pg-eu", nodes(NodesCommand::Detach("pg-eu".to_owned())));
+    check("ATTACH NODE \"10.0.0.1:5432\";", nodes(NodesCommand::Attach("10.0.0.1:5432".to_owned())));
+    check("restart node 'a'", nodes(NodesCommand::Restart("a".to_owned())));
+    check("RESTART NODES", nodes(NodesCommand::RestartAll(None)));
+    check("restart nodes main", nodes(NodesCommand::RestartAll(Some("main".to_owned()))));
+    check("restore topology", nodes(NodesCommand::Restore(None)));
+    check("RESTORE TOPOLOGY main;", nodes(NodesCommand::Restore(Some("main".to_owned()))));
+    for wrong in
+        ["detach", "detach node", "attach a", "restart", "restart node a b", "restore", "restore node a"]
+    {
+        assert_eq!(commands(wrong), [None], "{wrong}");
+    }
+    assert!(!nodes(NodesCommand::Attach("a".to_owned())).only_looks());
+}
+
+#[test]
 fn checks_are_bounded_in_time() {
     let replication = |seconds| Command::CheckReplication(Duration::from_secs(seconds));
     check("check cluster", Command::CheckCluster);

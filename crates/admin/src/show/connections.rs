@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use session::{ClientReport, ClientState, ServerReport, ServerRole};
+use topology::Role;
 
 use super::View;
 use crate::{
@@ -89,6 +90,7 @@ fn client_row(view: &View<'_>, client: &ClientReport) -> Vec<Cell> {
         connect_time: time(view, client.connected_for),
         request_time: time(view, client.requested_ago),
         wait: if waits { client.requested_ago } else { Duration::ZERO },
+        close_needed: false,
         pointer: client_pointer(client.id.0),
         link,
         remote_pid: 0,
@@ -132,6 +134,7 @@ fn server_row(view: &View<'_>, server: &ServerReport) -> Vec<Cell> {
         connect_time: time(view, server.connected_for),
         request_time: time(view, server.used_ago),
         wait: Duration::ZERO,
+        close_needed: node.is_some_and(|node| node.role == Role::Standby && node.reads.is_over()),
         pointer: server_pointer(server.process),
         link: server.client.map(|client| client_pointer(client.0)).unwrap_or_default(),
         remote_pid: server.process,
@@ -153,6 +156,7 @@ struct Connection<'a> {
     connect_time: String,
     request_time: String,
     wait: Duration,
+    close_needed: bool,
     pointer: String,
     link: String,
     remote_pid: u32,
@@ -176,7 +180,7 @@ fn row(connection: Connection<'_>) -> Vec<Cell> {
         connection.request_time.into(),
         connection.wait.as_secs().into(),
         connection.wait.subsec_micros().into(),
-        Cell::Int(0),
+        Cell::Int(u64::from(connection.close_needed)),
         connection.pointer.into(),
         connection.link.into(),
         connection.remote_pid.into(),

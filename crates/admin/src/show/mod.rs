@@ -78,7 +78,7 @@ pub(crate) fn columns(command: &Command) -> Option<Cow<'static, [Column]>> {
         | Command::WaitClose(_)
         | Command::Switchover(_)
         | Command::Failover { .. }
-        | Command::RestartNode(_)
+        | Command::Nodes(_)
         | Command::Maintenance(_)
         | Command::Shutdown(_) => return None,
     }))

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use topology::{Health, NodeId, NodeView, Role, Snapshot, SyncState, Writable};
+use topology::{Health, NodeId, NodeView, Reads, Role, Snapshot, SyncState, Writable};
 
 use super::{
     View,
@@ -11,7 +11,7 @@ use crate::table::{Cell, Column, Table, columns};
 pub(super) const NODES: &[Column] = columns![
     name Text, cluster Text, host Text, port Int4, region Text, zone Text, role Text, health Text, timeline Int8,
     wal_lsn Text, replay_lsn Text, lag_bytes Int8, lag_ms Int8, rtt_ms Numeric, sampled_ms_ago Int8,
-    server_version Text, active Int4, idle Int4, reads Int8, writes Int8, sync_state Text,
+    server_version Text, active Int4, idle Int4, reads Int8, writes Int8, sync_state Text, standing Text,
 ];
 
 pub(super) const REGIONS: &[Column] =
@@ -58,6 +58,7 @@ pub(super) fn nodes(view: &View<'_>, table: &mut Table) {
                 load.reads.into(),
                 load.others.into(),
                 node.sync_state.map(SyncState::as_str).into(),
+                node.reads.as_str().into(),
             ]);
         }
     }
@@ -153,7 +154,7 @@ fn branch_row(branch: String, node: &NodeView, snapshot: &Snapshot) -> [Cell; 7]
     [
         format!("{branch}{}", node.name).into(),
         role(node, snapshot).into(),
-        node.health.as_str().into(),
+        health(node).into(),
         (&node.region).into(),
         timeline(node),
         node.lag_bytes.into(),
@@ -166,6 +167,17 @@ fn role(node: &NodeView, snapshot: &Snapshot) -> &'static str {
     match node.role {
         Role::Primary if snapshot.writable != Writable::Primary(node.id) => "claims primary",
         role => role.as_str(),
+    }
+}
+
+/// With whether it is set aside.
+fn health(node: &NodeView) -> String {
+    let health = node.health.as_str();
+    match node.reads {
+        Reads::Offered => health.to_owned(),
+        aside @ (Reads::Withheld | Reads::Resting | Reads::Detached) => {
+            format!("{health}, {}", aside.as_str())
+        }
     }
 }
 

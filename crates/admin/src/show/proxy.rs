@@ -70,6 +70,9 @@ pub(crate) fn help() -> ErrorMessage {
          \n\tCHECK CLUSTER\n\tCHECK REPLICATION [<seconds>]\n\tRELOAD\
          \n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tRECONNECT [<db>]\n\tKILL [<db>]\n\tKILL_CLIENT <client_id>\
          \n\tDISABLE <db>\n\tENABLE <db>\n\tSUSPEND\n\tWAIT_CLOSE [<db>]\
+         \n\tSWITCHOVER [TO <node>]\n\tFAILOVER TO <node> [FORCE]\n\tRESTART NODE <node>\n\tRESTART NODES [<cluster>]\
+         \n\tRESTORE TOPOLOGY [<cluster>]\n\tMAINTENANCE ON|OFF\
+         \n\tDETACH NODE <node>\n\tATTACH NODE <node>\
          \n\tSET <key> = <value>\n\tSHUTDOWN\n\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"
     ))
 }

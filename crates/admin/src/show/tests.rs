@@ -220,9 +220,9 @@ fn nodes_tell_their_state_and_their_load() {
     check(
         "show nodes",
         &[
-            "eu-1 | main | 10.0.0.1 | 5432 | eu | - | primary | up | 3 | 2/60 | 2/60 | 0 | 0 | 0.250 | 10000 | 15.20 | 0 | 2 | 4 | 8 | -",
-            "us-1 | main | 10.0.1.1 | 5432 | us | - | standby | up | 3 | 2/60 | 2/5F | 1 | 10 | 80.250 | 10000 | 15.20 | 2 | 0 | 120 | 0 | sync",
-            "ap-1 | main | 10.0.2.1 | 5432 | ap | - | standby | up | 3 | 2/60 | 2/5E | 2 | 20 | 160.250 | 10000 | 15.20 | 0 | 0 | 0 | 0 | async",
+            "eu-1 | main | 10.0.0.1 | 5432 | eu | - | primary | up | 3 | 2/60 | 2/60 | 0 | 0 | 0.250 | 10000 | 15.20 | 0 | 2 | 4 | 8 | - | attached",
+            "us-1 | main | 10.0.1.1 | 5432 | us | - | standby | up | 3 | 2/60 | 2/5F | 1 | 10 | 80.250 | 10000 | 15.20 | 2 | 0 | 120 | 0 | sync | attached",
+            "ap-1 | main | 10.0.2.1 | 5432 | ap | - | standby | up | 3 | 2/60 | 2/5E | 2 | 20 | 160.250 | 10000 | 15.20 | 0 | 0 | 0 | 0 | async | attached",
         ],
     );
     check("show regions", &["ap | 1 | - | 1 | f", "eu | 1 | eu-1 | 0 | f", "us | 1 | - | 1 | t"]);

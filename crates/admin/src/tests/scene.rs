@@ -63,6 +63,18 @@ impl Control for Fake {
         Box::pin(async { Err(::health::ManageError::NotManaged) })
     }
 
+    fn detach(
+        &self,
+        _cluster: usize,
+        _node: NodeId,
+    ) -> BoxFuture<'_, Result<::health::Detached, ::health::AttachError>> {
+        Box::pin(async { Ok(::health::Detached { is_news: false, is_stored: false, busy: 2 }) })
+    }
+
+    fn attach(&self, _cluster: usize, _node: NodeId) -> BoxFuture<'_, Result<bool, ::health::AttachError>> {
+        Box::pin(async { Ok(false) })
+    }
+
     fn world(&self) -> Arc<World> {
         Arc::clone(&self.world)
     }

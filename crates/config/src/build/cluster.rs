@@ -111,6 +111,7 @@ fn failover(
         damping: keys.damping.value.0,
         recruit_timeout: keys.recruit_timeout.value.0,
         drain_timeout,
+        failback: keys.failback.value.0,
     };
     Some((settings, state_dir.join(format!("{}.failover", cluster.keys.name.value.0))))
 }

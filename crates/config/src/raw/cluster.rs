@@ -14,7 +14,8 @@ use crate::{
     settings::Manage,
     tree::Table,
     value::{
-        AgentAddress, Count, HostPort, Label, List, Name, OneOf, RemoteFolder, SecretSource, Size, Time,
+        AgentAddress, Count, HostPort, Label, List, Name, OffOrWindow, OneOf, RemoteFolder, SecretSource,
+        Size, Time,
     },
 };
 
@@ -89,6 +90,10 @@ section! {
         /// How long standbys may take to be cut off from the old primary and to say how far they are; those that take
         /// longer do not count.
         recruit_timeout: Time<10, 60_000> = Text("1s"), Reload;
+        /// When the primary may go back by itself to the node that is best placed, by regions and then priority: "off", or a
+        /// part of each day, "02:00-04:00", in UTC unless it says "02:00-04:00 +01:00". As SWITCHOVER does it, if all nodes
+        /// are well and nothing has happened for the time that damping is.
+        failback: OffOrWindow = Text("off"), Reload;
     }
 }
 

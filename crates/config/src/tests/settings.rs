@@ -195,3 +195,17 @@ fn nodes_can_be_acted_on_with_commands() {
     assert_eq!(hands.hooks().script(agent::Hook::Failover, &scene).unwrap(), "f.sh 0 b");
     assert!(matches!(hands.means("eu", &agent::Action::Start), agent::Means::Nothing));
 }
+
+#[test]
+fn the_window_of_failbacks_has_a_time_zone_and_may_be_off() {
+    let head = "[proxy]\nstate_dir = \"/tmp\"\n[[cluster]]\nmanage = \"single\"\nnodes = [{ address = \"a\" }]\n[cluster.failover]\n";
+    let read = |value: &str| {
+        let settings = valid(&format!("{head}failback = {value:?}"));
+        settings.clusters[0].failover.as_ref().unwrap().0.failback
+    };
+    let window = |from, until, offset| Some(failover::Window { from, until, offset });
+    assert_eq!(read("off"), None);
+    assert_eq!(read("02:00-04:30"), window(120, 270, 0));
+    assert_eq!(read("23:00-24:00 +05:30"), window(1380, 1440, 330));
+    assert_eq!(read("22:15-01:00 -03:00"), window(1335, 60, -180));
+}

@@ -8,6 +8,7 @@ mod filter;
 mod listen;
 mod name;
 mod secret;
+mod window;
 mod word;
 
 pub(crate) use address::HostPort;
@@ -17,6 +18,7 @@ pub(crate) use filter::LogFilter;
 pub(crate) use listen::FileMode;
 pub(crate) use name::{FileName, FunctionName, Label, List, Name, Text};
 pub(crate) use secret::SecretSource;
+pub(crate) use window::OffOrWindow;
 pub(crate) use word::{OneOf, TlsMode, Words};
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
-use topology::{DownReason, Health, NoPrimary, NodeId, NodeView, Role, Writable};
+use topology::{DownReason, Health, NoPrimary, NodeId, NodeView, Reads, Role, Writable};
 use wire::{Lsn, TimelineId};
 
 use super::{Manager, Reign, address, run::Run};
@@ -19,6 +19,8 @@ const STILL_HEARD: Duration = Duration::from_secs(1);
 
 /// What a candidate of a switchover may lack, in bytes, so that clients do not wait for it to catch up.
 const SWITCHOVER_LAG_MAX: u64 = 16 << 20;
+
+const DETACHED: &str = "it is detached; ATTACH NODE first";
 
 impl Manager {
     /// Whether a failover may begin by itself, there being no primary.
@@ -135,7 +137,9 @@ impl Manager {
     fn best_candidate(&self) -> Option<&NodeView> {
         let timeline = self.snapshot.timeline;
         self.standbys()
-            .filter(|node| node.priority > 0 && timeline.is_none_or(|timeline| node.timeline == timeline))
+            .filter(|node| {
+                node.may_be_promoted() && timeline.is_none_or(|timeline| node.timeline == timeline)
+            })
             .max_by_key(|node| node.wal_lsn)
     }
 
@@ -179,7 +183,7 @@ impl Manager {
         self.snapshot.epoch.max(topology::Epoch(self.record.epoch.0.saturating_add(1)))
     }
 
-    fn begin(&mut self, run: Run, from: Option<NodeId>, now: Instant) {
+    pub(super) fn begin(&mut self, run: Run, from: Option<NodeId>, now: Instant) {
         let kind = run.kind;
         self.run = Some(run);
         self.note(now, from, Step::Begun(kind));
@@ -203,21 +207,29 @@ impl Manager {
                 self.superseded = None; // an operator has looked
                 return Some(Ok(()));
             }
-            Command::Switchover { .. } | Command::Failover { .. } | Command::Restart(_) => {}
+            Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::Restart(_)
+            | Command::RestartAll
+            | Command::Restore => {}
         }
-        if self.run.is_some() {
+        let is_urgent = matches!(command, Command::Failover { .. });
+        let is_at_work = self.errand.is_some() || self.home.is_asked();
+        if self.run.is_some() || is_at_work && !is_urgent {
             return Some(Err(Refusal::Busy));
         }
         self.superseded = None;
-        let was_running = self.run.is_some();
+        let had_errand = self.errand.is_some();
         let begun = match command {
             Command::Switchover { to } => self.switchover(ticket, to, now),
             Command::Failover { to, force } => self.failover(ticket, to, force, now),
             Command::Restart(node) => self.restart(ticket, node, now),
+            Command::RestartAll => self.restart_all(ticket, now),
+            Command::Restore => return self.restore(ticket, now),
             Command::MaintenanceOn | Command::MaintenanceOff => Ok(()),
         };
         match begun {
-            Ok(()) if self.run.is_some() && !was_running => None,
+            Ok(()) if self.run.is_some() || self.errand.is_some() && !had_errand => None,
             ended => Some(ended),
         }
     }
@@ -230,7 +242,7 @@ impl Manager {
         }
         match to {
             Some(to) => self.is_ready(self.view(to).ok_or(Refusal::NoNode)?)?,
-            None if self.standbys().any(|node| node.priority > 0 && self.is_ready(node).is_ok()) => {}
+            None if self.standbys().any(|node| node.may_be_promoted() && self.is_ready(node).is_ok()) => {}
             None => {
                 return Err(Refusal::Unfit(
                     name,
@@ -238,14 +250,15 @@ impl Manager {
                 ));
             }
         }
-        let run = Run::planned(Kind::Switchover, self.snapshot.epoch, self.reign, ticket, now);
+        let run = Run::planned(Kind::Switchover, self.snapshot.epoch, self.reign, Some(ticket), now);
         self.begin(Run { wanted: to, ..run }, Some(from), now);
         Ok(())
     }
 
     /// Whether a standby may take over without anybody waiting for long.
-    fn is_ready(&self, node: &NodeView) -> Result<(), Refusal> {
+    pub(super) fn is_ready(&self, node: &NodeView) -> Result<(), Refusal> {
         let why = match (node.role, node.health) {
+            (Role::Standby, Health::Up) if node.reads == Reads::Detached => DETACHED,
             (Role::Standby, Health::Up) if !node.streaming => "it does not stream from the primary",
             (Role::Standby, Health::Up) if Some(node.timeline) != self.snapshot.timeline => {
                 "it is on another timeline"
@@ -272,6 +285,9 @@ impl Manager {
         }
         if node.role != Role::Standby || node.health != Health::Up {
             return Err(Refusal::Unfit(Arc::clone(&node.name), "it is no standby that is up"));
+        }
+        if node.reads == Reads::Detached {
+            return Err(Refusal::Unfit(Arc::clone(&node.name), DETACHED));
         }
         if let Some(primary) = self.primary().filter(|_| !force) {
             return Err(Refusal::PrimaryThere(Arc::clone(&primary.name)));
@@ -320,16 +336,6 @@ impl Manager {
         deposed.dedup();
         let phase = from.map_or(Phase::Fencing { from: None }, |from| Phase::Halting { from });
         self.store(Record { epoch: self.next_epoch(), phase, deposed });
-    }
-
-    fn restart(&mut self, ticket: Ticket, node: NodeId, now: Instant) -> Result<(), Refusal> {
-        let view = self.view(node).ok_or(Refusal::NoNode)?;
-        if self.primary().is_none_or(|primary| primary.id != node) {
-            return Err(Refusal::Unfit(Arc::clone(&view.name), "only the primary is restarted in this way"));
-        }
-        let run = Run::planned(Kind::Restart, self.snapshot.epoch, self.reign, ticket, now);
-        self.begin(run, Some(node), now);
-        Ok(())
     }
 
     /// The address of the primary that a run replaces.

@@ -78,8 +78,11 @@ impl Manager {
 
     pub(super) fn end_run(&mut self, outcome: Outcome, now: Instant) {
         let Some(run) = &self.run else { return };
-        let (ticket, from) = (run.ticket, run.from());
+        let (ticket, from, run_kind) = (run.ticket, run.from(), run.kind);
         self.note(now, from, Step::Ended(outcome.clone()));
+        if run_kind == Kind::Failback && outcome != Outcome::Done {
+            self.home.failed(now);
+        }
         let (past_return, is_planned) =
             self.run.take().map_or((false, false), |run| (run.is_past_return(), run.is_planned()));
         let result = match outcome {
@@ -91,6 +94,7 @@ impl Manager {
                 Err(if past_return { Refusal::Failed(why) } else { Refusal::RolledBack(why) })
             }
         };
+        self.run_of_errand_ended(&result, now);
         self.reply(ticket, result);
     }
 }

@@ -3,11 +3,14 @@
 mod begin;
 mod elect;
 mod end;
+mod errand;
+mod home;
 mod planned;
 mod run;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use topology::{Epoch, Mandate, NodeId, NodeView, Snapshot, Writable};
+use topology::{Epoch, Mandate, NodeId, Snapshot};
 use wire::TimelineId;
 
 use crate::{
@@ -27,7 +30,10 @@ use crate::{
     record::{Phase, Record},
     settings::Settings,
 };
+use errand::Errand;
+use home::Homecoming;
 use run::Run;
+pub(crate) use views::address;
 
 /// Notes kept for a shell that does not drain them; the oldest go first.
 const NOTES_MAX: usize = 1024;
@@ -51,6 +57,8 @@ pub struct Manager {
     record: Record,
     reign: Option<Reign>,
     run: Option<Run>,
+    errand: Option<Errand>,
+    home: Homecoming,
     /// The last failover that it began by itself: when it ended, and who was promoted.
     last: Option<(Instant, Option<NodeId>)>,
     /// A halt that could not be undone is not tried to be undone before this.
@@ -83,6 +91,8 @@ impl Manager {
             record,
             reign: None,
             run: None,
+            errand: None,
+            home: Homecoming::default(),
             last: None,
             resume_at: None,
             failed: None,
@@ -179,6 +189,8 @@ impl Manager {
         }
         if self.run.as_ref().is_some_and(|run| run.awaits(id)) {
             self.run_answered(id, answer, now);
+        } else if self.errand.as_ref().is_some_and(|errand| errand.awaits(id)) {
+            self.errand_answered(answer, now);
         } else {
             self.keeper_answered(id, answer, now);
         }
@@ -209,7 +221,8 @@ impl Manager {
         let run = self.run.as_ref().and_then(Run::due);
         let retry = self.failed.as_ref().map(|(until, _)| *until);
         let unsaved = self.unsaved.filter(|_| self.run.is_none());
-        run.into_iter().chain(retry).chain(self.resume_at).chain(unsaved).chain(self.keepers_due()).min()
+        let errand = self.errand.as_ref().and_then(Errand::due).into_iter().chain(self.home.due());
+        errand.chain(run).chain(retry).chain(self.resume_at).chain(unsaved).chain(self.keepers_due()).min()
     }
 
     /// What is to be done, oldest first; to be drained after every `handle_*`.
@@ -252,6 +265,11 @@ impl Manager {
         &self.record
     }
 
+    /// Whether it does nothing by itself from now on; as a predecessor of this manager was told.
+    pub fn set_maintenance(&mut self, on: bool) {
+        self.is_maintenance = on;
+    }
+
     /// Whether nothing is done by itself.
     #[must_use]
     pub fn is_maintenance(&self) -> bool {
@@ -286,6 +304,8 @@ impl Manager {
         if self.run.is_none() && self.primary().is_none() && self.may_begin(now).is_ok() {
             self.begin_automatic(now);
         }
+        self.step_errand(now);
+        self.step_home(now);
         self.keep(now);
         self.release();
     }
@@ -326,7 +346,11 @@ impl Manager {
 
     /// Closes the sessions of a run once nothing needs them.
     fn release(&mut self) {
-        if self.has_sessions && self.run.is_none() && !self.keepers.values().any(Keeper::is_busy) {
+        if self.has_sessions
+            && self.run.is_none()
+            && self.errand.is_none()
+            && !self.keepers.values().any(Keeper::is_busy)
+        {
             self.has_sessions = false;
             self.order(Task::Release, self.record.epoch);
         }
@@ -360,39 +384,6 @@ impl Manager {
     fn reply(&mut self, ticket: Option<Ticket>, result: Result<(), Refusal>) {
         self.replies.extend(ticket.map(|ticket| Reply { ticket, result }));
     }
-
-    /// The node that may be written to.
-    pub(crate) fn primary(&self) -> Option<&NodeView> {
-        self.snapshot.primary()
-    }
-
-    pub(crate) fn view(&self, id: NodeId) -> Option<&NodeView> {
-        self.snapshot.node(id)
-    }
-
-    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
-    }
-
-    pub(crate) fn is_acting(&self) -> bool {
-        !self.is_maintenance && self.superseded.is_none()
-    }
-
-    fn find(&self, wanted: &str) -> Option<NodeId> {
-        self.snapshot.nodes.iter().find(|node| *address(node) == *wanted).map(|node| node.id)
-    }
-
-    fn vacant_since(&self) -> Option<Instant> {
-        match self.snapshot.writable {
-            Writable::Primary(_) => None,
-            Writable::None { since, .. } => Some(since),
-        }
-    }
-}
-
-/// How a node is named over restarts.
-pub(crate) fn address(node: &NodeView) -> Arc<str> {
-    format!("{}:{}", node.host, node.port).into()
 }
 
 /// What an answer says that has nothing to tell but success.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Time between two looks at what is under way.
-const COUNT_AGAIN: Duration = Duration::from_millis(5);
+pub(super) const COUNT_AGAIN: Duration = Duration::from_millis(5);
 /// How long a standby may take to receive what a primary that was stopped had left.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
 /// Time to the next attempt to undo a halt.
@@ -39,7 +39,7 @@ impl Manager {
             Stage::Awaiting { until } => {
                 let until = *until;
                 let end = halted.unwrap_or_default();
-                if self.standbys().any(|node| node.priority > 0 && node.wal_lsn >= end) {
+                if self.standbys().any(|node| node.may_be_promoted() && node.wal_lsn >= end) {
                     self.recruit(now);
                 } else if now >= until {
                     self.revert("no standby has received everything in time".to_owned(), now);
@@ -99,7 +99,7 @@ impl Manager {
         };
         let stage = match kind {
             Kind::Restart => Stage::Restarting(self.order(Task::Restart(from), epoch)),
-            Kind::Automatic | Kind::Switchover | Kind::Failover => {
+            Kind::Automatic | Kind::Switchover | Kind::Failover | Kind::Failback => {
                 Stage::Halting(self.order(Task::Halt(from), epoch))
             }
         };

@@ -106,10 +106,10 @@ impl Run {
         kind: Kind,
         epoch: Epoch,
         old: Option<Reign>,
-        ticket: Ticket,
+        ticket: Option<Ticket>,
         now: Instant,
     ) -> Self {
-        Self { ticket: Some(ticket), ..Self::unplanned(kind, epoch, old, Some(u64::MAX), now) }
+        Self { ticket, ..Self::unplanned(kind, epoch, old, Some(u64::MAX), now) }
     }
 
     /// A predecessor's, which may have promoted one of `tried`.
@@ -130,7 +130,7 @@ impl Run {
     }
 
     pub(super) fn is_planned(&self) -> bool {
-        matches!(self.kind, Kind::Switchover | Kind::Restart)
+        matches!(self.kind, Kind::Switchover | Kind::Restart | Kind::Failback)
     }
 
     pub(super) fn from(&self) -> Option<NodeId> {

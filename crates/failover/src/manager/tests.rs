@@ -6,8 +6,8 @@ use std::{
 };
 
 use topology::{
-    Cluster, DownReason, Epoch, Fork, History, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Role,
-    Sample, Unusable, Writable,
+    Cluster, DownReason, Epoch, Fork, History, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Reads,
+    Role, Sample, Unusable, Writable,
 };
 use wire::{Lsn, TimelineId};
 
@@ -99,6 +99,7 @@ impl Scene {
     fn settle(&mut self) {
         for _ in 0..5 {
             self.manager.handle_snapshot(Arc::new(self.cluster.snapshot(self.now)), self.now);
+            self.cluster.rest(self.manager.resting());
             let (mandate, epoch) = self.manager.mandate();
             self.cluster.depose(self.manager.deposed(), self.now);
             self.cluster.set_mandate(mandate, epoch, self.now);
@@ -191,6 +192,10 @@ impl Scene {
         self
     }
 
+    fn reads(&self, node: NodeId) -> Reads {
+        self.cluster.snapshot(self.now).node(node).unwrap().reads
+    }
+
     fn writable(&self) -> Result<NodeId, NoPrimary> {
         match self.cluster.snapshot(self.now).writable {
             Writable::Primary(node) => Ok(node),
@@ -258,6 +263,8 @@ impl Scene {
             | Step::Followed
             | Step::Rejoining
             | Step::Rejoined
+            | Step::SetAside
+            | Step::Restarted
             | Step::Failed(_) => None,
         })
     }
@@ -603,16 +610,23 @@ impl Scene {
     /// a is halted at 1000, for c.
     fn halted(kind: Command) -> Self {
         let mut scene = Self::running();
-        scene.say(kind).done(|task| *task == Task::Checkpoint(A));
-        assert!(scene.cluster.snapshot(scene.now).draining);
-        let idle = Done::Busy { transactions: 0, requests: 0 };
-        scene.answer(|task| *task == Task::CountBusy(A), Ok(idle));
-        assert_eq!(scene.writable(), Err(NoPrimary::Replacing));
-        scene.answer(|task| *task == Task::CountBusy(A), Ok(idle));
-        assert!(!scene.is_ordered(|task| matches!(task, Task::Halt(_) | Task::Restart(_))), "recorded first");
-        scene.stored();
-        assert_eq!(scene.manager.record().phase, Phase::Halting { from: "a:5432".into() });
+        scene.say(kind).halt();
         scene
+    }
+
+    /// A planned run has begun, and goes on until a is to be halted.
+    #[track_caller]
+    fn halt(&mut self) -> &mut Self {
+        self.done(|task| *task == Task::Checkpoint(A));
+        assert!(self.cluster.snapshot(self.now).draining);
+        let idle = Done::Busy { transactions: 0, requests: 0 };
+        self.answer(|task| *task == Task::CountBusy(A), Ok(idle));
+        assert_eq!(self.writable(), Err(NoPrimary::Replacing));
+        self.answer(|task| *task == Task::CountBusy(A), Ok(idle));
+        assert!(!self.is_ordered(|task| matches!(task, Task::Halt(A) | Task::Restart(A))), "recorded first");
+        self.stored();
+        assert_eq!(self.manager.record().phase, Phase::Halting { from: "a:5432".into() });
+        self
     }
 }
 
@@ -673,12 +687,141 @@ fn a_restart_waits_for_the_primary_to_return() {
 }
 
 #[test]
+fn a_standby_is_read_from_by_nobody_while_it_is_restarted_and_until_it_follows() {
+    let mut scene = Scene::running();
+    scene.say(Command::Restart(B));
+    assert_eq!((scene.reads(B), scene.reads(C)), (Reads::Resting, Reads::Offered));
+    scene.answer(|task| *task == Task::CountBusy(B), Ok(Done::Busy { transactions: 1, requests: 2 }));
+    scene.wait(Duration::from_millis(5));
+    scene.answer(|task| *task == Task::CountBusy(B), Ok(Done::Busy { transactions: 0, requests: 0 }));
+    scene.done(|task| *task == Task::Restart(B)).astray(B, 1, 1000);
+    assert_eq!((scene.reads(B), scene.replies.len()), (Reads::Resting, 0));
+    scene.standby(B, 1, 1000);
+    assert_eq!((scene.reads(B), scene.replies.pop().unwrap().result), (Reads::Offered, Ok(())));
+    assert_eq!((scene.writable(), scene.ended()), (Ok(A), None), "nobody was replaced");
+}
+
+#[test]
+fn all_nodes_are_restarted_one_after_the_other_and_the_primary_last() {
+    let mut scene = Scene::running();
+    scene.say(Command::RestartAll);
+    for node in [B, C] {
+        scene.wait(Duration::from_secs(3)).done(|task| *task == Task::Restart(node)).standby(node, 1, 1000);
+    }
+    scene.halt();
+    scene.done(|task| *task == Task::Restart(A));
+    assert_eq!(scene.replies.len(), 0);
+    scene.back(1000);
+    assert_eq!((scene.writable(), scene.replies.pop().unwrap().result), (Ok(A), Ok(())));
+}
+
+#[test]
+fn restarts_end_where_one_fails_and_that_is_told() {
+    let mut scene = Scene::running();
+    scene.say(Command::RestartAll).wait(Duration::from_secs(3));
+    scene.done(|task| *task == Task::Restart(B)).standby(B, 1, 1000).wait(Duration::from_secs(3));
+    scene.answer(|task| *task == Task::Restart(C), Err(Failure::Failed("no disk".to_owned())));
+    let result = scene.replies.pop().unwrap().result;
+    let (at, why, done) = ("c".into(), "no disk".to_owned(), vec!["b".into()]);
+    assert_eq!(result, Err(Refusal::Halfway { at, why, done }));
+    assert_eq!(scene.reads(C), Reads::Offered);
+    // and a dead primary is more urgent than any of them
+    scene.say(Command::RestartAll).refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    assert!(matches!(scene.replies.pop().unwrap().result, Err(Refusal::Halfway { .. })));
+    assert!(scene.manager.is_running());
+    assert_eq!(scene.reads(B), Reads::Offered, "it is a candidate like any other");
+}
+
+#[test]
+fn an_operator_has_the_primary_put_where_it_belongs() {
+    let mut scene = Scene::running();
+    scene.astray(C, 1, 900).say(Command::Restore);
+    assert_eq!((scene.replies.len(), scene.manager.is_running()), (0, false), "it is waited for");
+    scene.standby(C, 1, 1000);
+    assert!(scene.manager.is_running());
+    scene.halt();
+    scene.answer(|task| *task == Task::Halt(A), Ok(Done::Halted { lsn: Lsn(1000), is_stopped: true }));
+    scene.recruited(B, 1000).recruited(C, 1000).done(|task| matches!(task, Task::Store(_)));
+    scene.answer(|task| *task == Task::Promote(C), Ok(Done::Promoted(TimelineId(2))));
+    scene.primary(C, 2, 1010);
+    assert_eq!((scene.writable(), scene.replies.pop().unwrap().result), (Ok(C), Ok(())));
+    scene.say(Command::Restore);
+    assert_eq!(scene.replies.pop().unwrap().result, Ok(()), "it is there");
+    // of a node that is in no state for it the reason is told in the end
+    let mut scene = Scene::running();
+    scene.refused(C).say(Command::Restore).wait(Duration::from_secs(60));
+    assert!(matches!(scene.replies.pop().unwrap().result, Err(Refusal::Unfit(..))));
+}
+
+#[test]
+fn the_primary_goes_home_by_itself_only_in_the_window_and_when_all_is_calm() {
+    let minute = Duration::from_secs(60);
+    let calm = |scene: &mut Scene| {
+        for _ in 0..2 {
+            scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000).wait(minute);
+        }
+        scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+        scene.manager.is_running()
+    };
+    let (inside, outside) = (3 * 3600, 5 * 3600);
+    let mut scene = Scene::running();
+    scene.manager.tell_time(inside);
+    assert!(!calm(&mut scene), "it is off");
+    let window = Some(Window { from: 120, until: 240, offset: 0 });
+    let settings =
+        Settings { regions: vec!["us".into(), "eu".into()], failback: window, ..Settings::default() };
+    scene.manager.replace_settings(settings.clone());
+    scene.manager.tell_time(outside);
+    assert!(!calm(&mut scene));
+    scene.manager.tell_time(inside);
+    scene.say(Command::MaintenanceOn);
+    assert!(!calm(&mut scene));
+    scene.say(Command::MaintenanceOff);
+    assert!(scene.manager.is_running());
+    // what could not be done is not tried again at once
+    let begun = Step::Begun(Kind::Failback);
+    assert!(scene.notes.iter().any(|note| note.step == begun));
+    scene.refused(A).primary(A, 1, 1000);
+    scene.notes.clear();
+    assert!(!calm(&mut scene) || scene.notes.iter().all(|note| note.step != begun));
+    // nor while another node is not well
+    let mut scene = Scene::running();
+    scene.manager.replace_settings(settings);
+    scene.manager.tell_time(inside);
+    scene.refused(B);
+    for _ in 0..3 {
+        scene.primary(A, 1, 1000).standby(C, 1, 1000).wait(minute);
+    }
+    assert!(!scene.manager.is_running());
+}
+
+#[test]
+fn who_is_detached_is_neither_promoted_nor_rewound() {
+    let mut scene = Scene::running();
+    scene.cluster.detach(C, scene.now).unwrap();
+    scene.settle();
+    scene.say(Command::Switchover { to: Some(C) });
+    assert!(matches!(scene.replies.pop().unwrap().result, Err(Refusal::Unfit(..))));
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000).done(|task| matches!(task, Task::Store(_)));
+    scene.recruited(B, 900).recruited(C, 1000);
+    let caught_up = Done::Position { timeline: ONE, received: Lsn(1000), began: None };
+    scene.answer(|task| matches!(task, Task::CatchUp { node: B, upstream: C, .. }), Ok(caught_up));
+    scene.done(|task| matches!(task, Task::Store(_)));
+    scene.answer(|task| *task == Task::Promote(B), Ok(Done::Promoted(TimelineId(2)))).primary(B, 2, 1010);
+    scene.done(is_follow(C)).refused(C);
+    for _ in 0..4 {
+        scene.wait(Duration::from_secs(60)).primary(B, 2, 1010);
+    }
+    assert!(!scene.orders.iter().any(|order| is_rejoin(C)(&order.task)));
+}
+
+#[test]
 fn commands_that_make_no_sense_are_refused() {
     let mut scene = Scene::running();
     let result = |scene: &mut Scene, command| scene.say(command).replies.pop().unwrap().result;
     assert!(matches!(result(&mut scene, Command::Switchover { to: Some(A) }), Err(Refusal::IsPrimary(_))));
     assert_eq!(result(&mut scene, Command::Switchover { to: Some(NodeId(9)) }), Err(Refusal::NoNode));
-    assert!(matches!(result(&mut scene, Command::Restart(B)), Err(Refusal::Unfit(..))));
+    assert_eq!(result(&mut scene, Command::Restart(NodeId(9))), Err(Refusal::NoNode));
     let failover = Command::Failover { to: B, force: false };
     assert!(matches!(result(&mut scene, failover), Err(Refusal::PrimaryThere(_))));
     scene.say(Command::Switchover { to: None });

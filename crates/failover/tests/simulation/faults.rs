@@ -159,7 +159,7 @@ impl World {
 
     fn operator(&mut self) {
         let Some(node) = self.any_node() else { return };
-        let command = match self.dice.below(16) {
+        let command = match self.dice.below(24) {
             0..=4 => Command::Switchover { to: None },
             5..=8 => Command::Switchover { to: Some(node) },
             9 | 10 => Command::Failover { to: node, force: false },
@@ -169,9 +169,24 @@ impl World {
                 None => Command::Restart(node),
             },
             14 => Command::MaintenanceOn,
+            15..=17 => Command::Restart(node),
+            18 | 19 => Command::RestartAll,
+            20 | 21 => Command::Restore,
+            22 => return self.set_aside(node),
             _ => Command::MaintenanceOff,
         };
         self.command(command);
+    }
+
+    /// An operator detaches a node, or attaches it again.
+    fn set_aside(&mut self, node: NodeId) {
+        let now = self.instant();
+        let Some(herd) = &mut self.herd else { return };
+        let was_detached = herd.cluster.attach(node, now);
+        let is_detached = !was_detached && herd.cluster.detach(node, now).is_ok();
+        self.say(|| format!("an operator has set node {node} aside: {is_detached}"));
+        self.tally.count(if is_detached { "detached" } else { "attached" });
+        self.follow_up();
     }
 
     /// Somebody promotes a standby by hand.
@@ -228,6 +243,14 @@ impl World {
             self.configured.fill(true);
             self.watch.reloaded(self.now);
             self.reload();
+        }
+        let nodes: Vec<NodeId> =
+            self.herd.iter().flat_map(|herd| &herd.published.nodes).map(|node| node.id).collect();
+        let now = self.instant();
+        if let Some(herd) = &mut self.herd {
+            for node in nodes {
+                herd.cluster.attach(node, now);
+            }
         }
         self.command(Command::MaintenanceOff);
     }

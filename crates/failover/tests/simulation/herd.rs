@@ -90,7 +90,9 @@ impl Herd {
     pub(crate) fn settle(&mut self, disk: &mut Disk, now: Instant) -> Work {
         for turn in 0.. {
             assert!(turn < 10, "the manager and the topology chase each other");
+            self.manager.tell_time(0); // which is in the window, if there is one
             self.manager.handle_snapshot(Arc::new(self.cluster.snapshot(now)), now);
+            self.cluster.rest(self.manager.resting());
             let (mandate, deposed) = (self.manager.mandate(), self.manager.deposed());
             if (mandate, &deposed) == (self.mandate, &self.deposed) {
                 break;

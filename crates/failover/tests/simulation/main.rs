@@ -31,7 +31,7 @@ use world::World;
 const SCHEDULES: u64 = 2_000;
 
 /// Where the schedules must have been.
-const PLACES: [&str; 24] = [
+const PLACES: [&str; 30] = [
     "automatic done",
     "automatic rolled back: no standby could be cut off",
     "automatic rolled back: the primary is back",
@@ -40,9 +40,15 @@ const PLACES: [&str; 24] = [
     "command: Failover ok",
     "command: MaintenanceOn ok",
     "command: Restart ok",
+    "command: RestartAll Halfway",
+    "command: RestartAll ok",
+    "command: Restore Unfit",
+    "command: Restore ok",
     "command: Switchover ok",
     "command: Switchover RolledBack",
+    "detached",
     "executed late",
+    "failback done",
     "fault: promoted by hand",
     "fault: reload",
     "killed: in a run",

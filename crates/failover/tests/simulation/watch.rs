@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use failover::{Answer, Command, Done, Hindrance, Kind, Note, Order, OrderId, Outcome, Phase, Record, Step};
-use topology::{NoPrimary, Snapshot, Writable};
+use topology::{NoPrimary, Reads, Snapshot, Writable};
 
 use crate::{
     herd::Disk,
@@ -66,7 +66,7 @@ impl Watch {
             Command::Failover { force, .. } => self.is_forced = force,
             Command::MaintenanceOn => self.is_maintenance = true,
             Command::MaintenanceOff => self.is_maintenance = false,
-            Command::Switchover { .. } | Command::Restart(_) => {}
+            Command::Switchover { .. } | Command::Restart(_) | Command::RestartAll | Command::Restore => {}
         }
     }
 
@@ -148,6 +148,10 @@ impl Watch {
                 "n{server} is promoted without what n{other} had: {what:?}"
             );
         }
+        let view = published.and_then(|published| {
+            published.nodes.iter().find(|node| usize::from(node.port) - 5000 == server)
+        });
+        assert!(view.is_none_or(|view| view.reads != Reads::Detached), "n{server} is detached and promoted");
         let (intended, address, since) = self.intended.clone().expect("recorded before it is done");
         assert!(intended >= epoch, "recorded before it is done");
         if intended > epoch || self.recorded > epoch {
@@ -160,7 +164,7 @@ impl Watch {
                 "n{other} was written to at {at} after it was recorded at {since} that n{server} may be promoted"
             );
         }
-        if self.kind == Some(Kind::Switchover)
+        if matches!(self.kind, Some(Kind::Switchover | Kind::Failback))
             && let Some((branch, by_any)) = self.halted
             && self.last_by_hand.is_none_or(|at| at < self.begun)
         {
@@ -227,8 +231,10 @@ impl World {
                 (self.watch.kind, self.watch.from, self.watch.begun) = (Some(*kind), server, self.now);
                 self.watch.halted = None;
                 self.tally.count(format!("begun: {}", kind.as_str()));
-                if *kind == Kind::Automatic {
+                if matches!(kind, Kind::Automatic | Kind::Failback) {
                     assert!(!self.watch.is_maintenance, "nothing begins by itself in maintenance");
+                }
+                if *kind == Kind::Automatic {
                     self.abandons(server);
                 }
             }

@@ -140,6 +140,7 @@ impl World {
             regions: vec!["r1".into(), "r0".into()],
             max_lost_bytes: MAX_LOST_BYTES,
             damping: Duration::from_secs(if dice.one_in(2) { 60 } else { 5 }),
+            failback: dice.one_in(3).then_some(failover::Window { from: 0, until: 0, offset: 0 }),
             ..failover::Settings::default()
         };
         let faults_end = dice.between(5, 40) * SECOND;

@@ -7,7 +7,15 @@ mod steps;
 pub(crate) mod store;
 mod work;
 
-use std::{collections::HashMap, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::{Instant, UNIX_EPOCH},
+};
 
 use agent::Hands;
 use failover::{
@@ -16,7 +24,7 @@ use failover::{
 use tokio::{sync::oneshot, task::JoinSet};
 use topology::{Mandate, NodeId, Snapshot};
 
-use crate::dialer::Dialer;
+use crate::{dialer::Dialer, events::wall_clock};
 use session::Kept;
 use work::Bench;
 
@@ -82,11 +90,13 @@ pub(crate) struct Decree {
     pub(crate) epoch: topology::Epoch,
     /// Whose claims count for nothing.
     pub(crate) deposed: Vec<NodeId>,
+    /// The standby that nothing is to be read from.
+    pub(crate) resting: Option<NodeId>,
 }
 
 impl Default for Decree {
     fn default() -> Self {
-        Self { mandate: Mandate::Open, epoch: topology::Epoch(0), deposed: Vec::new() }
+        Self { mandate: Mandate::Open, epoch: topology::Epoch(0), deposed: Vec::new(), resting: None }
     }
 }
 
@@ -132,6 +142,8 @@ impl Managed {
 
     /// Hands the cluster as it is to the manager. `Some`: the topology has to be told this, and to be asked again.
     pub(crate) fn observe(&mut self, snapshot: &Arc<Snapshot>, now: Instant) -> Option<Decree> {
+        let time = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.manager.tell_time(time.as_secs());
         self.manager.handle_snapshot(Arc::clone(snapshot), now);
         let (mandate, epoch) = self.manager.mandate();
         if mandate == Mandate::Draining {
@@ -139,7 +151,8 @@ impl Managed {
         } else {
             self.draining_since = None;
         }
-        let decree = Decree { mandate, epoch, deposed: self.manager.deposed() };
+        let decree =
+            Decree { mandate, epoch, deposed: self.manager.deposed(), resting: self.manager.resting() };
         (decree != self.decree).then(|| {
             self.decree = decree.clone();
             decree
@@ -174,6 +187,15 @@ impl Managed {
         self.manager.replace_settings(management.settings.clone());
         self.hands = Arc::clone(&management.hands);
         self.dialer = dialer;
+    }
+
+    pub(crate) fn is_maintenance(&self) -> bool {
+        self.manager.is_maintenance()
+    }
+
+    /// As it was when an earlier run ended.
+    pub(crate) fn set_maintenance(&mut self, on: bool) {
+        self.manager.set_maintenance(on);
     }
 
     pub(crate) fn next_note(&mut self) -> Option<Note> {

@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 use failover::{Command, Refusal};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, error::Elapsed, sleep, timeout},
 };
-use topology::{Mandate, NodeId, NodeView, Snapshot};
+use topology::{Health, Mandate, NodeId, NodeView, Reads, Snapshot};
 
 use super::node_of_member;
 use crate::PlannedMoves;
@@ -22,6 +22,12 @@ const LAST_STATEMENTS: Duration = Duration::from_millis(500);
 
 /// How long the new primary may take to be found after Patroni said that it leads.
 const FOUND_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a restarted node may take to be back.
+const BACK_WITHIN: Duration = Duration::from_secs(120);
+
+/// Time between two looks at whether it is.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// One command, and all that it takes.
 pub(super) struct Verb {
@@ -40,14 +46,60 @@ impl Verb {
         match command {
             Command::Switchover { to } => self.switchover(to).await,
             Command::Failover { to, force } => self.failover(to, force).await,
-            Command::Restart(node) => {
-                let (view, snapshot) = self.look().await?;
-                let member = member_of(&view, &snapshot.nodes, node)?;
-                self.control.restart(&member).await.map(drop).map_err(refusal)
-            }
+            Command::Restart(node) => self.restart(node).await,
+            Command::RestartAll => self.restart_all().await,
+            Command::Restore => Err(Refusal::RolledBack(
+                "Patroni has no place for its leader; SWITCHOVER TO a node moves it".to_owned(),
+            )),
             Command::MaintenanceOn => self.control.pause().await.map(drop).map_err(refusal),
             Command::MaintenanceOff => self.control.resume().await.map(drop).map_err(refusal),
         }
+    }
+
+    async fn restart(&self, node: NodeId) -> Result<(), Refusal> {
+        let (view, snapshot) = self.look().await?;
+        let member = member_of(&view, &snapshot.nodes, node)?;
+        self.control.restart(&member).await.map(drop).map_err(refusal)
+    }
+
+    /// One after the other, the primary last.
+    async fn restart_all(&mut self) -> Result<(), Refusal> {
+        let (_, snapshot) = self.look().await?;
+        let primary = snapshot.primary().ok_or(Refusal::NoPrimary)?.id;
+        let mut nodes: Vec<&NodeView> =
+            snapshot.nodes.iter().filter(|node| node.reads != Reads::Detached).collect();
+        nodes.sort_by_key(|node| node.id == primary);
+        let mut done = Vec::new();
+        for node in nodes {
+            let at = Arc::clone(&node.name);
+            let halfway = |why: String, done: &[Arc<str>]| Refusal::Halfway { at, why, done: done.to_vec() };
+            if let Err(why) = self.restart(node.id).await {
+                return Err(halfway(why.to_string(), &done));
+            }
+            let since = Instant::now().into_std();
+            if self.until_back(node.id, since).await.is_err() {
+                return Err(halfway("it does not follow the primary in time".to_owned(), &done));
+            }
+            done.push(Arc::clone(&node.name));
+        }
+        Ok(())
+    }
+
+    /// Waits until a node that was restarted is as it should be: up, and of some use.
+    async fn until_back(&self, node: NodeId, since: std::time::Instant) -> Result<(), Elapsed> {
+        let is_back = |snapshot: &Snapshot| {
+            let view = snapshot.node(node).filter(|view| view.health == Health::Up);
+            view.is_some_and(|view| {
+                view.sampled_at >= Some(since)
+                    && (view.streaming || snapshot.primary().is_some_and(|primary| primary.id == node))
+            })
+        };
+        let waiting = async {
+            while !is_back(&self.snapshots.load()) {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        timeout(BACK_WITHIN, waiting).await
     }
 
     async fn switchover(&mut self, to: Option<NodeId>) -> Result<(), Refusal> {

@@ -87,8 +87,13 @@ impl Pool {
         self.limit(settings.size).saturating_add(if is_short { settings.reserve_size } else { 0 })
     }
 
+    /// That of a connection which would be dialed now; `None`: none may be.
+    fn stamp(&self) -> Option<Stamp> {
+        self.gate.borrow().stamp(self.plan.borrow().node)
+    }
+
     fn dial(&self) -> Dialing {
-        let (Some(pool), Some(stamp)) = (self.me.upgrade(), self.gate.stamp(self.plan.borrow().node)) else {
+        let (Some(pool), Some(stamp)) = (self.me.upgrade(), self.stamp()) else {
             return Dialing::NoNode;
         };
         let Some((permit, turn)) = Permit::take(&pool) else { return Dialing::NoPlace };
@@ -121,7 +126,7 @@ impl Pool {
             Err(failure) => {
                 tracing::debug!(plan = ?self.plan.borrow(), error = %failure, "server connection failed");
                 if let Some(report) = failure.report() {
-                    self.gate.report(self.plan.borrow().node, report);
+                    self.gate.borrow().report(self.plan.borrow().node, report);
                 }
                 self.dial_not_before.set(Some(now + DIAL_BACKOFF));
                 if failure.is_transient() {

@@ -55,7 +55,7 @@ pub struct Pool {
     guest: Cell<Option<share::Guest>>,
     /// Somebody waits for a place there, perhaps one of this pool's.
     is_short: Cell<bool>,
-    gate: Rc<dyn Gate>,
+    gate: RefCell<Rc<dyn Gate>>,
     states: Rc<SessionStates>,
     parameters: Rc<ParameterSets>,
 }
@@ -93,7 +93,7 @@ impl Pool {
             asked: Cell::default(),
             guest: Cell::default(),
             is_short: Cell::default(),
-            gate,
+            gate: RefCell::new(gate),
             states,
             parameters,
         })
@@ -142,7 +142,7 @@ impl Pool {
     }
 
     fn is_usable(&self, server: &CleanServer) -> bool {
-        server.get().is_current_in(self) && self.gate.admits(&server.get().stamp())
+        server.get().is_current_in(self) && self.gate.borrow().admits(&server.get().stamp())
     }
 
     /// Joins the queue, which is in the order of [`Waiter::since`]: who was in another one before has not waited in

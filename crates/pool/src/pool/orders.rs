@@ -1,7 +1,9 @@
 //! What administrators and the topology tell a pool to do.
 
+use std::rc::Rc;
+
 use super::{DialPlan, Pool, PoolState, Settings};
-use crate::quota::Reached;
+use crate::{Gate, quota::Reached};
 
 impl Pool {
     /// Stops handing out connections until [`Pool::resume`].
@@ -60,6 +62,11 @@ impl Pool {
         if redial {
             self.reconnect();
         }
+    }
+
+    /// From now on this one knows where connections may lead.
+    pub fn set_gate(&self, gate: Rc<dyn Gate>) {
+        *self.gate.borrow_mut() = gate;
     }
 
     /// Grows whenever all connections are to be replaced.

@@ -164,6 +164,8 @@ impl Relay {
         }
         let text = if self.side == Side::Primary && worker.is_deposed(pools, &self.stamp) {
             "terminating connection: another node has become the primary"
+        } else if worker.is_set_aside(pools, self.stamp.node) {
+            "terminating connection: the node was detached or is being restarted"
         } else {
             let snapshot = worker.snapshot(pools);
             match snapshot.node(self.stamp.node).map(|node| node.health) {

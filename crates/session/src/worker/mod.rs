@@ -83,7 +83,7 @@ pub(crate) struct Worker {
     /// How many ticks there were; it may wrap around.
     ticks: Cell<u32>,
     servers_report_their_role: Cell<bool>,
-    deposed_is_linked: Cell<bool>,
+    somebody_leaves: Cell<bool>,
     has_timed: Cell<bool>,
     pin_is_awaited: Cell<bool>,
 }
@@ -119,7 +119,7 @@ impl Worker {
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (id.0 as u64 + 1)),
             ticks: Cell::default(),
             servers_report_their_role: Cell::new(true),
-            deposed_is_linked: Cell::default(),
+            somebody_leaves: Cell::default(),
             has_timed: Cell::default(),
             pin_is_awaited: Cell::default(),
         })
@@ -240,6 +240,14 @@ impl Worker {
         let view = self.view(pools);
         let snapshot = view.snapshot.borrow();
         snapshot.node(node).is_none_or(|view| view.health == Health::Down)
+    }
+
+    /// Whether `node` is a standby that nothing is to be read from any more, not even by those who do.
+    pub(crate) fn is_set_aside(&self, pools: &PoolSet, node: NodeId) -> bool {
+        let view = self.view(pools);
+        let snapshot = view.snapshot.borrow();
+        snapshot.writable != Writable::Primary(node)
+            && snapshot.node(node).is_some_and(|view| view.reads.is_over())
     }
 
     pub(crate) fn report(&self, pools: &PoolSet, node: NodeId, report: Report) {

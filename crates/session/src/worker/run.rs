@@ -336,6 +336,8 @@ impl Worker {
                 let plan = dial_plan(&view, set, node);
                 let redial = !Arc::ptr_eq(&pool.plan().tls, &plan.tls);
                 pool.reconfigure(settings.pool.clone(), plan, redial);
+                // the former view is not kept up to date any more
+                pool.set_gate(Rc::<ClusterView>::clone(&view));
                 pool.rebound(world.bounds(&settings, set, node));
             });
         }

@@ -32,7 +32,7 @@ impl Worker {
                 waiter.wake();
             }
         }
-        if self.deposed_is_linked.take() {
+        if self.somebody_leaves.take() {
             self.wake_linked();
         }
     }
@@ -46,10 +46,10 @@ impl Worker {
         }
     }
 
-    /// A client has a connection to a primary that was replaced, and may keep it for a while: with the next tick it
-    /// looks again.
-    pub(crate) fn note_deposed(&self) {
-        self.deposed_is_linked.set(true);
+    /// A client has a connection that is not to be used any more, and may keep it for a while: with the next tick it looks
+    /// again.
+    pub(crate) fn note_leaving(&self) {
+        self.somebody_leaves.set(true);
     }
 
     /// A client waits until others keep fewer connections: with the next tick it looks again.

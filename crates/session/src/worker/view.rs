@@ -27,7 +27,11 @@ impl ClusterView {
         }
         let previous = self.snapshot.replace(Arc::clone(&newest));
         let serving = |snapshot: &Snapshot| -> Vec<_> {
-            snapshot.nodes.iter().map(|node| (node.id, node.role, node.health)).collect()
+            snapshot
+                .nodes
+                .iter()
+                .map(|node| (node.id, node.role, node.health, node.reads.is_over()))
+                .collect()
         };
         previous.epoch != newest.epoch
             || previous.writable != newest.writable
@@ -40,7 +44,8 @@ impl Gate for ClusterView {
         let snapshot = self.snapshot.borrow();
         let view = snapshot.node(node)?;
         let deposed = view.role == Role::Primary && snapshot.writable != Writable::Primary(node);
-        if deposed || matches!(view.health, Health::Stale | Health::Foreign) {
+        let is_aside = view.role == Role::Standby && view.reads.is_over();
+        if deposed || is_aside || matches!(view.health, Health::Stale | Health::Foreign) {
             None
         } else {
             Some(snapshot.stamp(node))

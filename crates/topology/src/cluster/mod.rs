@@ -14,6 +14,7 @@ use wire::TimelineId;
 
 use crate::{
     action::{Action, Remembered},
+    aside::Aside,
     branch::Branch,
     election::{Ballot, Reign},
     event::Event,
@@ -59,6 +60,7 @@ pub struct Cluster {
     history_due: Option<Instant>,
     /// What an outside authority says.
     pub(crate) hints: Hints,
+    pub(crate) aside: Aside,
     events: VecDeque<Event>,
     actions: VecDeque<Action>,
 }
@@ -84,6 +86,7 @@ impl Cluster {
             told: None,
             history_due: None,
             hints: Hints::default(),
+            aside: Aside::default(),
             events: VecDeque::new(),
             actions: VecDeque::new(),
         };
@@ -175,7 +178,7 @@ impl Cluster {
             timeline: self.floor,
             nodes: (self.nodes.iter())
                 .map(|node| NodeView {
-                    reads: self.reads_of(node.id),
+                    reads: self.reads_of(node),
                     sync_state: self.sync_state_of(node),
                     ..node.view(self.floor, &self.wal, vacant)
                 })
@@ -233,6 +236,7 @@ impl Cluster {
             });
             self.nodes.push(node);
         }
+        self.forget_unconfigured();
         self.actions.retain(|action| match action {
             Action::ProbeNow(id) | Action::ReadHistory(id, _) => taken.contains(id),
             Action::Remember(_) | Action::AskLeader => true,
@@ -268,6 +272,7 @@ impl Cluster {
         .decide();
         let verdict = self.heed_hint(verdict, now);
         self.apply(verdict.outcome, now);
+        self.attach_primary();
         self.count_tail();
         self.ask_history(&verdict, now);
         self.judge_health(&verdict.stale);
@@ -350,6 +355,10 @@ impl Cluster {
             Tenure::Held(_) => None,
             Tenure::Vacant(vacancy) => Some(vacancy),
         }
+    }
+
+    pub(crate) fn mandate(&self) -> Mandate {
+        self.mandate
     }
 
     pub(crate) fn nodes(&self) -> &[Node] {

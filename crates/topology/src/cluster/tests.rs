@@ -1,6 +1,9 @@
 #![expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wire::{Lsn, TimelineId};
 
@@ -765,6 +768,35 @@ fn nodes_that_are_set_aside_say_so_in_the_snapshot() {
     assert_eq!(reads(&scene), [Reads::Offered, Reads::Offered, Reads::Withheld]);
     scene.cluster.withhold_reads(&[]);
     assert_eq!(reads(&scene), [Reads::Offered; 3]);
+}
+
+#[test]
+fn a_detached_node_is_not_read_from_until_it_is_attached_or_the_primary() {
+    let mut scene = Scene::running();
+    let reads = |scene: &Scene| [A, B, C].map(|id| scene.snapshot().node(id).unwrap().reads);
+    assert_eq!(scene.cluster.detach(A, scene.now), Err(DetachError::IsPrimary("a".into())));
+    assert_eq!(scene.cluster.detach(NodeId(9), scene.now), Err(DetachError::NoNode));
+    scene.events();
+    assert_eq!(scene.cluster.detach(B, scene.now), Ok(()));
+    assert_eq!(scene.cluster.detach(B, scene.now), Ok(()));
+    assert_eq!(reads(&scene), [Reads::Offered, Reads::Detached, Reads::Offered]);
+    assert_eq!(scene.names(), ["node_detached"]);
+    let stamp = scene.snapshot().stamp(B);
+    assert!(
+        !scene.snapshot().admits(&stamp, false) && scene.snapshot().admits(&scene.snapshot().stamp(C), false)
+    );
+    // a reload keeps it, and forgets it with the node
+    let kept = scene.cluster.detached().to_vec();
+    scene.cluster.remember_detached(vec!["gone:5432".into(), Arc::clone(&kept[0])]);
+    assert_eq!(scene.cluster.detached(), kept);
+    assert!(scene.cluster.attach(B, scene.now) && !scene.cluster.attach(B, scene.now));
+    scene.cluster.detach(B, scene.now).unwrap();
+    scene.refused(A).primary(B, 2, 1000);
+    assert_eq!((scene.writable(), scene.cluster.detached().len()), (Ok(B), 0));
+    scene.mandate(Mandate::Closed);
+    assert_eq!(scene.cluster.detach(C, scene.now), Err(DetachError::Moving));
+    scene.cluster.rest(Some(C));
+    assert_eq!(reads(&scene)[2], Reads::Resting);
 }
 
 impl Scene {

@@ -1,0 +1,95 @@
+//! An operator sets a node aside.
+
+use e2e::{Herd, Setup, eventually};
+use lab::StopMode;
+
+use super::{managed, planned::console, start};
+use crate::{
+    load::Load,
+    topology::{PATIENCE, events, show, wait_for_state},
+};
+
+const US: usize = 1;
+
+/// What the console says about one node's standing, and how many connections lead to it.
+fn standing(herd: &Herd, node: usize) -> (String, usize) {
+    let name = herd.cluster().node(node).name();
+    let row = show(herd, "NODES").into_iter().find(|row| row[0] == name).expect("all nodes are shown");
+    let port = herd.cluster().node(node).port().to_string();
+    let servers = show(herd, "SERVERS").into_iter().filter(|row| row[6] == port).count();
+    (row.last().cloned().unwrap_or_default(), servers)
+}
+
+#[tokio::test]
+async fn a_detached_node_ends_its_reads_gets_no_new_ones_and_stays_so_over_reload_and_restart() {
+    let herd = Setup::shared()
+        .regions(["us"])
+        .set("proxy.state_dir", "state_of_detached")
+        .set("session.drain_timeout", "700ms")
+        .start();
+    let load = Load::start(&herd, 0, 4);
+    let mut reader = herd.connect().await;
+    reader.execute("begin read only").await;
+    reader.execute("select id from ledger").await;
+    let node = format!("\"{}\"", herd.cluster().node(US).name());
+    assert_eq!(standing(&herd, US).0, "attached");
+
+    console(&herd, &format!("DETACH NODE {node}")).unwrap();
+    assert_eq!(standing(&herd, US), ("detached".to_owned(), 0));
+    let ended = reader.failure("select id from ledger").await;
+    assert_eq!(ended.as_deref(), Some("40001"), "its transaction had its time");
+    reader.execute("rollback").await;
+    load.wait_for_reads(200);
+    assert_eq!(standing(&herd, US), ("detached".to_owned(), 0), "it is read elsewhere");
+    wait_for_state(&herd, US, "standby", "up"); // monitored still
+
+    console(&herd, "RELOAD").unwrap();
+    assert_eq!(standing(&herd, US).0, "detached");
+    let primary = herd.cluster().node(0).name();
+    let error = console(&herd, &format!("DETACH NODE \"{primary}\"")).unwrap_err();
+    assert!(error.contains("cannot be detached") && error.contains("SWITCHOVER"), "{error}");
+    let ledger = load.stop();
+    ledger.assert_no_errors();
+
+    herd.proxy(0).kill();
+    herd.proxy(0).spawn();
+    herd.proxy(0).wait_until_ready();
+    assert_eq!(standing(&herd, US).0, "detached");
+    console(&herd, &format!("ATTACH NODE {node}")).unwrap();
+    herd.proxy(0).wait_until_standbys_are_known();
+    let mut reader = herd.connect().await;
+    eventually("it is read from again", PATIENCE, || (standing(&herd, US).0 == "attached").then_some(()));
+    reader.execute("select id from ledger").await;
+    assert_eq!(standing(&herd, US), ("attached".to_owned(), 1));
+    let told: Vec<_> = events(&herd).into_iter().filter(|(name, _)| name == "node_attached").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn who_is_detached_is_not_promoted_and_maintenance_outlives_a_restart() {
+    let herd = start(managed(2));
+    let load = Load::start(&herd, 2, 0);
+    let detached = format!("\"{}\"", herd.cluster().node(1).name());
+    console(&herd, &format!("DETACH NODE {detached}")).unwrap();
+    console(&herd, "MAINTENANCE ON").unwrap();
+    load.stop().assert_no_errors();
+    herd.proxy(0).kill();
+    herd.proxy(0).spawn();
+    herd.proxy(0).wait_until_ready();
+    herd.cluster().stop(0, StopMode::Immediate).unwrap();
+    eventually("nothing is done by itself", PATIENCE, || {
+        herd.proxy(0).log().contains("MAINTENANCE is on").then_some(())
+    });
+    for command in [format!("FAILOVER TO {detached}"), format!("FAILOVER TO {detached} FORCE")] {
+        let error = console(&herd, &command).unwrap_err();
+        assert!(error.contains("it is detached"), "{error}");
+    }
+    console(&herd, "MAINTENANCE OFF").unwrap();
+    herd.psql("insert into ledger values (-1)").unwrap();
+    assert!(!herd.cluster().is_standby(2).unwrap());
+    eventually("the detached node follows the new primary", PATIENCE, || {
+        let sql = "select sender_port from pg_stat_wal_receiver where status = 'streaming'";
+        let sender = herd.cluster().psql(1, sql).ok()?;
+        (sender == herd.cluster().node(2).port().to_string()).then_some(())
+    });
+}
