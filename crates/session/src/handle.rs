@@ -5,6 +5,7 @@ use std::{
     task::Waker,
 };
 
+use pool::Waiter;
 use tokio::time::Instant;
 use topology::NodeId;
 
@@ -68,6 +69,8 @@ pub(crate) struct Handle {
     pub(crate) connected_at: Instant,
     pub(crate) state: Cell<ClientState>,
     pub(crate) request_at: Cell<Instant>,
+    /// Where it waits while it is held, and why; of no meaning when that is in no queue.
+    pub(crate) hold: RefCell<Option<(Rc<Waiter>, Box<str>)>>,
     pub(crate) node: Cell<Option<NodeId>>,
     /// Since when it has its server connection.
     pub(crate) linked_at: Cell<Instant>,
@@ -105,6 +108,7 @@ impl Handle {
             connected_at: now,
             state: Cell::default(),
             request_at: Cell::new(now),
+            hold: RefCell::default(),
             node: Cell::default(),
             linked_at: Cell::new(now),
             idles_pinned: Cell::default(),

@@ -63,7 +63,8 @@ pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;
 pub use settings::*;
 pub use worker::{
-    Busy, ClientReport, Command, ListenerReport, PauseScope, PoolReport, Resumption, ServerReport,
-    ServerRole, StatementReport, StatsReport, WorkerHandle, WorkerId, WorkerReport, spawn_worker,
+    Busy, ClientReport, Command, HoldReport, ListenerReport, PauseScope, PoolReport, Resumption,
+    ServerReport, ServerRole, StatementReport, StatsReport, WorkerHandle, WorkerId, WorkerReport,
+    spawn_worker,
 };
 pub use world::{ClusterHandle, FunctionSource, World};

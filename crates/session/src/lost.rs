@@ -90,7 +90,7 @@ impl Session {
             Side::Primary => match code {
                 SqlState::CANNOT_CONNECT_NOW => true,
                 SqlState::READ_ONLY_SQL_TRANSACTION => {
-                    self.policy != Policy::ReadOnly && server.in_hot_standby == Some(true)
+                    !self.policy.is_read_only() && server.in_hot_standby == Some(true)
                 }
                 _ => false,
             },

@@ -1,6 +1,10 @@
 //! Waiting: for a server connection in a pool's queue, or for a primary in the worker's.
 
-use std::task::{Context, Poll};
+use std::{
+    fmt::Display,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use pool::{Delivery, DialFailure, Pool, PoolState, Scope, Server, Usage};
 use topology::NodeId;
@@ -20,6 +24,25 @@ use crate::{
     stats::{add, count},
 };
 
+/// What a held request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// A primary that may be written to.
+    Primary,
+    /// A replica of the kind that the policy asks for.
+    Replica,
+}
+
+impl Awaits {
+    /// What its client hears when it has waited for too long.
+    fn in_vain(self) -> &'static str {
+        match self {
+            Self::Primary => "there is no primary to run this on",
+            Self::Replica => "there is no replica to run this on",
+        }
+    }
+}
+
 impl Session {
     pub(crate) fn begin_wait(&mut self) {
         self.time(Timed::Nothing);
@@ -29,26 +52,35 @@ impl Session {
         }
     }
 
-    /// Waits for a primary.
-    pub(crate) fn hold(&mut self, reason: &str) {
+    /// Waits for a primary, or for a replica.
+    pub(crate) fn hold(&mut self, reason: &dyn Display, awaits: Awaits) {
         self.begin_wait();
         let max_hold = self.worker.settings().session.max_hold;
         if self.worker.now().duration_since(self.waiting_since()) >= max_hold
             || !self.worker.hold(&self.waiter)
         {
-            let error =
-                ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, "there is no primary to run this on")
-                    .with_detail(format!(
-                        "Held for {:?}: {reason}.",
-                        self.worker.now() - self.waiting_since()
-                    ))
-                    .with_hint("Try again later, or another host.");
+            let waited = self.worker.now() - self.waiting_since();
+            let error = ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, awaits.in_vain())
+                .with_detail(format!("Held for {waited:?}: {reason}."))
+                .with_hint("Try again later, or another host.");
             self.fail_request(error);
             return;
         }
-        count(&self.pools.stats.held, 1);
-        self.handle.state.set(ClientState::Held);
+        match awaits {
+            Awaits::Primary => {}
+            Awaits::Replica => self.worker.note_replica_awaited(),
+        }
+        // whoever is sent back to look again and finds nothing goes on with the same wait
+        if self.handle.state.replace(ClientState::Held) != ClientState::Held {
+            count(&self.pools.stats.held, 1);
+        }
+        self.note_hold(reason);
         self.phase = Phase::Held;
+    }
+
+    /// Tells the console what it is held for.
+    pub(crate) fn note_hold(&self, why: &dyn Display) {
+        *self.handle.hold.borrow_mut() = Some((Rc::clone(&self.waiter), why.to_string().into()));
     }
 
     /// Leaves whatever queue it stands in.
@@ -143,7 +175,7 @@ impl Session {
         let awaits_primary = matches!(self.phase, Phase::Held) && self.awaits_pin.is_none();
         if awaits_primary && waited >= settings.session.max_hold {
             self.leave_queue();
-            self.hold("the primary did not come back in time");
+            // decides again: whoever has waited for so long is told what is missing
             return Ok(Turn::Again);
         }
         if waited >= pool::TELL_AFTER && !self.told_to_wait && self.told.is_some() {
@@ -157,7 +189,9 @@ impl Session {
                     "there is no room for the connection that listens; the statement waits for it".to_owned()
                 }
                 Phase::Held => {
-                    "there is no primary at the moment; the statement is held until there is one".to_owned()
+                    let hold = self.handle.hold.borrow();
+                    let why = hold.as_ref().map_or("there is nowhere to run it", |(_, why)| why);
+                    format!("{why}; the statement is held until that changes")
                 }
                 Phase::Waiting(pool) if pool.state() == PoolState::Paused => {
                     let database = &self.pools.database;

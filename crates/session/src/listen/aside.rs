@@ -37,6 +37,7 @@ impl Session {
             }
             count(&self.pools.stats.held, 1);
             self.handle.state.set(ClientState::Held);
+            self.note_hold(&"there is no room for the connection that listens");
             self.phase = Phase::Held;
         } else {
             self.fail_request(queue_full(self.worker.settings().session.max_held as usize));

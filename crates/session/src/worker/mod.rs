@@ -19,7 +19,7 @@ use std::{
 
 pub use busy::Busy;
 pub use report::{
-    ClientReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
+    ClientReport, HoldReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
 };
 pub use run::{Command, PauseScope, Resumption, WorkerHandle, spawn_worker};
 pub use statements::StatementReport;
@@ -86,6 +86,7 @@ pub(crate) struct Worker {
     deposed_is_linked: Cell<bool>,
     has_timed: Cell<bool>,
     pin_is_awaited: Cell<bool>,
+    replica_is_awaited: Cell<bool>,
 }
 
 /// Spare buffers and books that are kept for the next use; more are freed.
@@ -122,6 +123,7 @@ impl Worker {
             deposed_is_linked: Cell::default(),
             has_timed: Cell::default(),
             pin_is_awaited: Cell::default(),
+            replica_is_awaited: Cell::default(),
         })
     }
 

@@ -27,7 +27,7 @@ impl ClusterView {
         }
         let previous = self.snapshot.replace(Arc::clone(&newest));
         let serving = |snapshot: &Snapshot| -> Vec<_> {
-            snapshot.nodes.iter().map(|node| (node.id, node.role, node.health)).collect()
+            snapshot.nodes.iter().map(|node| (node.id, node.role, node.health, node.sync_state)).collect()
         };
         previous.epoch != newest.epoch
             || previous.writable != newest.writable
