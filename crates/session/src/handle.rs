@@ -51,6 +51,27 @@ impl ClientState {
     }
 }
 
+/// A client that is held.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// By which its place in the queue is found.
+    pub(crate) waiter: Rc<Waiter>,
+    pub(crate) awaits: Awaits,
+    /// What it waits for, in words.
+    pub(crate) why: Box<str>,
+}
+
+/// What a client that is held waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// A primary that may be written to.
+    Primary,
+    /// A replica of the kind that the policy asks for.
+    Replica,
+    /// That others make room.
+    Room,
+}
+
 /// Why a client has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Farewell {
@@ -69,8 +90,8 @@ pub(crate) struct Handle {
     pub(crate) connected_at: Instant,
     pub(crate) state: Cell<ClientState>,
     pub(crate) request_at: Cell<Instant>,
-    /// Where it waits while it is held, and why; of no meaning when that is in no queue.
-    pub(crate) hold: RefCell<Option<(Rc<Waiter>, Box<str>)>>,
+    /// Of no meaning when its waiter is in no queue.
+    pub(crate) hold: RefCell<Option<Hold>>,
     pub(crate) node: Cell<Option<NodeId>>,
     /// Since when it has its server connection.
     pub(crate) linked_at: Cell<Instant>,

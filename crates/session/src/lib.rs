@@ -1,6 +1,7 @@
 //! One client, from the end of its login to its last byte: routing, forwarding, what it set, what it is told when a
 //! server is lost. Sessions live on worker threads and share nothing that is locked.
 
+mod abandoned;
 mod again;
 mod ahead;
 mod answered;

@@ -18,7 +18,7 @@ use wire::{
 use crate::{
     clock::Timed,
     exchange::{Entrance, Rerun, Side},
-    handle::ClientState,
+    handle::{Awaits, ClientState},
     io::send,
     names::Names,
     oversized::{Pieces, in_pieces, too_long},
@@ -28,7 +28,7 @@ use crate::{
     standing_hint::with_standing,
     stats::count,
     texts::texts,
-    wait::{Awaits, queue_full},
+    wait::queue_full,
 };
 
 /// A unit that is longer than the proxy keeps: it goes to the primary in pieces.

@@ -15,7 +15,7 @@ use wire::{
 
 use crate::{
     clock::Timed,
-    handle::ClientState,
+    handle::{Awaits, ClientState, Hold},
     io::{poll_read, send},
     route::LONG_UNIT,
     scan::{Scan, scan},
@@ -23,25 +23,6 @@ use crate::{
     session::{End, Phase, Session, Work},
     stats::{add, count},
 };
-
-/// What a held request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Awaits {
-    /// A primary that may be written to.
-    Primary,
-    /// A replica of the kind that the policy asks for.
-    Replica,
-}
-
-impl Awaits {
-    /// What its client hears when it has waited for too long.
-    fn in_vain(self) -> &'static str {
-        match self {
-            Self::Primary => "there is no primary to run this on",
-            Self::Replica => "there is no replica to run this on",
-        }
-    }
-}
 
 impl Session {
     pub(crate) fn begin_wait(&mut self) {
@@ -60,27 +41,51 @@ impl Session {
             || !self.worker.hold(&self.waiter)
         {
             let waited = self.worker.now() - self.waiting_since();
-            let error = ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, awaits.in_vain())
+            let missing = match awaits {
+                Awaits::Replica => "there is no replica to run this on",
+                Awaits::Primary | Awaits::Room => "there is no primary to run this on",
+            };
+            if awaits == Awaits::Primary {
+                self.worker.charge(&self.pools, |toll| {
+                    toll.end_hold(waited);
+                    toll.fail(SqlState::CANNOT_CONNECT_NOW, 1);
+                });
+            }
+            let error = ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, missing)
                 .with_detail(format!("Held for {waited:?}: {reason}."))
                 .with_hint("Try again later, or another host.");
             self.fail_request(error);
             return;
         }
-        match awaits {
-            Awaits::Primary => {}
-            Awaits::Replica => self.worker.note_replica_awaited(),
+        if awaits == Awaits::Replica {
+            self.worker.note_replica_awaited();
         }
         // whoever is sent back to look again and finds nothing goes on with the same wait
         if self.handle.state.replace(ClientState::Held) != ClientState::Held {
             count(&self.pools.stats.held, 1);
+            if awaits == Awaits::Primary {
+                self.worker.charge(&self.pools, |toll| toll.held += 1);
+            }
         }
-        self.note_hold(reason);
+        self.note_hold(reason, awaits);
         self.phase = Phase::Held;
     }
 
     /// Tells the console what it is held for.
-    pub(crate) fn note_hold(&self, why: &dyn Display) {
-        *self.handle.hold.borrow_mut() = Some((Rc::clone(&self.waiter), why.to_string().into()));
+    pub(crate) fn note_hold(&self, why: &dyn Display, awaits: Awaits) {
+        let (waiter, why) = (Rc::clone(&self.waiter), why.to_string().into());
+        *self.handle.hold.borrow_mut() = Some(Hold { waiter, awaits, why });
+    }
+
+    /// It is not held any more: it may go on, or is held again.
+    fn note_end_of_hold(&self) {
+        let hold = self.handle.hold.borrow();
+        if matches!(self.phase, Phase::Held)
+            && hold.as_ref().is_some_and(|hold| hold.awaits == Awaits::Primary)
+        {
+            let waited = self.worker.now() - self.waiting_since();
+            self.worker.charge(&self.pools, |toll| toll.end_hold(waited));
+        }
     }
 
     /// Leaves whatever queue it stands in.
@@ -108,6 +113,7 @@ impl Session {
                 self.use_delivered(cx, server, work)
             }
             Some(Delivery::Again) => {
+                self.note_end_of_hold();
                 self.phase = Phase::Idle;
                 Ok(Turn::Again)
             }
@@ -190,7 +196,7 @@ impl Session {
                 }
                 Phase::Held => {
                     let hold = self.handle.hold.borrow();
-                    let why = hold.as_ref().map_or("there is nowhere to run it", |(_, why)| why);
+                    let why = hold.as_ref().map_or("there is nowhere to run it", |hold| &hold.why);
                     format!("{why}; the statement is held until that changes")
                 }
                 Phase::Waiting(pool) if pool.state() == PoolState::Paused => {

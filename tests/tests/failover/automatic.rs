@@ -2,7 +2,7 @@
 
 use e2e::{Herd, eventually};
 
-use super::{managed, start, story};
+use super::{managed, start, story, toll};
 use crate::{
     load::Load,
     topology::{PATIENCE, events, show, wait_for_event, wait_for_state},
@@ -30,6 +30,14 @@ fn a_killed_primary_is_replaced_while_clients_wait() {
     ledger.assert_only_doubts();
     let row = show(&herd, "FAILOVERS").pop().unwrap();
     assert_eq!([row[3].as_str(), row[7].as_str()], ["automatic", "done"], "{row:?}");
+    let errors: u32 = ledger.write_errors.values().sum();
+    let (first_write, gap, held, codes) = eventually("all errors are counted", PATIENCE, || {
+        let (first_write, gap, held, failed, codes) = toll(&herd);
+        (failed == u64::from(errors)).then_some((first_write, gap, held, codes))
+    });
+    assert!(first_write >= gap && held > 0, "{row:?}");
+    assert_eq!(codes, if errors == 0 { String::new() } else { format!("08007: {errors}") }, "{row:?}");
+    assert!(story(&herd).contains("the first write was answered"), "{}", story(&herd));
 }
 
 #[test]

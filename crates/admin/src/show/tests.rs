@@ -349,3 +349,14 @@ fn holds_tell_who_waits_for_what_and_since_when() {
     assert!(rows[0].starts_with("main | lab | app | 3 | 192.0.2.7:4000 | "), "{rows:?}");
     assert!(rows[0].ends_with(" | 1500 | 28500 | 0 | 4 | the primary is down"), "{rows:?}");
 }
+
+#[test]
+fn failovers_tell_what_they_cost() {
+    check(
+        "show failovers",
+        &[
+            "main | 1 | 1970-01-01 00:00:00.000+00 | automatic | eu | us | 2 | done | 480 | 0 | eu: automatic begins | \
+           510 | 3 | 470 | 4 | 40001: 2, 08007: 1, 57P01: 1",
+        ],
+    );
+}

@@ -240,6 +240,7 @@ pub(crate) fn world() -> World {
         changes: watch::channel(0).1,
         reports: mpsc::channel(1).0,
         questions: mpsc::channel(1).0,
+        tolls: mpsc::channel(1).0,
         tls: Arc::new(conn::ServerTlsConfig::disabled()),
         functions: Arc::new(NoCatalog),
         max_server_connections: None,
@@ -530,6 +531,17 @@ fn a_failover() -> ::health::FailoverRecord {
         began: std::time::SystemTime::UNIX_EPOCH,
         gap: Some(Duration::from_millis(480)),
         lost_bytes: Some(0),
+        first_write: Some(Duration::from_millis(510)),
+        toll: topology::Toll {
+            held: 3,
+            longest_hold: Duration::from_millis(470),
+            failed: vec![
+                (wire::SqlState::ADMIN_SHUTDOWN, 1),
+                (wire::SqlState::TRANSACTION_RESOLUTION_UNKNOWN, 1),
+                (wire::SqlState::SERIALIZATION_FAILURE, 2),
+            ],
+            ..topology::Toll::default()
+        },
         outcome: Some("done".to_owned()),
         steps: vec![::health::FailoverStep {
             after: Duration::from_micros(150_250),

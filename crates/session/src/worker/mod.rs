@@ -8,6 +8,7 @@ mod run;
 mod statements;
 mod suspend;
 mod tick;
+mod toll;
 mod view;
 
 use std::{
@@ -86,6 +87,8 @@ pub(crate) struct Worker {
     deposed_is_linked: Cell<bool>,
     has_timed: Cell<bool>,
     pin_is_awaited: Cell<bool>,
+    /// In some cluster no write has been answered since there is a (new) primary.
+    awaits_first_write: Cell<bool>,
     replica_is_awaited: Cell<bool>,
 }
 
@@ -123,6 +126,7 @@ impl Worker {
             deposed_is_linked: Cell::default(),
             has_timed: Cell::default(),
             pin_is_awaited: Cell::default(),
+            awaits_first_write: Cell::default(),
             replica_is_awaited: Cell::default(),
         })
     }

@@ -7,7 +7,11 @@ use tokio::time::Instant;
 use topology::NodeId;
 
 use super::{StatementReport, Worker};
-use crate::{ClientId, ClientState, DatabaseSettings, Purpose, WorkerId, handle::Handle, pool_set::PoolSet};
+use crate::{
+    ClientId, ClientState, DatabaseSettings, Purpose, WorkerId,
+    handle::{Handle, Hold},
+    pool_set::PoolSet,
+};
 
 /// All of it.
 #[derive(Debug, Clone)]
@@ -294,7 +298,7 @@ impl Worker {
         let places: HashMap<*const Waiter, usize> = held.iter().map(Rc::as_ptr).zip(0..).collect();
         let hold_of = |handle: &Handle, set: &PoolSet| {
             let hold = handle.hold.borrow();
-            let (waiter, why) = hold.as_ref()?;
+            let Hold { waiter, why, .. } = hold.as_ref()?;
             let ahead = *places.get(&Rc::as_ptr(waiter))?;
             let waited = now.duration_since(waiter.since());
             Some(HoldReport { cluster: set.settings.borrow().cluster, why: why.clone(), waited, ahead })

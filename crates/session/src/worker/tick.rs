@@ -11,6 +11,7 @@ impl Worker {
         let views = self.views.borrow().clone();
         for (cluster, view) in views.iter().enumerate() {
             self.topology_changed(cluster, view);
+            view.tell_toll();
         }
         self.sets.borrow_mut().retain(|_, set| !set.is_forgettable(now));
         self.retired.borrow_mut().retain(|(_, pool)| pool.counts().live > 0);
