@@ -58,6 +58,13 @@ impl Setup {
         self
     }
 
+    /// A listener with this policy, beside those for `smart`, `read-write` and `read-only`.
+    #[must_use]
+    pub fn listener(mut self, policy: &str) -> Self {
+        self.policies.push(policy.to_owned());
+        self
+    }
+
     /// A key of the configuration file, such as `pool.size`; see [`Configuration`].
     #[must_use]
     pub fn set(mut self, path: &str, value: impl Into<Value>) -> Self {

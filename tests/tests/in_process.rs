@@ -95,6 +95,7 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         changes: watch::channel(0).1,
         reports: mpsc::channel(100).0,
         questions: mpsc::channel(1).0,
+        tolls: mpsc::channel(1).0,
         tls: Arc::new(ServerTlsConfig::disabled()),
         functions: Arc::new(NoCatalog(Arc::new(sql::NoFunctions))),
         max_server_connections: None,

@@ -10,6 +10,7 @@ use doctor::{Finding, Replicated};
 
 use ::health::PatroniReport;
 use ::health::{AttachError, Detached, FailoverRecord, ManageError};
+use routing::Policy;
 use session::World;
 use topology::{Event, NodeId};
 
@@ -26,6 +27,9 @@ pub trait Control: Send + Sync {
 
     /// The roles that are configured to log in, for `SHOW USERS`.
     fn users(&self) -> Vec<Box<str>>;
+
+    /// Where clients connect to, for `SHOW ENDPOINTS`.
+    fn endpoints(&self) -> Vec<Endpoint>;
 
     /// What happened to a cluster (an index into [`World::clusters`]), oldest first.
     fn events(&self, cluster: usize) -> Vec<LoggedEvent>;
@@ -123,6 +127,15 @@ pub struct AgentState {
     pub timeline: Option<u32>,
     /// PostgreSQL's version.
     pub version: Option<String>,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As it is configured.
+    pub address: String,
+    /// What its clients may do.
+    pub policy: Policy,
 }
 
 /// A row of `SHOW CONFIG`.

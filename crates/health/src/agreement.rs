@@ -47,13 +47,13 @@ impl Supervisor {
             tracing::info!(%cluster, %epoch, node, event = "failover", "{}", note.step);
             self.shared.journal.note(&note, snapshot);
         }
-        let (is_maintenance, hindrance) = managed.state(now);
+        let (is_maintenance, hindrance, is_news) = managed.state(now);
+        if let Some(why) = hindrance.as_ref().filter(|_| is_news) {
+            tracing::warn!(cluster = %self.name, "there is no failover: {why}");
+        }
         let state = ManagementState { is_maintenance, hindrance };
         let before = self.shared.management.load();
         if before.as_deref() != Some(&state) {
-            if let Some(why) = &state.hindrance {
-                tracing::warn!(cluster = %self.name, "there is no failover: {why}");
-            }
             self.shared.management.store(Some(Arc::new(state)));
         }
     }

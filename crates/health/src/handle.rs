@@ -6,7 +6,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use topology::{Cluster, NodeId, Report, Snapshot, XidBook};
+use topology::{Cluster, NodeId, Report, Snapshot, Toll, XidBook};
 
 use crate::{
     EventRecord, FailoverRecord, FunctionCatalog, LookupError, ManagementState, MemoryError, Question,
@@ -15,7 +15,7 @@ use crate::{
     dialer::Dialer,
     events::Events,
     functions::{self, Catalogs, WANTED_LIMIT},
-    journal::Journal,
+    journal::{self, Journal, TOLLS_LIMIT},
     lookup::Lookups,
     manage::{Managed, store},
     memory,
@@ -90,6 +90,7 @@ pub struct Health {
     cluster: Box<str>,
     reports: mpsc::Sender<(NodeId, Report)>,
     questions: mpsc::Sender<Question>,
+    tolls: mpsc::Sender<Toll>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -139,6 +140,8 @@ impl Health {
         });
         let (questions, questions_out) = mpsc::channel(QUESTIONS_LIMIT);
         let resolving = commits::resolve_all(Arc::clone(&shared), questions_out);
+        let (tolls, tolls_out) = mpsc::channel(TOLLS_LIMIT);
+        let counting = journal::count_tolls(Arc::clone(&shared), tolls_out);
         let (reports, reports_out) = mpsc::channel(REPORTS_LIMIT);
         let (commands, commands_out) = mpsc::channel(COMMANDS_LIMIT);
         let supervisor =
@@ -153,9 +156,10 @@ impl Health {
                 () = supervisor.run() => {}
                 () = loading => {}
                 () = resolving => {}
+                () = counting => {}
             }
         });
-        Ok(Self { shared, cluster: name.into(), reports, questions, commands })
+        Ok(Self { shared, cluster: name.into(), reports, questions, tolls, commands })
     }
 
     pub(crate) fn cluster(&self) -> &str {
@@ -189,6 +193,12 @@ impl Health {
     #[must_use]
     pub fn questions(&self) -> mpsc::Sender<Question> {
         self.questions.clone()
+    }
+
+    /// Takes what the loss of a primary costs clients. Use `try_send`, and add up what finds no place.
+    #[must_use]
+    pub fn tolls(&self) -> mpsc::Sender<Toll> {
+        self.tolls.clone()
     }
 
     /// The last 1000 events, oldest first.

@@ -7,9 +7,10 @@ use std::{
 };
 
 use failover::{Kind, Note, Outcome, Step};
-use topology::{Epoch, Event, Named, NodeId, Snapshot};
+use tokio::sync::mpsc;
+use topology::{Epoch, Event, Named, NodeId, Snapshot, Toll};
 
-use crate::events::wall_clock;
+use crate::{events::wall_clock, shared::Shared};
 
 /// Failovers that are kept.
 const KEPT: usize = 100;
@@ -17,6 +18,17 @@ const KEPT: usize = 100;
 const STEPS_MAX: usize = 200;
 /// A suspicion as old as this has nothing to do with the loss of the primary.
 const SUSPICION_LASTS: Duration = Duration::from_secs(30);
+
+/// Tolls that may wait; each worker has at most a few.
+pub(crate) const TOLLS_LIMIT: usize = 64;
+/// A toll told this long before a failover was known of belongs to it: clients notice before probes do.
+const EARLY: Duration = Duration::from_secs(5);
+/// Tolls kept in case that a failover follows.
+const EARLY_MAX: usize = 64;
+/// A toll told this long after the last step of a failover still belongs to it: clients may have been held.
+const LATE: Duration = Duration::from_secs(60);
+/// The step of the first write.
+const FIRST_WRITE: &str = "the first write was answered";
 
 /// One failover, from the first suspicion to the last node that came back.
 #[derive(Debug, Clone)]
@@ -37,6 +49,10 @@ pub struct FailoverRecord {
     pub gap: Option<Duration>,
     /// WAL of the old primary that the new one does not have, in bytes, as far as it was seen.
     pub lost_bytes: Option<u64>,
+    /// How long after its begin the first write through this proxy was answered by the new primary.
+    pub first_write: Option<Duration>,
+    /// What it cost clients of this proxy.
+    pub toll: Toll,
     /// How it ended, if it has.
     pub outcome: Option<String>,
     /// What happened, in order.
@@ -57,6 +73,25 @@ pub struct FailoverStep {
 }
 
 impl FailoverRecord {
+    /// Takes in what it cost clients.
+    fn charge(&mut self, toll: &Toll) {
+        self.toll.add(toll);
+        let first = self.toll.first_write.filter(|_| self.to.is_some());
+        let Some(after) = first.map(|at| at.saturating_duration_since(self.started)) else { return };
+        if self.first_write != Some(after) {
+            // workers tell of it one by one, and not in order
+            self.steps.retain(|step| step.what != FIRST_WRITE);
+            self.first_write = Some(after);
+            self.push(self.started + after, self.to.clone(), FIRST_WRITE.to_owned());
+        }
+    }
+
+    /// Whether what is told of now may be of it.
+    fn is_recent(&self, now: Instant) -> bool {
+        let last = self.steps.iter().map(|step| step.after).max().unwrap_or_default();
+        self.outcome.is_none() || now.saturating_duration_since(self.started + last) < LATE
+    }
+
     fn push(&mut self, at: Instant, node: Option<Arc<str>>, what: String) {
         if self.steps.len() < STEPS_MAX {
             let after = at.saturating_duration_since(self.started);
@@ -73,6 +108,8 @@ struct Pages {
     count: u64,
     /// The primary that was suspected last.
     suspected: Option<(NodeId, Instant)>,
+    /// What clients were told while no failover was known of.
+    early: VecDeque<(Instant, Toll)>,
 }
 
 /// The last failovers, oldest first.
@@ -143,6 +180,20 @@ impl Journal {
         }
     }
 
+    /// Takes in what the data path counted.
+    pub(crate) fn charge(&self, toll: Toll, now: Instant) {
+        let mut pages = self.pages();
+        if let Some(record) = pages.records.back_mut().filter(|record| record.is_recent(now)) {
+            record.charge(&toll);
+            return;
+        }
+        if pages.early.len() >= EARLY_MAX {
+            pages.early.pop_front();
+        }
+        // a first write belongs to a failover that is over
+        pages.early.push_back((now, Toll { first_write: None, ..toll }));
+    }
+
     /// Takes in what the manager did.
     pub(crate) fn note(&self, note: &Note, snapshot: &Snapshot) {
         if matches!(note.step, Step::SetAside | Step::Restarted) {
@@ -169,6 +220,13 @@ impl Journal {
                 Outcome::Abandoned(why) => format!("abandoned: {why}"),
             });
         }
+    }
+}
+
+/// Takes in tolls as they come, until nobody can send any.
+pub(crate) async fn count_tolls(shared: Arc<Shared>, mut tolls: mpsc::Receiver<Toll>) {
+    while let Some(toll) = tolls.recv().await {
+        shared.journal.charge(toll, tokio::time::Instant::now().into_std());
     }
 }
 
@@ -201,6 +259,8 @@ impl Pages {
                 began: wall_clock().checked_sub(ago).unwrap_or_else(wall_clock),
                 gap: None,
                 lost_bytes: None,
+                first_write: None,
+                toll: Toll::default(),
                 outcome: None,
                 steps: Vec::new(),
                 started,
@@ -208,6 +268,9 @@ impl Pages {
             if suspected.is_some() {
                 record.push(started, from.map(|from| Arc::clone(&from.name)), "suspected".to_owned());
             }
+            let early = self.early.drain(..);
+            let of_it = early.filter(|(at, _)| now.saturating_duration_since(*at) < EARLY + ago);
+            of_it.for_each(|(_, toll)| record.charge(&toll));
             self.records.push_back(record);
         }
         let last = self.records.len() - 1;

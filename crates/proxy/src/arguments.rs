@@ -121,7 +121,7 @@ pub(crate) struct DoctorArguments {
 /// Arguments of `init-sql`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InitSqlArguments {
-    /// A configuration file to take roles, databases and auth.query from; without it their defaults count
+    /// A configuration file to take roles, databases, auth.query and cluster.manage from; without it their defaults count
     #[arg(short, long, value_name = "FILE", env = "PGHERD_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// The cluster of the configuration; without it the first one
@@ -133,7 +133,7 @@ pub(crate) struct InitSqlArguments {
     /// The role by which agents rewind and copy nodes; without it there is none
     #[arg(long, value_name = "ROLE")]
     pub(crate) agent_user: Option<String>,
-    /// Let pgherd promote standbys, not only follow the promotions of others
+    /// Let pgherd promote standbys, not only follow the promotions of others, whatever the configuration says
     #[arg(long)]
     pub(crate) manage: bool,
     /// The major version of the servers, 14 to 18; without it the script looks when it runs

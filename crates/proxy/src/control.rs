@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use admin::{
-    AgentState, BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode,
+    AgentState, BoxFuture, CannotCheck, Checked, Control, Endpoint, LoggedEvent, ReloadRefused, Setting,
+    ShutdownMode,
 };
 use doctor::{Finding, Replicated};
 use health::PatroniReport;
@@ -34,6 +35,14 @@ impl Control for ProxyControl {
 
     fn users(&self) -> Vec<Box<str>> {
         self.0.users.names()
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let settings = self.0.settings();
+        let listeners = settings.listeners.iter();
+        listeners
+            .map(|listener| Endpoint { address: listener.address.to_string(), policy: listener.policy })
+            .collect()
     }
 
     fn events(&self, cluster: usize) -> Vec<LoggedEvent> {

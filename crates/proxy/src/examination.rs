@@ -62,11 +62,16 @@ fn purpose(settings: &Settings, at: usize, cluster: &ClusterSettings, mode: Opti
     Purpose {
         user: cluster.health.user.clone(),
         database: cluster.health.database.clone(),
-        mode: mode.unwrap_or_default(),
+        mode: mode.unwrap_or_else(|| configured_mode(cluster)),
         lookup,
         memory: if cluster.health.state_file.is_some() { Memory::Kept } else { Memory::Lost },
         demand: demand(settings, at, cluster),
     }
+}
+
+/// What the configuration says about a primary that is lost.
+pub(crate) fn configured_mode(cluster: &ClusterSettings) -> Mode {
+    if cluster.failover.is_some() { Mode::Manage } else { Mode::Follow }
 }
 
 /// The most connections that all pools may make to one node: what is bounded, or else the sum of their sizes if all of

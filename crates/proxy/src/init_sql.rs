@@ -9,7 +9,10 @@ use anyhow::Context;
 use config::{ClusterSettings, Settings, Source};
 use doctor::{InitSql, Mode, Password, Secrets};
 
-use crate::arguments::{InitSqlArguments, environment};
+use crate::{
+    arguments::{InitSqlArguments, environment},
+    examination::configured_mode,
+};
 
 /// Prints the script.
 ///
@@ -59,7 +62,7 @@ fn script(arguments: &InitSqlArguments, settings: Option<&Settings>) -> anyhow::
         password,
         database,
         agent: arguments.agent_user.clone(),
-        mode: if arguments.manage { Mode::Manage } else { Mode::Follow },
+        mode: if arguments.manage { Mode::Manage } else { cluster.map_or(Mode::Follow, configured_mode) },
         secrets,
         version: arguments.server_version.unwrap_or_default(),
     })

@@ -258,6 +258,7 @@ fn cluster_handle(
         changes: health.changes(),
         reports: health.reports(),
         questions: health.questions(),
+        tolls: health.tolls(),
         tls,
         functions: Arc::new(KnownFunctions::new(Arc::clone(health), &settings.function_lists)),
         max_server_connections: cluster.max_server_connections,

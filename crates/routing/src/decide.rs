@@ -28,7 +28,7 @@ pub fn decide(
     let hinted = request.hint.and_then(|hint| hint.target);
     let read = match (request.policy, hinted, request.wants) {
         (Policy::ReadWrite, ..) => return primary(snapshot, Reason::PolicyReadWrite),
-        (Policy::ReadOnly, ..) => Read::Policy,
+        (Policy::ReadOnly | Policy::Sync | Policy::Async, ..) => Read::Policy,
         (Policy::Smart, Some(Target::Primary), _) => return primary(snapshot, Reason::HintPrimary),
         // a hint makes no read of a write
         (Policy::Smart, _, Wants::Primary) => return primary(snapshot, Reason::NeedsPrimary),
@@ -102,6 +102,7 @@ fn no_replica(
 ) -> Decision {
     let reason = match (read, nobody) {
         (Read::Policy, _) => match (settings.read_only_fallback, wants) {
+            (ReadOnlyFallback::Hold, _) => return Decision::Hold(HoldReason::AwaitsReplica),
             (ReadOnlyFallback::Refuse, _) => return Decision::Refuse(RefuseReason::NoReplicaFit),
             (ReadOnlyFallback::Primary, Wants::Primary) => return Decision::Refuse(RefuseReason::MightWrite),
             (ReadOnlyFallback::Primary, Wants::Replica | Wants::Any) => Reason::ReadOnlyFallback,

@@ -108,23 +108,15 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why a request waits for the next snapshot. There is no primary, for the reason inside.
+/// Why a request waits for the next snapshot. Where a reason is inside there is no primary, for that reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HoldReason {
     /// It needs the primary.
     NoPrimary(NoPrimary),
     /// It is a read, but no replica is fit either.
     NoReplicaFit(NoPrimary),
-}
-
-impl HoldReason {
-    /// Why there is no primary.
-    #[must_use]
-    pub fn no_primary(self) -> NoPrimary {
-        match self {
-            Self::NoPrimary(why) | Self::NoReplicaFit(why) => why,
-        }
-    }
+    /// The policy allows replicas only, none is fit, and the settings say to wait for one.
+    AwaitsReplica,
 }
 
 impl fmt::Display for HoldReason {
@@ -132,6 +124,7 @@ impl fmt::Display for HoldReason {
         match self {
             Self::NoPrimary(why) => why.fmt(f),
             Self::NoReplicaFit(why) => write!(f, "{why}, and no replica is fit"),
+            Self::AwaitsReplica => f.write_str("no replica is fit for this listener or database"),
         }
     }
 }

@@ -7,7 +7,7 @@ use topology::{Health, NodeView, Reads, Role, Snapshot};
 
 use crate::{
     request::{Request, Written, resolve_written},
-    settings::{ReadYourWrites, Settings},
+    settings::{Policy, ReadYourWrites, Settings},
 };
 
 /// Why a node may not answer a read as a replica.
@@ -31,6 +31,8 @@ pub enum Unfit {
     LagBytes,
     /// It is behind for too long.
     Lag,
+    /// Commits wait for it, or do not, as the policy would have it.
+    SyncState,
     /// It is not known to have replayed the session's own writes.
     BehindOwnWrites,
 }
@@ -49,6 +51,7 @@ impl Unfit {
             Self::LagUnknown => "lag_unknown",
             Self::LagBytes => "lag_bytes",
             Self::Lag => "lag",
+            Self::SyncState => "sync_state",
             Self::BehindOwnWrites => "behind_own_writes",
         }
     }
@@ -66,6 +69,9 @@ impl fmt::Display for Unfit {
             Self::LagUnknown => f.write_str("it is not known how far behind it is"),
             Self::LagBytes => f.write_str("it is too many bytes behind"),
             Self::Lag => f.write_str("it is behind for too long"),
+            Self::SyncState => {
+                f.write_str("it is not of the kind (synchronous or not) that the policy asks for")
+            }
             Self::BehindOwnWrites => f.write_str("it is not known to have replayed the session's own writes"),
         }
     }
@@ -91,6 +97,7 @@ pub(crate) struct Demands<'a> {
     region: &'a str,
     zone: Option<&'a str>,
     max_lag: Duration,
+    policy: Policy,
     written: Option<Written>,
 }
 
@@ -110,7 +117,7 @@ impl<'a> Demands<'a> {
             ReadYourWrites::Session => request.written.map(|written| resolve_written(written, snapshot)),
         };
         let max_lag = hint.max_lag.map_or(settings.max_lag, |tighter| tighter.min(settings.max_lag));
-        Self { settings, snapshot, now, region, zone, max_lag, written }
+        Self { settings, snapshot, now, region, zone, max_lag, policy: request.policy, written }
     }
 
     /// Whether `node` may answer the read. [`Unfit::BehindOwnWrites`] means that nothing else is wrong with it.
@@ -141,6 +148,9 @@ impl<'a> Demands<'a> {
         // Nothing is known of it since the sample: it may have stood still, so the sample's age adds to its lag.
         if lag.saturating_add(age) > self.max_lag {
             return Err(Unfit::Lag);
+        }
+        if !self.policy.takes(node.sync_state) {
+            return Err(Unfit::SyncState);
         }
         match self.written {
             None => Ok(()),

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use topology::SyncState;
+
 /// What a listener or database may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Policy {
@@ -10,6 +12,10 @@ pub enum Policy {
     ReadWrite,
     /// Everything to replicas; writes are refused by them with 25006.
     ReadOnly,
+    /// The same, to replicas that commits may wait for: synchronous ones and members of a quorum.
+    Sync,
+    /// The same, to replicas that no commit waits for.
+    Async,
 }
 
 impl Policy {
@@ -20,6 +26,28 @@ impl Policy {
             Self::Smart => "smart",
             Self::ReadWrite => "read-write",
             Self::ReadOnly => "read-only",
+            Self::Sync => "sync",
+            Self::Async => "async",
+        }
+    }
+
+    /// Whether nothing may be written under it.
+    #[must_use]
+    pub fn is_read_only(self) -> bool {
+        match self {
+            Self::Smart | Self::ReadWrite => false,
+            Self::ReadOnly | Self::Sync | Self::Async => true,
+        }
+    }
+
+    /// Whether a replica of this state may be read from under it. One that does not receive from the primary itself, or of
+    /// which that is not known, is none that commits wait for.
+    pub(crate) fn takes(self, state: Option<SyncState>) -> bool {
+        let is_synchronous = state.is_some_and(SyncState::is_synchronous);
+        match self {
+            Self::Smart | Self::ReadWrite | Self::ReadOnly => true,
+            Self::Sync => is_synchronous,
+            Self::Async => !is_synchronous,
         }
     }
 }
@@ -34,12 +62,14 @@ pub enum ReadYourWrites {
     Session,
 }
 
-/// Where a read of a [`Policy::ReadOnly`] session goes when no replica is fit.
+/// Where a read of a session under a read-only policy goes when no replica is fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ReadOnlyFallback {
     /// To the primary; a statement that is not known to be a read is refused even then.
     #[default]
     Primary,
+    /// Nowhere yet: it waits for one.
+    Hold,
     /// Nowhere: it is refused.
     Refuse,
 }
@@ -50,6 +80,7 @@ impl ReadOnlyFallback {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Primary => "primary",
+            Self::Hold => "hold",
             Self::Refuse => "refuse",
         }
     }
@@ -70,6 +101,6 @@ pub struct Settings {
     pub max_sample_age: Duration,
     /// What a session may expect of a read after its own writes.
     pub read_your_writes: ReadYourWrites,
-    /// Where a read under the read-only policy goes when no replica is fit (default: the primary).
+    /// Where a read under a read-only policy goes when no replica is fit (default: the primary).
     pub read_only_fallback: ReadOnlyFallback,
 }

@@ -442,3 +442,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn replicas_that_commits_wait_for_are_told_from_the_others() {
+    use topology::SyncState::{Async, Potential, Quorum, Sync};
+    let mut scene = Scene::new();
+    let sync = under(Policy::Sync, Wants::Primary);
+    let not_sync = under(Policy::Async, Wants::Replica);
+    scene.check(&not_sync, to(B, Reason::PolicyReadOnly));
+    scene.check(&under(Policy::Sync, Wants::Replica), to(A, Reason::ReadOnlyFallback));
+    scene.check(&sync, Decision::Refuse(RefuseReason::MightWrite));
+    for (state, synchronous) in [(Sync, true), (Quorum, true), (Potential, false), (Async, false)] {
+        scene.node(B).sync_state = Some(state);
+        scene.check(&not_sync, to(if synchronous { C } else { B }, Reason::PolicyReadOnly));
+        scene.settings.read_only_fallback = ReadOnlyFallback::Hold;
+        let expected = if synchronous {
+            to(B, Reason::PolicyReadOnly)
+        } else {
+            Decision::Hold(HoldReason::AwaitsReplica)
+        };
+        scene.check(&sync, expected);
+        scene.settings.read_only_fallback = ReadOnlyFallback::Refuse;
+        let refused = Decision::Refuse(RefuseReason::NoReplicaFit);
+        scene.check(&sync, if synchronous { expected } else { refused });
+    }
+    scene.node(B).sync_state = Some(Sync);
+    scene.check(&under(Policy::ReadOnly, Wants::Replica), to(B, Reason::PolicyReadOnly));
+}

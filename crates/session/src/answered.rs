@@ -157,6 +157,7 @@ impl Session {
             // not the turn's time, which lies before the commit: a sample of the primary taken in between would not
             // cover it
             self.written = Some(routing::Written::After(Instant::now().into_std()));
+            self.worker.note_write(&self.pools, self.exchange().node);
         }
         if server.ledger.is_settled() && !self.exchange().unconfirmed.is_empty() {
             // an answer that was promised did not come: later requests must not wait for it

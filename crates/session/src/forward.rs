@@ -5,7 +5,6 @@ use std::{collections::VecDeque, task::Context};
 
 use pool::Server;
 use protocol::{Local, Origin, Owed, UnitEnd, first_unit, unit_end};
-use routing::Policy;
 use sql::{Effect, Kind, Statements};
 use wire::{
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
@@ -215,7 +214,7 @@ impl Session {
         if !first && self.is_per_statement() && self.pins().is_empty() {
             return Ok(false);
         }
-        let settled_elsewhere = (exchange.side == Side::Primary && self.policy != Policy::ReadOnly)
+        let settled_elsewhere = (exchange.side == Side::Primary && !self.policy.is_read_only())
             || exchange.block.is_open()
             || server.ledger.status() != TxStatus::Idle
             || !self.pins().is_empty()

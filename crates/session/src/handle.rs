@@ -5,6 +5,7 @@ use std::{
     task::Waker,
 };
 
+use pool::Waiter;
 use tokio::time::Instant;
 use topology::NodeId;
 
@@ -50,6 +51,27 @@ impl ClientState {
     }
 }
 
+/// A client that is held.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// By which its place in the queue is found.
+    pub(crate) waiter: Rc<Waiter>,
+    pub(crate) awaits: Awaits,
+    /// What it waits for, in words.
+    pub(crate) why: Box<str>,
+}
+
+/// What a client that is held waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// A primary that may be written to.
+    Primary,
+    /// A replica of the kind that the policy asks for.
+    Replica,
+    /// That others make room.
+    Room,
+}
+
 /// Why a client has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Farewell {
@@ -68,6 +90,8 @@ pub(crate) struct Handle {
     pub(crate) connected_at: Instant,
     pub(crate) state: Cell<ClientState>,
     pub(crate) request_at: Cell<Instant>,
+    /// Of no meaning when its waiter is in no queue.
+    pub(crate) hold: RefCell<Option<Hold>>,
     pub(crate) node: Cell<Option<NodeId>>,
     /// Since when it has its server connection.
     pub(crate) linked_at: Cell<Instant>,
@@ -105,6 +129,7 @@ impl Handle {
             connected_at: now,
             state: Cell::default(),
             request_at: Cell::new(now),
+            hold: RefCell::default(),
             node: Cell::default(),
             linked_at: Cell::new(now),
             idles_pinned: Cell::default(),

@@ -216,7 +216,10 @@ impl Session {
             }
         }
         match farewell {
-            Some(error) => Err(End::Refused(error)),
+            Some(error) => {
+                self.worker.charge(&self.pools, |toll| toll.fail(error.code, 1));
+                Err(End::Refused(error))
+            }
             None => Ok(()),
         }
     }

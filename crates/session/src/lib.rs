@@ -1,6 +1,7 @@
 //! One client, from the end of its login to its last byte: routing, forwarding, what it set, what it is told when a
 //! server is lost. Sessions live on worker threads and share nothing that is locked.
 
+mod abandoned;
 mod again;
 mod ahead;
 mod answered;
@@ -64,7 +65,8 @@ pub use handle::{ClientId, ClientState};
 pub use pool_set::FunctionsNow;
 pub use settings::*;
 pub use worker::{
-    Busy, ClientReport, Command, ListenerReport, PauseScope, PoolReport, Resumption, ServerReport,
-    ServerRole, StatementReport, StatsReport, WorkerHandle, WorkerId, WorkerReport, spawn_worker,
+    Busy, ClientReport, Command, HoldReport, ListenerReport, PauseScope, PoolReport, Resumption,
+    ServerReport, ServerRole, StatementReport, StatsReport, WorkerHandle, WorkerId, WorkerReport,
+    spawn_worker,
 };
 pub use world::{ClusterHandle, FunctionSource, World};

@@ -10,7 +10,7 @@ use wire::{
     SqlState,
     frame::MESSAGE_LIMIT,
     message::{
-        backend::{TxStatus, ready_for_query},
+        backend::TxStatus,
         error::{ErrorMessage, Severity},
     },
 };
@@ -20,7 +20,6 @@ use crate::{
     exchange::{Entrance, Exchange, Rerun, Side},
     in_doubt,
     io::send,
-    local::Responder,
     pin::Pins,
     session::{ClientBody, End, Phase, Session},
     stats::count,
@@ -92,7 +91,7 @@ impl Session {
             Side::Primary => match code {
                 SqlState::CANNOT_CONNECT_NOW => true,
                 SqlState::READ_ONLY_SQL_TRANSACTION => {
-                    self.policy != Policy::ReadOnly && server.in_hot_standby == Some(true)
+                    !self.policy.is_read_only() && server.in_hot_standby == Some(true)
                 }
                 _ => false,
             },
@@ -164,6 +163,7 @@ impl Session {
             return Ok(());
         }
         if let Some(error) = farewell {
+            self.worker.charge(&self.pools, |toll| toll.fail(error.code, 1));
             return Err(End::Refused(error));
         }
         self.keep_pins(Pins::default());
@@ -256,38 +256,7 @@ impl Session {
             self.fail_request(error);
             return Ok(());
         }
-        self.tell_loss(cx, &mut server.ledger, Some(error), TxStatus::Idle)
-    }
-
-    /// Answers everything that the server still owed.
-    pub(crate) fn tell_loss(
-        &mut self,
-        cx: &mut Context<'_>,
-        ledger: &mut Ledger,
-        mut error: Option<ErrorMessage>,
-        status: TxStatus,
-    ) -> Result<(), End> {
-        let abandoned = ledger.abandon();
-        let mut out = Vec::new();
-        for _ in 0..abandoned.ready_owed {
-            match (&error, status) {
-                (Some(first), _) => first.write(&mut out),
-                (None, _) => aborted().write(&mut out),
-            }
-            if status == TxStatus::Failed {
-                error = None; // told; what follows fails as in any failed transaction
-            }
-            ready_for_query(status, &mut out);
-        }
-        let told = abandoned.ready_owed > 0;
-        if abandoned.unit_open {
-            error.take().unwrap_or_else(aborted).write(&mut out);
-            self.phase = Phase::Local(Box::new(Responder::skip_to_sync(status)));
-        } else if status == TxStatus::Failed {
-            let untold = error.take().filter(|_| !told);
-            self.phase = Phase::Local(Box::new(Responder::transaction_failed(untold)));
-        }
-        send(cx, &mut self.stream, &mut self.output, &out).map_err(End::ClientIo)
+        self.answer_abandoned(cx, server.ledger.abandon(), Some(error), TxStatus::Idle)
     }
 }
 

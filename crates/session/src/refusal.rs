@@ -13,7 +13,7 @@ use wire::{
 };
 
 use crate::{
-    handle::ClientState,
+    handle::{Awaits, ClientState},
     lost::aborted,
     names::cost,
     pin::Pins,
@@ -84,6 +84,7 @@ impl Session {
             return;
         }
         self.worker.note_pin_awaited();
+        self.note_hold(&"too many clients keep their server connections", Awaits::Room);
         self.awaits_pin = Some(pool);
         self.handle.state.set(ClientState::Waiting);
         self.phase = Phase::Held;

@@ -4,7 +4,7 @@ use std::{rc::Rc, task::Context};
 
 use pool::{Server, transition};
 use protocol::{Origin, Owed};
-use routing::{Decision, Policy, Request, Wants};
+use routing::{Decision, HoldReason, Request, Wants};
 use wire::{
     SqlState,
     frame::{Direction, HEADER_LEN, MESSAGE_LIMIT, Peek, peek},
@@ -18,7 +18,7 @@ use wire::{
 use crate::{
     clock::Timed,
     exchange::{Entrance, Rerun, Side},
-    handle::ClientState,
+    handle::{Awaits, ClientState},
     io::send,
     names::Names,
     oversized::{Pieces, in_pieces, too_long},
@@ -34,6 +34,9 @@ use crate::{
 /// A unit that is longer than the proxy keeps: it goes to the primary in pieces.
 pub(crate) const LONG_UNIT: Group =
     Group { replica: false, replayable: false, hinted: false, opens: Opens::Transaction, seeks: Seeks::Any };
+
+/// Why no transaction begins during a planned move.
+const BEING_REPLACED: &str = "the primary is being replaced";
 
 impl Session {
     /// Takes up new input while idle; the number of bytes consumed.
@@ -130,14 +133,14 @@ impl Session {
                 Wants::Replica
             }
             pool::PoolMode::Transaction | pool::PoolMode::Statement => Wants::Primary,
-            pool::PoolMode::Session if self.policy == Policy::ReadOnly => Wants::Replica,
+            pool::PoolMode::Session if self.policy.is_read_only() => Wants::Replica,
             pool::PoolMode::Session => Wants::Primary,
         };
         if wants == Wants::Primary
             && group.opens == Opens::Transaction
             && self.worker.is_primary_draining(&self.pools)
         {
-            self.hold("the primary is being replaced");
+            self.hold(&BEING_REPLACED, Awaits::Primary);
             return None;
         }
         // what it has prepared may have the hint
@@ -195,7 +198,13 @@ impl Session {
                     Err(waiting) => self.fail_request(queue_full(waiting)),
                 }
             }
-            Decision::Hold(reason) => self.hold(&reason.to_string()),
+            Decision::Hold(reason) => {
+                let awaits = match reason {
+                    HoldReason::NoPrimary(_) | HoldReason::NoReplicaFit(_) => Awaits::Primary,
+                    HoldReason::AwaitsReplica => Awaits::Replica,
+                };
+                self.hold(&reason, awaits);
+            }
             Decision::Refuse(reason) => {
                 self.fail_request(ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, reason.to_string()));
             }

@@ -4,7 +4,6 @@ use std::task::Context;
 
 use pool::Server;
 use protocol::first_unit;
-use routing::Policy;
 use sql::{Class, Effect, Kind};
 use wire::{
     SqlState,
@@ -90,10 +89,10 @@ impl Session {
     fn suits(&self) -> Option<Suits> {
         let exchange = self.exchange();
         let (in_block, is_pinned) = (exchange.block.is_open(), !self.pins().is_empty());
-        match (exchange.side, self.policy) {
+        match (exchange.side, self.policy.is_read_only()) {
             (Side::Replica, _) => (in_block && !is_pinned).then_some(Suits::LeavesNothing),
-            (Side::Primary, Policy::ReadOnly) => (in_block || is_pinned).then_some(Suits::StaysReadOnly),
-            (Side::Primary, _) => None,
+            (Side::Primary, true) => (in_block || is_pinned).then_some(Suits::StaysReadOnly),
+            (Side::Primary, false) => None,
         }
     }
 }

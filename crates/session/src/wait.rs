@@ -1,6 +1,10 @@
 //! Waiting: for a server connection in a pool's queue, or for a primary in the worker's.
 
-use std::task::{Context, Poll};
+use std::{
+    fmt::Display,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use pool::{Delivery, DialFailure, Pool, PoolState, Scope, Server, Usage};
 use topology::NodeId;
@@ -11,7 +15,7 @@ use wire::{
 
 use crate::{
     clock::Timed,
-    handle::ClientState,
+    handle::{Awaits, ClientState, Hold},
     io::{poll_read, send},
     route::LONG_UNIT,
     scan::{Scan, scan},
@@ -29,26 +33,59 @@ impl Session {
         }
     }
 
-    /// Waits for a primary.
-    pub(crate) fn hold(&mut self, reason: &str) {
+    /// Waits for a primary, or for a replica.
+    pub(crate) fn hold(&mut self, reason: &dyn Display, awaits: Awaits) {
         self.begin_wait();
         let max_hold = self.worker.settings().session.max_hold;
         if self.worker.now().duration_since(self.waiting_since()) >= max_hold
             || !self.worker.hold(&self.waiter)
         {
-            let error =
-                ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, "there is no primary to run this on")
-                    .with_detail(format!(
-                        "Held for {:?}: {reason}.",
-                        self.worker.now() - self.waiting_since()
-                    ))
-                    .with_hint("Try again later, or another host.");
+            let waited = self.worker.now() - self.waiting_since();
+            let missing = match awaits {
+                Awaits::Replica => "there is no replica to run this on",
+                Awaits::Primary | Awaits::Room => "there is no primary to run this on",
+            };
+            if awaits == Awaits::Primary {
+                self.worker.charge(&self.pools, |toll| {
+                    toll.end_hold(waited);
+                    toll.fail(SqlState::CANNOT_CONNECT_NOW, 1);
+                });
+            }
+            let error = ErrorMessage::error(SqlState::CANNOT_CONNECT_NOW, missing)
+                .with_detail(format!("Held for {waited:?}: {reason}."))
+                .with_hint("Try again later, or another host.");
             self.fail_request(error);
             return;
         }
-        count(&self.pools.stats.held, 1);
-        self.handle.state.set(ClientState::Held);
+        if awaits == Awaits::Replica {
+            self.worker.note_replica_awaited();
+        }
+        // whoever is sent back to look again and finds nothing goes on with the same wait
+        if self.handle.state.replace(ClientState::Held) != ClientState::Held {
+            count(&self.pools.stats.held, 1);
+            if awaits == Awaits::Primary {
+                self.worker.charge(&self.pools, |toll| toll.held += 1);
+            }
+        }
+        self.note_hold(reason, awaits);
         self.phase = Phase::Held;
+    }
+
+    /// Tells the console what it is held for.
+    pub(crate) fn note_hold(&self, why: &dyn Display, awaits: Awaits) {
+        let (waiter, why) = (Rc::clone(&self.waiter), why.to_string().into());
+        *self.handle.hold.borrow_mut() = Some(Hold { waiter, awaits, why });
+    }
+
+    /// It is not held any more: it may go on, or is held again.
+    fn note_end_of_hold(&self) {
+        let hold = self.handle.hold.borrow();
+        if matches!(self.phase, Phase::Held)
+            && hold.as_ref().is_some_and(|hold| hold.awaits == Awaits::Primary)
+        {
+            let waited = self.worker.now() - self.waiting_since();
+            self.worker.charge(&self.pools, |toll| toll.end_hold(waited));
+        }
     }
 
     /// Leaves whatever queue it stands in.
@@ -76,6 +113,7 @@ impl Session {
                 self.use_delivered(cx, server, work)
             }
             Some(Delivery::Again) => {
+                self.note_end_of_hold();
                 self.phase = Phase::Idle;
                 Ok(Turn::Again)
             }
@@ -143,7 +181,7 @@ impl Session {
         let awaits_primary = matches!(self.phase, Phase::Held) && self.awaits_pin.is_none();
         if awaits_primary && waited >= settings.session.max_hold {
             self.leave_queue();
-            self.hold("the primary did not come back in time");
+            // decides again: whoever has waited for so long is told what is missing
             return Ok(Turn::Again);
         }
         if waited >= pool::TELL_AFTER && !self.told_to_wait && self.told.is_some() {
@@ -157,7 +195,9 @@ impl Session {
                     "there is no room for the connection that listens; the statement waits for it".to_owned()
                 }
                 Phase::Held => {
-                    "there is no primary at the moment; the statement is held until there is one".to_owned()
+                    let hold = self.handle.hold.borrow();
+                    let why = hold.as_ref().map_or("there is nowhere to run it", |hold| &hold.why);
+                    format!("{why}; the statement is held until that changes")
                 }
                 Phase::Waiting(pool) if pool.state() == PoolState::Paused => {
                     let database = &self.pools.database;

@@ -23,7 +23,7 @@ impl Session {
         }
         let wants = match self.policy {
             _ if self.primary_only => Wants::Primary,
-            Policy::ReadOnly => Wants::Replica,
+            Policy::ReadOnly | Policy::Sync | Policy::Async => Wants::Replica,
             Policy::Smart | Policy::ReadWrite => Wants::Any,
         };
         if let Some(server) = self.check_out(wants, None, Seeks::Any) {
@@ -68,7 +68,7 @@ impl Session {
         }
         if self.worker.servers_report_their_role() {
             // the truth about this endpoint, not about the server that happened to answer
-            let standby = self.policy == Policy::ReadOnly;
+            let standby = self.policy.is_read_only();
             parameter_status(b"in_hot_standby", if standby { b"on" } else { b"off" }, &mut out);
         }
         backend_key_data(self.handle.key.pid, &self.handle.key.secret, &mut out);

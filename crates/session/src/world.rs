@@ -7,7 +7,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
-use topology::{Doubtful, NodeId, Report, Resolution, Snapshot};
+use topology::{Doubtful, NodeId, Report, Resolution, Snapshot, Toll};
 
 use crate::{DatabaseSettings, Disabled, FunctionsNow, Settings, UserSettings, pool_set::PoolSet};
 
@@ -39,6 +39,8 @@ pub struct ClusterHandle {
     pub reports: mpsc::Sender<(NodeId, Report)>,
     /// Takes commits whose answers were lost, each with where to say what became of it.
     pub questions: mpsc::Sender<(Doubtful, oneshot::Sender<Resolution>)>,
+    /// Takes what the loss of a primary costs clients.
+    pub tolls: mpsc::Sender<Toll>,
     /// How to dial its servers.
     pub tls: Arc<ServerTlsConfig>,
     /// What is known about functions.

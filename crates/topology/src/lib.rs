@@ -20,6 +20,7 @@ mod probe;
 mod replication;
 mod settings;
 mod snapshot;
+mod toll;
 mod wal;
 mod xids;
 
@@ -36,6 +37,7 @@ pub use probe::{ProbeResult, Report, Role, Sample, Unusable};
 pub use replication::{Receiver, Replication, SyncState};
 pub use settings::*;
 pub use snapshot::{Epoch, Health, NoPrimary, NodeView, Reads, Snapshot, Stamp, Writable};
+pub use toll::Toll;
 pub use wal::PrimaryWal;
 pub use xids::{
     Checkpoint, CheckpointKind, Doubtful, InDoubt, Resolution, Xid, XidBook, XidSample, XidStatus,

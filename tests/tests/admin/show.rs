@@ -19,6 +19,7 @@ const LAYOUTS: &[(&str, &str)] = &[
          load_balance_hosts|max_connections|current_connections|max_client_connections|current_client_connections|\
          paused|disabled",
     ),
+    ("ENDPOINTS", "address|policy|cluster|state|writes_to|reads_to|reason"),
     ("EPOCHS", "cluster|epoch|primary|timeline|since"),
     ("EVENTS", "time|cluster|epoch|event|text"),
     ("LIMITS", "what|database|user|node|used|limit|setting"),

@@ -70,6 +70,12 @@ fn what_a_manager_lacks_is_told_to_it_alone_until_init_sql_was_run() {
         assert!(out.contains(&format!("FAILURE  privilege: pgherd has no {name}")), "{out}");
     }
     assert_eq!(out.contains("ALTER ROLE \"pgherd\" SUPERUSER; -- before PostgreSQL 15"), old, "{out}");
+    patient.0.proxy(0).write_configuration(|configuration| {
+        configuration.set("cluster.0.manage", "single");
+        configuration.set("proxy.state_dir", "state");
+    });
+    let (code, out, _) = doctor(&patient.0, &[]);
+    assert!(code == Some(1) && out.contains("pgherd has no pg_promote"), "as the configuration says: {out}");
     grant(&patient.0, &["--manage"]);
     if old {
         patient.sql(EU, "alter role pgherd superuser");

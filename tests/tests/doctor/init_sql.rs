@@ -222,4 +222,11 @@ fn role_databases_and_password_come_from_the_configuration() {
     herd.cluster().psql(0, &script).unwrap();
     // and now everybody is served
     herd.proxy(0).wait_until_ready();
+    assert!(!script.contains("pg_promote"), "{script}");
+    herd.proxy(0).write_configuration(|configuration| {
+        configuration.set("cluster.0.manage", "single");
+        configuration.set("proxy.state_dir", "state");
+    });
+    let script = printed(&["-c", file.to_str().unwrap()]);
+    assert!(script.contains("pg_promote"), "it manages the cluster: {script}");
 }

@@ -6,9 +6,9 @@ mod nodes;
 mod planned;
 mod rejoin;
 
-use e2e::{Herd, Setup};
+use e2e::{Herd, Setup, eventually};
 
-use crate::topology::show;
+use crate::topology::{PATIENCE, show};
 
 /// What the manager's statements need, on all nodes. The functions and parameters are those of the manual's
 /// "Recovery Control Functions" and "GRANT".
@@ -33,6 +33,16 @@ pub(crate) fn start(setup: Setup) -> Herd {
     herd.cluster().psql(0, GRANTS).unwrap();
     herd.cluster().wait_for_all().unwrap();
     herd
+}
+
+/// What the last failover cost clients: time to the first write and to the new primary in ms, requests held, errors told
+/// and with which SQLSTATEs.
+pub(crate) fn toll(herd: &Herd) -> (u64, u64, u64, u64, String) {
+    let row = eventually("the first write is counted", PATIENCE, || {
+        show(herd, "FAILOVERS").pop().filter(|row| !row[11].is_empty())
+    });
+    let number = |column: usize| row[column].parse().unwrap_or_default();
+    (number(11), number(8), number(12), number(14), row[15].clone())
 }
 
 /// The story of the last failover, a line a step.

@@ -2,7 +2,7 @@
 
 use e2e::Herd;
 
-use super::{managed, start, story};
+use super::{managed, start, story, toll};
 use crate::{load::Load, topology::show};
 
 pub(super) fn console(herd: &Herd, command: &str) -> Result<String, String> {
@@ -27,6 +27,8 @@ fn a_switchover_costs_no_error_and_no_row() {
     assert_eq!(missing, 0);
     let row = show(&herd, "FAILOVERS").pop().unwrap();
     assert_eq!([row[3].as_str(), row[7].as_str()], ["switchover", "done"], "{row:?}");
+    let (_, _, held, failed, codes) = toll(&herd);
+    assert!(held > 0 && failed == 0, "{held} were held, {failed} failed: {codes}");
 }
 
 #[test]

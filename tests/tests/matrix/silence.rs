@@ -2,6 +2,7 @@
 
 use std::{thread::sleep, time::Duration};
 
+use e2e::eventually;
 use lab::{Signal, signal};
 
 use super::{
@@ -9,8 +10,8 @@ use super::{
     sandbox,
 };
 use crate::{
-    failover::{managed, start, story},
-    topology::{events, wait_for_event},
+    failover::{managed, start, story, toll},
+    topology::{PATIENCE, events, wait_for_event},
 };
 
 const SILENCE: Bars = Bars::of_ms(3000, 3000);
@@ -29,6 +30,15 @@ fn f4_a_frozen_primary_is_replaced_and_never_written_to_again() {
     let primary = herd.cluster().primary().unwrap();
     let ledger = case.end(&herd, primary);
     assert_eq!(ledger.count_begun_since(&herd, 0, promoted), 0, "writes to the stale primary");
+
+    let errors: u32 = ledger.write_errors.values().sum();
+    let (first_write, gap, held, codes) = eventually("all errors are counted", PATIENCE, || {
+        let (first_write, gap, held, failed, codes) = toll(&herd);
+        (failed == u64::from(errors)).then_some((first_write, gap, held, codes))
+    });
+    assert!(first_write >= gap && held > 0, "first write {first_write}, gap {gap}, {held} held");
+    assert_eq!(codes, if errors == 0 { String::new() } else { format!("08007: {errors}") });
+    assert!(story(&herd).contains("the first write was answered"), "{}", story(&herd));
 }
 
 /// Connections that are open go on; nobody can make a new one.

@@ -10,7 +10,7 @@ use std::{
 
 use e2e::{Herd, Setup, eventually};
 
-use super::{PATIENCE, wait_for_event};
+use super::{PATIENCE, show, wait_for_event};
 
 /// Where Debian's package has it.
 const HAPROXY: &str = "/usr/sbin/haproxy";
@@ -94,6 +94,49 @@ impl Drop for Haproxy {
     }
 }
 
+/// The port of the node that a listener's reads are run on.
+fn answering(herd: &Herd, policy: &str) -> Option<String> {
+    let (port, login) = (herd.proxy(0).port_of(policy), herd.cluster().application());
+    herd.cluster().psql_at(port, login, herd.cluster().database(), "select current_setting('port')").ok()
+}
+
+/// Waits until the reads of two listeners are run on these nodes.
+fn wait_for_kinds(herd: &Herd, sync: usize, not_sync: usize) {
+    for (policy, node) in [("sync", sync), ("async", not_sync)] {
+        let expected = herd.cluster().node(node).port().to_string();
+        eventually(&format!("{policy} leads to node {node}"), PATIENCE, || {
+            (answering(herd, policy)? == expected).then_some(())
+        });
+    }
+}
+
+/// Names the synchronous standbys.
+fn synchronise(herd: &Herd, names: &str) {
+    herd.cluster().psql(0, &format!("alter system set synchronous_standby_names = '{names}'")).unwrap();
+    herd.cluster().psql(0, "select pg_reload_conf()").unwrap();
+}
+
+/// Has a statement run through a listener until somebody is seen to be held for `why`, then does what ends that; what
+/// the statement brought.
+fn hold(herd: &Herd, policy: &str, sql: &str, why: &str, relieve: impl FnOnce()) -> String {
+    let (port, login) = (herd.proxy(0).port_of(policy), herd.cluster().application());
+    std::thread::scope(|scope| {
+        let held =
+            scope.spawn(move || herd.cluster().psql_at(port, login, herd.cluster().database(), sql).unwrap());
+        let row = eventually("a client is held", PATIENCE, || show(herd, "HOLDS").pop());
+        assert_eq!((row[2].as_str(), row[10].as_str()), (login.user.as_str(), why), "{row:?}");
+        relieve();
+        held.join().unwrap()
+    })
+}
+
+/// State and nodes of a listener.
+fn endpoint(herd: &Herd, policy: &str) -> [String; 3] {
+    let rows = show(herd, "ENDPOINTS");
+    let row = rows.into_iter().find(|row| row[1] == policy).expect("it is configured");
+    [3, 4, 5].map(|column| row[column].clone())
+}
+
 /// Opens connections that never say anything, more than are answered at a time.
 fn clog(port: u16) -> Vec<TcpStream> {
     (0..80).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect()
@@ -102,13 +145,17 @@ fn clog(port: u16) -> Vec<TcpStream> {
 #[test]
 fn load_balancers_see_where_to_go_before_during_and_after_a_failover() {
     let http = lab::Reservation::any().unwrap().release();
-    let herd = Setup::own(2).set("health.listen", format!("127.0.0.1:{http}")).start();
+    let herd = Setup::own(2)
+        .listener("sync")
+        .listener("async")
+        .set("routing.read_only_fallback", "hold")
+        .set("health.listen", format!("127.0.0.1:{http}"))
+        .start();
     let cluster = herd.cluster();
     let names = [0, 1, 2].map(|index| cluster.node(index).name().to_owned());
     let [eu, us, ap] = &names;
     let of = |node: &str, check: &str| format!("/node/{node}/{check}");
-    cluster.psql(0, &format!("alter system set synchronous_standby_names = 'FIRST 1 ({us})'")).unwrap();
-    cluster.psql(0, "select pg_reload_conf()").unwrap();
+    synchronise(&herd, &format!("FIRST 1 ({us})"));
     let silent = clog(http);
     wait_for(http, &[("/primary", "200"), ("/", "200"), ("/replica?lag=16MB", "200"), ("/read-only", "200")]);
     wait_for(http, &[("/sync", "200"), ("/async", "200"), ("/quorum", "503"), ("/readiness", "200")]);
@@ -120,6 +167,22 @@ fn load_balancers_see_where_to_go_before_during_and_after_a_failover() {
     assert_eq!(document(&of(us, "replica"))["sync_standby"], true);
     assert_eq!(document("/cluster")["members"][0]["role"], "leader");
     drop(silent);
+
+    wait_for_kinds(&herd, 1, 2);
+    assert_eq!(endpoint(&herd, "sync"), ["open", "", us]);
+    assert_eq!(endpoint(&herd, "async"), ["open", "", ap]);
+    assert_eq!(endpoint(&herd, "read-write"), ["open", eu, eu]);
+    synchronise(&herd, &format!("ANY 1 ({ap})"));
+    wait_for_kinds(&herd, 2, 1);
+    wait_for(http, &[(&of(ap, "quorum"), "200"), (&of(ap, "sync"), "503"), (&of(us, "async"), "200")]);
+    synchronise(&herd, "");
+    wait_for(http, &[("/quorum", "503")]);
+    assert_eq!(endpoint(&herd, "sync"), ["held", "", ""]);
+    let answer =
+        hold(&herd, "sync", "select 'held'", "no replica is fit for this listener or database", || {
+            synchronise(&herd, &format!("FIRST 1 ({us})"));
+        });
+    assert_eq!(answer, "held");
 
     let haproxy = Path::new(HAPROXY).exists().then(|| Haproxy::start(&herd, http));
     if let Some(haproxy) = &haproxy {
@@ -134,7 +197,11 @@ fn load_balancers_see_where_to_go_before_during_and_after_a_failover() {
     assert_eq!(document("/primary")["clusters"][0]["primary"], serde_json::Value::Null);
     assert_eq!(document(&of(us, "patroni"))["cluster_unlocked"], true);
 
-    cluster.promote(1).unwrap();
+    assert_eq!(endpoint(&herd, "read-write")[0], "held");
+    assert_eq!(endpoint(&herd, "smart")[0], "reads only");
+    hold(&herd, "read-write", "create table held (a int)", "the primary is down", || {
+        cluster.promote(1).unwrap();
+    });
     wait_for_event(&herd, "promoted");
     wait_for(http, &[("/primary", "200"), (&of(us, "primary"), "200"), (&of(us, "replica"), "503")]);
     assert_eq!(document(&of(us, "primary"))["role"], "primary");

@@ -3,6 +3,7 @@
 mod agents;
 mod connections;
 mod databases;
+mod endpoints;
 mod failovers;
 mod history;
 mod limits;
@@ -90,10 +91,12 @@ fn noun_columns(noun: Noun) -> &'static [Column] {
         Noun::Clients | Noun::Servers => connections::COLUMNS,
         Noun::Config => proxy::CONFIG,
         Noun::Databases => databases::DATABASES,
+        Noun::Endpoints => endpoints::ENDPOINTS,
         Noun::Epochs => history::EPOCHS,
         Noun::Events => history::EVENTS,
         Noun::FailoverSteps => failovers::STEPS,
         Noun::Failovers => failovers::FAILOVERS,
+        Noun::Holds => endpoints::HOLDS,
         Noun::Limits => limits::LIMITS,
         Noun::Listeners => listeners::LISTENERS,
         Noun::Lists => databases::LISTS,
@@ -124,10 +127,12 @@ fn extended_columns(noun: Noun) -> Cow<'static, [Column]> {
         Noun::Agents
         | Noun::Config
         | Noun::Databases
+        | Noun::Endpoints
         | Noun::Epochs
         | Noun::Events
         | Noun::FailoverSteps
         | Noun::Failovers
+        | Noun::Holds
         | Noun::Limits
         | Noun::Listeners
         | Noun::Lists
@@ -182,10 +187,12 @@ fn fill(noun: Noun, extended: bool, view: &View<'_>, table: &mut Table) {
         Noun::Clients => connections::clients(view, extended, table),
         Noun::Config => proxy::config(view, table),
         Noun::Databases => databases::databases(view, table),
+        Noun::Endpoints => endpoints::endpoints(view, table),
         Noun::Epochs => history::epochs(view, table),
         Noun::Events => history::events(view, table),
         Noun::FailoverSteps => failovers::steps(view, table),
         Noun::Failovers => failovers::failovers(view, table),
+        Noun::Holds => endpoints::holds(view, table),
         Noun::Limits => limits::limits(view, table),
         Noun::Listeners => listeners::listeners(view, table),
         Noun::Lists => databases::lists(view, table),

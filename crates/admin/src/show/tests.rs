@@ -324,3 +324,39 @@ fn what_patroni_says_stands_beside_what_the_nodes_say() {
         assert!(row.starts_with(expected), "{row}");
     }
 }
+
+#[test]
+fn endpoints_tell_where_they_lead() {
+    check(
+        "show endpoints",
+        &[
+            "0.0.0.0:6432 | smart | main | open | eu-1 | us-1 | -",
+            "0.0.0.0:6433 | read-write | main | open | eu-1 | eu-1 | -",
+            "0.0.0.0:6434 | read-only | main | open | - | us-1 | -",
+            "0.0.0.0:6435 | sync | main | open | - | us-1 | -",
+        ],
+    );
+}
+
+#[test]
+fn holds_tell_who_waits_for_what_and_since_when() {
+    check_layout(
+        "holds",
+        "cluster database user client_id:i addr since held_ms:Int8 left_ms:Int8 worker:i ahead:Int8 why",
+    );
+    let (_, rows) = show("show holds");
+    assert_eq!(rows.len(), 2);
+    assert!(rows[0].starts_with("main | lab | app | 3 | 192.0.2.7:4000 | "), "{rows:?}");
+    assert!(rows[0].ends_with(" | 1500 | 28500 | 0 | 4 | the primary is down"), "{rows:?}");
+}
+
+#[test]
+fn failovers_tell_what_they_cost() {
+    check(
+        "show failovers",
+        &[
+            "main | 1 | 1970-01-01 00:00:00.000+00 | automatic | eu | us | 2 | done | 480 | 0 | eu: automatic begins | \
+           510 | 3 | 470 | 4 | 40001: 2, 08007: 1, 57P01: 1",
+        ],
+    );
+}

@@ -11,8 +11,8 @@ use pool::{Counts, PoolState};
 use routing::{ReadOnlyFallback, ReadYourWrites};
 use session::{
     ClientId, ClientReport, ClientState, ClusterHandle, DatabaseSettings, FunctionSource, FunctionsNow,
-    ListenerReport, PoolReport, Purpose, ServerReport, ServerRole, StatementReport, StatsReport, WorkerId,
-    WorkerReport, World,
+    HoldReport, ListenerReport, PoolReport, Purpose, ServerReport, ServerRole, StatementReport, StatsReport,
+    WorkerId, WorkerReport, World,
 };
 use sql::NoFunctions;
 use tokio::{
@@ -32,8 +32,8 @@ use wire::{
 };
 
 use crate::{
-    AgentState, BoxFuture, CannotCheck, Checked, Console, ConsoleClient, ConsoleRole, Control, LoggedEvent,
-    ReloadRefused, Setting, ShutdownMode, serve,
+    AgentState, BoxFuture, CannotCheck, Checked, Console, ConsoleClient, ConsoleRole, Control, Endpoint,
+    LoggedEvent, ReloadRefused, Setting, ShutdownMode, serve,
 };
 
 /// The rest of the proxy.
@@ -82,6 +82,13 @@ impl Control for Fake {
     fn settings(&self) -> Vec<Setting> {
         let [key, value, default] = ["pool.size", "30", "20"].map(str::to_owned);
         vec![Setting { key, value, default, changeable: true }]
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        use routing::Policy;
+        [(6432, Policy::Smart), (6433, Policy::ReadWrite), (6434, Policy::ReadOnly), (6435, Policy::Sync)]
+            .map(|(port, policy)| Endpoint { address: format!("0.0.0.0:{port}"), policy })
+            .to_vec()
     }
 
     fn users(&self) -> Vec<Box<str>> {
@@ -246,6 +253,7 @@ pub(crate) fn world() -> World {
         changes: watch::channel(0).1,
         reports: mpsc::channel(1).0,
         questions: mpsc::channel(1).0,
+        tolls: mpsc::channel(1).0,
         tls: Arc::new(conn::ServerTlsConfig::disabled()),
         functions: Arc::new(NoCatalog),
         max_server_connections: None,
@@ -287,6 +295,11 @@ pub(crate) fn reports() -> Vec<WorkerReport> {
     (0..2).map(report).collect()
 }
 
+fn hold() -> HoldReport {
+    let waited = Duration::from_millis(1500);
+    HoldReport { cluster: 0, why: "the primary is down".into(), waited, ahead: 4 }
+}
+
 fn report(worker: usize) -> WorkerReport {
     let id = |n: u64| ClientId(worker as u64 * 10 + n);
     let client = |n: u64, database: &str, state, node: Option<u16>| ClientReport {
@@ -299,6 +312,7 @@ fn report(worker: usize) -> WorkerReport {
         requested_ago: Duration::from_micros(3_000_250),
         node: node.map(NodeId),
         server_process: 4711,
+        hold: (state == ClientState::Held).then(hold),
         purpose: Purpose::Session,
         pinned: node.map(|_| ("temporary table".to_owned(), Duration::from_secs(90))),
         tls: true,
@@ -530,6 +544,17 @@ fn a_failover() -> ::health::FailoverRecord {
         began: std::time::SystemTime::UNIX_EPOCH,
         gap: Some(Duration::from_millis(480)),
         lost_bytes: Some(0),
+        first_write: Some(Duration::from_millis(510)),
+        toll: topology::Toll {
+            held: 3,
+            longest_hold: Duration::from_millis(470),
+            failed: vec![
+                (wire::SqlState::ADMIN_SHUTDOWN, 1),
+                (wire::SqlState::TRANSACTION_RESOLUTION_UNKNOWN, 1),
+                (wire::SqlState::SERIALIZATION_FAILURE, 2),
+            ],
+            ..topology::Toll::default()
+        },
         outcome: Some("done".to_owned()),
         steps: vec![::health::FailoverStep {
             after: Duration::from_micros(150_250),

@@ -56,7 +56,8 @@ section! {
         /// ("/run/pgherd:5432"), or that socket's path ("/run/pgherd/.s.PGSQL.5432"). The folder must be there.
         address: ListenAddress = Text("127.0.0.1:6432"), Restart;
         /// What clients of this address may do: "smart" (reads to replicas, the rest to the primary), "read-write"
-        /// (everything to the primary) or "read-only" (everything to replicas).
+        /// (everything to the primary), "read-only" (everything to replicas), "sync" (everything to replicas that commits
+        /// wait for, as the primary's pg_stat_replication says: sync_state sync or quorum) or "async" (to the others).
         policy: OneOf<Policy> = Text("smart"), Restart;
         /// Who may connect to a Unix socket: its permissions, in octal digits.
         socket_mode: FileMode = Text("0777"), Restart;

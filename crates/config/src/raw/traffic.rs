@@ -107,7 +107,8 @@ section! {
         max_sample_age: Time<1, DAY> = Text("3s"), Reload;
         /// "session" (a session's reads see its own writes) or "off" (they may miss them, within the lag bounds).
         read_your_writes: OneOf<ReadYourWrites> = Text("session"), Reload;
-        /// Where reads under the policy "read-only" go when no replica is fit: "primary" or "refuse".
+        /// Where reads under the policies "read-only", "sync" and "async" go when no replica is fit: "primary", "hold" (they
+        /// wait for one, for session.max_hold at most) or "refuse".
         read_only_fallback: OneOf<ReadOnlyFallback> = Text("primary"), Reload;
         /// Functions that write although they do not look it; statements that call them go to the primary.
         primary_functions: List<FunctionName> = Text(""), Reload;

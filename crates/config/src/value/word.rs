@@ -86,8 +86,13 @@ impl Words for CommitResolution {
 }
 
 impl Words for Policy {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("smart", Self::Smart), ("read-write", Self::ReadWrite), ("read-only", Self::ReadOnly)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("smart", Self::Smart),
+        ("read-write", Self::ReadWrite),
+        ("read-only", Self::ReadOnly),
+        ("sync", Self::Sync),
+        ("async", Self::Async),
+    ];
 }
 
 impl Words for ReadYourWrites {
@@ -95,7 +100,8 @@ impl Words for ReadYourWrites {
 }
 
 impl Words for ReadOnlyFallback {
-    const WORDS: &'static [(&'static str, Self)] = &[("primary", Self::Primary), ("refuse", Self::Refuse)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("primary", Self::Primary), ("hold", Self::Hold), ("refuse", Self::Refuse)];
 }
 
 impl Words for ServerTlsMode {

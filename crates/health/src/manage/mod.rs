@@ -5,6 +5,7 @@ mod hands;
 mod session;
 mod steps;
 pub(crate) mod store;
+mod told;
 mod work;
 
 use std::{
@@ -26,6 +27,7 @@ use topology::{Mandate, NodeId, Snapshot};
 
 use crate::{dialer::Dialer, events::wall_clock};
 use session::Kept;
+use told::Told;
 use work::Bench;
 
 /// A future that a trait object can return.
@@ -80,6 +82,8 @@ pub(crate) struct Managed {
     draining_since: Option<Instant>,
     /// Who is being promoted.
     promoting: Option<(OrderId, NodeId)>,
+    /// Hindrances that were logged.
+    told: Told,
 }
 
 /// Who may be the primary, as the manager says.
@@ -124,6 +128,7 @@ impl Managed {
             decree: Decree::default(),
             draining_since: None,
             promoting: None,
+            told: Told::default(),
         }
     }
 
@@ -202,8 +207,12 @@ impl Managed {
         self.manager.poll_note()
     }
 
-    pub(crate) fn state(&self, now: Instant) -> (bool, Option<String>) {
-        (self.manager.is_maintenance(), self.manager.hindrance(now).map(|why| why.to_string()))
+    /// Whether MAINTENANCE is on, why there is no failover if one is due, and whether that is of a kind that was not told
+    /// since there was a primary last.
+    pub(crate) fn state(&mut self, now: Instant) -> (bool, Option<String>, bool) {
+        let hindrance = self.manager.hindrance(now);
+        let is_news = self.told.is_news(hindrance.as_ref());
+        (self.manager.is_maintenance(), hindrance.map(|why| why.to_string()), is_news)
     }
 
     /// Begins what the manager has ordered, and tells those who wait how their commands ended. True: an order was carried

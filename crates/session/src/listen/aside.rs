@@ -7,7 +7,7 @@ use pool::Server;
 
 use super::{follow::not_heard, hub::Trouble};
 use crate::{
-    handle::ClientState,
+    handle::{Awaits, ClientState},
     serve::Turn,
     session::{End, Phase, Session},
     stats::count,
@@ -37,6 +37,7 @@ impl Session {
             }
             count(&self.pools.stats.held, 1);
             self.handle.state.set(ClientState::Held);
+            self.note_hold(&"there is no room for the connection that listens", Awaits::Room);
             self.phase = Phase::Held;
         } else {
             self.fail_request(queue_full(self.worker.settings().session.max_held as usize));

@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use conn::ServerConnection;
 use pool::{DialPlan, Place, PoolState};
-use routing::{Decision, Policy, Request, Wants};
+use routing::{Decision, Request, Wants};
 use tokio::time::Instant;
 use topology::{NodeId, Stamp};
 use wire::{SqlState, message::error::ErrorMessage};
@@ -112,8 +112,8 @@ impl Guest {
     /// A standby streams and copies as well as a primary; what is decoded there may be written to by SQL, which only
     /// a replica itself refuses.
     fn choose_node(&self) -> Result<NodeId, Failure> {
-        let wants = match (self.purpose, self.policy) {
-            (Purpose::PhysicalReplication, Policy::ReadOnly) => Wants::Replica,
+        let wants = match (self.purpose, self.policy.is_read_only()) {
+            (Purpose::PhysicalReplication, true) => Wants::Replica,
             (Purpose::PhysicalReplication | Purpose::LogicalReplication | Purpose::Session, _) => {
                 Wants::Primary
             }

@@ -8,6 +8,7 @@ mod run;
 mod statements;
 mod suspend;
 mod tick;
+mod toll;
 mod view;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 
 pub use busy::Busy;
 pub use report::{
-    ClientReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
+    ClientReport, HoldReport, ListenerReport, PoolReport, ServerReport, ServerRole, StatsReport, WorkerReport,
 };
 pub use run::{Command, PauseScope, Resumption, WorkerHandle, spawn_worker};
 pub use statements::StatementReport;
@@ -86,6 +87,9 @@ pub(crate) struct Worker {
     somebody_leaves: Cell<bool>,
     has_timed: Cell<bool>,
     pin_is_awaited: Cell<bool>,
+    /// In some cluster no write has been answered since there is a (new) primary.
+    awaits_first_write: Cell<bool>,
+    replica_is_awaited: Cell<bool>,
 }
 
 /// Spare buffers and books that are kept for the next use; more are freed.
@@ -122,6 +126,8 @@ impl Worker {
             somebody_leaves: Cell::default(),
             has_timed: Cell::default(),
             pin_is_awaited: Cell::default(),
+            awaits_first_write: Cell::default(),
+            replica_is_awaited: Cell::default(),
         })
     }
 

@@ -1,13 +1,17 @@
 //! How a worker's clients, servers and pools are, for the console and the metrics. Plain values that cross threads.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, rc::Rc, time::Duration};
 
-use pool::{Counts, PoolState};
+use pool::{Counts, PoolState, Waiter};
 use tokio::time::Instant;
 use topology::NodeId;
 
 use super::{StatementReport, Worker};
-use crate::{ClientId, ClientState, DatabaseSettings, Purpose, WorkerId, pool_set::PoolSet};
+use crate::{
+    ClientId, ClientState, DatabaseSettings, Purpose, WorkerId,
+    handle::{Handle, Hold},
+    pool_set::PoolSet,
+};
 
 /// All of it.
 #[derive(Debug, Clone)]
@@ -49,6 +53,8 @@ pub struct ClientReport {
     pub node: Option<NodeId>,
     /// The server process of that connection.
     pub server_process: u32,
+    /// What it is held for, if it is.
+    pub hold: Option<HoldReport>,
     /// What it came for.
     pub purpose: Purpose,
     /// Why it keeps that connection after a transaction, and for how long it has done so.
@@ -57,6 +63,19 @@ pub struct ClientReport {
     pub tls: bool,
     /// Its named prepared statements.
     pub statements: u32,
+}
+
+/// A client that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldReport {
+    /// The cluster: an index into the configured ones.
+    pub cluster: usize,
+    /// What for.
+    pub why: Box<str>,
+    /// How long it has waited.
+    pub waited: Duration,
+    /// How many of its worker's clients are held for longer.
+    pub ahead: usize,
 }
 
 /// Whom a server connection serves.
@@ -275,6 +294,15 @@ impl Worker {
     }
 
     fn clients(&self, now: Instant) -> Vec<ClientReport> {
+        let held = self.held.borrow();
+        let places: HashMap<*const Waiter, usize> = held.iter().map(Rc::as_ptr).zip(0..).collect();
+        let hold_of = |handle: &Handle, set: &PoolSet| {
+            let hold = handle.hold.borrow();
+            let Hold { waiter, why, .. } = hold.as_ref()?;
+            let ahead = *places.get(&Rc::as_ptr(waiter))?;
+            let waited = now.duration_since(waiter.since());
+            Some(HoldReport { cluster: set.settings.borrow().cluster, why: why.clone(), waited, ahead })
+        };
         let handles = self.handles.borrow();
         handles
             .values()
@@ -291,6 +319,7 @@ impl Worker {
                 pinned: Some(handle.pinned.get())
                     .filter(|pins| !pins.is_empty())
                     .map(|pins| (pins.to_string(), now.duration_since(handle.pinned_since.get()))),
+                hold: hold_of(handle, set),
                 purpose: handle.purpose,
                 tls: handle.tls,
                 statements: handle.statements.get(),

@@ -292,6 +292,9 @@ impl Worker {
         if !view.refresh() {
             return;
         }
+        if view.awaits_first_write.get() {
+            self.awaits_first_write.set(true);
+        }
         for set in self.sets.borrow().values().filter(|set| set.settings.borrow().cluster == cluster) {
             set.for_each_pool(|_, pool| pool.reroute_waiters());
             self.look_at_hubs(set);

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::Worker;
+use super::{Worker, release_held};
 use crate::{Timeouts, clock::Timed, pool_set::PoolSet};
 
 impl Worker {
@@ -11,6 +11,7 @@ impl Worker {
         let views = self.views.borrow().clone();
         for (cluster, view) in views.iter().enumerate() {
             self.topology_changed(cluster, view);
+            view.tell_toll();
         }
         self.sets.borrow_mut().retain(|_, set| !set.is_forgettable(now));
         self.retired.borrow_mut().retain(|(_, pool)| pool.counts().live > 0);
@@ -24,6 +25,9 @@ impl Worker {
         }
         self.attend_to_quota(now);
         self.look_at_clocks();
+        if self.replica_is_awaited.take() {
+            release_held(&self.held);
+        }
         let max_hold = self.settings().session.max_hold;
         let pin_awaited = self.pin_is_awaited.take();
         for waiter in self.held.borrow().iter() {
@@ -50,6 +54,11 @@ impl Worker {
     /// again.
     pub(crate) fn note_leaving(&self) {
         self.somebody_leaves.set(true);
+    }
+
+    /// A client waits for a replica that is fit: with the next tick it looks again, since lag brings no news.
+    pub(crate) fn note_replica_awaited(&self) {
+        self.replica_is_awaited.set(true);
     }
 
     /// A client waits until others keep fewer connections: with the next tick it looks again.

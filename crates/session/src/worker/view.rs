@@ -1,7 +1,12 @@
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use pool::Gate;
-use topology::{Health, NodeId, Report, Role, Snapshot, Stamp, Writable};
+use tokio::sync::mpsc::error::TrySendError;
+use topology::{Health, NodeId, Report, Role, Snapshot, Stamp, Toll, Writable};
 
 use crate::world::ClusterHandle;
 
@@ -11,12 +16,17 @@ use crate::world::ClusterHandle;
 pub(crate) struct ClusterView {
     pub(super) cluster: ClusterHandle,
     pub(super) snapshot: RefCell<Arc<Snapshot>>,
+    /// What was not told yet.
+    pub(super) toll: RefCell<Toll>,
+    /// No write has been answered since there is a (new) primary.
+    pub(super) awaits_first_write: Cell<bool>,
 }
 
 impl ClusterView {
     pub(super) fn new(cluster: ClusterHandle) -> Rc<Self> {
         let snapshot = RefCell::new(cluster.snapshots.load_full());
-        Rc::new(Self { cluster, snapshot })
+        let (toll, awaits_first_write) = (RefCell::default(), Cell::default());
+        Rc::new(Self { cluster, snapshot, toll, awaits_first_write })
     }
 
     /// Takes over the newest snapshot; whether anything changed that waiting or linked clients should know.
@@ -26,16 +36,33 @@ impl ClusterView {
             return false;
         }
         let previous = self.snapshot.replace(Arc::clone(&newest));
+        if previous.writable != newest.writable && matches!(newest.writable, Writable::Primary(_)) {
+            self.awaits_first_write.set(true);
+        }
         let serving = |snapshot: &Snapshot| -> Vec<_> {
             snapshot
                 .nodes
                 .iter()
-                .map(|node| (node.id, node.role, node.health, node.reads.is_over()))
+                .map(|node| (node.id, node.role, node.health, node.reads.is_over(), node.sync_state))
                 .collect()
         };
         previous.epoch != newest.epoch
             || previous.writable != newest.writable
             || serving(&previous) != serving(&newest)
+    }
+}
+
+impl ClusterView {
+    /// Tells what the loss of a primary has cost clients since this was told last.
+    pub(super) fn tell_toll(&self) {
+        let mut toll = self.toll.borrow_mut();
+        if toll.is_empty() {
+            return;
+        }
+        match self.cluster.tolls.try_send(toll.clone()) {
+            Ok(()) | Err(TrySendError::Closed(_)) => *toll = Toll::default(),
+            Err(TrySendError::Full(_)) => {} // with the next tick
+        }
     }
 }
 
