@@ -182,7 +182,7 @@ impl Demo {
             words.push(format!("{error:#}"));
         }
         for word in &words {
-            self.remember(word.clone());
+            self.remember(word);
         }
         words
     }
@@ -192,12 +192,10 @@ impl Demo {
         proxies.chain(self.agents.iter_mut().map(Agent::process_mut))
     }
 
-    /// Keeps a line for the display.
-    pub(crate) fn remember(&mut self, line: String) {
-        self.recent.push_back(line);
-        if self.recent.len() > REMEMBERED {
-            self.recent.pop_front();
-        }
+    /// Keeps something for the display, which counts lines.
+    pub(crate) fn remember(&mut self, text: &str) {
+        self.recent.extend(text.lines().map(str::to_owned));
+        self.recent.drain(..self.recent.len().saturating_sub(REMEMBERED));
     }
 
     /// The events since the last time. All proxies watch the same nodes, so those of one suffice.

@@ -55,7 +55,14 @@ fn one_killed_backend_and_a_restarted_primary_are_no_failovers() {
     let load = Load::start(&herd, 4, 2);
     let sql = format!("select pid from pg_stat_activity where datname = '{}' limit 1", herd.database());
     let victim = herd.cluster().psql(0, &sql).unwrap().parse().unwrap();
+    let before = herd.cluster().psql(0, "select clock_timestamp()").unwrap();
     lab::signal(victim, lab::Signal::SIGKILL).unwrap();
+    let sql = format!(
+        "select 1 from pg_stat_activity where backend_type = 'checkpointer' and backend_start > '{before}'"
+    );
+    eventually("all of the server's processes are new", PATIENCE, || {
+        (herd.cluster().psql(0, &sql).ok()? == "1").then_some(())
+    });
     load.wait_for_writes(300);
     let ledger = load.stop();
     ledger.assert_only_doubts();
