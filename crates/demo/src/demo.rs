@@ -32,6 +32,10 @@ use crate::{
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the first table waits for the proxies' consoles.
 const FIRST_REPORT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long processes may take to stop; proxies let their clients finish for 2 s, as their configuration says.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an agent may take to end a rewind that would leave data of which nothing can be made.
+const REWIND_PATIENCE: Duration = Duration::from_secs(60);
 /// How many events and notes are remembered for the display.
 const REMEMBERED: usize = 100;
 /// Each proxy has up to 20 connections per role and database to a node, and there are up to five proxies.
@@ -182,7 +186,7 @@ impl Demo {
             words.push(format!("{error:#}"));
         }
         for word in &words {
-            self.remember(word.clone());
+            self.remember(word);
         }
         words
     }
@@ -192,12 +196,10 @@ impl Demo {
         proxies.chain(self.agents.iter_mut().map(Agent::process_mut))
     }
 
-    /// Keeps a line for the display.
-    pub(crate) fn remember(&mut self, line: String) {
-        self.recent.push_back(line);
-        if self.recent.len() > REMEMBERED {
-            self.recent.pop_front();
-        }
+    /// Keeps something for the display, which counts lines.
+    pub(crate) fn remember(&mut self, text: &str) {
+        self.recent.extend(text.lines().map(str::to_owned));
+        self.recent.drain(..self.recent.len().saturating_sub(REMEMBERED));
     }
 
     /// The events since the last time. All proxies watch the same nodes, so those of one suffice.
@@ -319,9 +321,11 @@ impl Demo {
 
     /// Stops proxies and agents, and then those who ask them.
     pub(crate) fn stop_processes(&mut self) {
-        // An agent that was asked for something finishes it, so first those who ask.
-        stop_all(self.proxies.iter_mut().map(Proxy::process_mut));
-        stop_all(self.agents.iter_mut().map(Agent::process_mut));
+        // First those who ask: an agent that is at work goes on to the end of a rewind. Data that are removed need not be
+        // whole.
+        stop_all(self.proxies.iter_mut().map(Proxy::process_mut), STOP_PATIENCE);
+        let patience = if self.keep { REWIND_PATIENCE } else { STOP_PATIENCE };
+        stop_all(self.agents.iter_mut().map(Agent::process_mut), patience);
         self.watchers.clear();
     }
 

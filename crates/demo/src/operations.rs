@@ -3,7 +3,7 @@ use std::sync::{
     mpsc::{Receiver, SyncSender},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use lab::{Cluster, Login};
 
 use crate::{command::Command, configuration::proxy_file, events::Event, program::Program};
@@ -66,7 +66,7 @@ impl Operator {
                 let index = self.index(node)?;
                 let sql = format!("SWITCHOVER TO {}", self.cluster.node(index).name());
                 let done = self.cluster.psql_at(self.port, &self.admin, "pgherd", &sql);
-                done.with_context(|| format!("proxy {} does not", self.region))?;
+                done.map_err(|error| anyhow!("proxy {}: {}", self.region, refusal(&format!("{error:#}"))))?;
                 Ok(format!("{} is the primary now", self.name(index)))
             }
             Command::Promote(node) => self.promote(self.index(node)?),
@@ -111,5 +111,24 @@ impl Operator {
 
     fn name(&self, index: usize) -> String {
         format!("node {} ({})", index + 1, self.cluster.node(index).name())
+    }
+}
+
+/// What the console refused something with, of all that psql says about it.
+fn refusal(words: &str) -> &str {
+    let from = words.find("ERROR:").unwrap_or_default();
+    words[from..].lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_error_its_message_is_told() {
+        let words = "psql ended with exit status: 3: psql:<stdin>:1: ERROR:  us cannot\nHINT:  x";
+        assert_eq!(refusal(words), "ERROR:  us cannot");
+        assert_eq!(refusal("no psql\nx"), "no psql");
+        assert_eq!(refusal(""), "");
     }
 }

@@ -12,8 +12,6 @@ use anyhow::{Context, Result};
 use lab::Signal;
 use tokio::time::Instant;
 
-/// How long processes may take to stop; proxies let their clients finish for 2 s, as their configuration says.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// A process that ended by itself is started again after this time, in which people can see that it is gone.
 const RESTART_DELAY: Duration = Duration::from_secs(3);
 
@@ -120,13 +118,13 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Stops processes: all are asked at once, and those that do not heed are killed.
-pub(crate) fn stop_all<'a>(processes: impl Iterator<Item = &'a mut Process>) {
+/// Stops processes: all are asked at once, and those that do not heed in time are killed.
+pub(crate) fn stop_all<'a>(processes: impl Iterator<Item = &'a mut Process>, patience: Duration) {
     let processes: Vec<&mut Process> = processes.collect();
     for pid in processes.iter().filter_map(|process| process.pid()) {
         let _ = lab::signal(pid, Signal::SIGTERM);
     }
-    let deadline = Instant::now() + STOP_PATIENCE;
+    let deadline = Instant::now() + patience;
     for process in processes {
         let former = mem::replace(&mut process.state, State::Gone { since: Instant::now() });
         let State::Running(mut child) = former else { continue };

@@ -1,6 +1,6 @@
 use std::{
     env, fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -31,9 +31,9 @@ impl Program {
             let copy = program.directory.join("pgherd");
             // of an earlier run of a kept demo
             let _ = fs::remove_file(&copy);
+            // a copy has the permissions of the original too
             fs::hard_link(binary, &copy)
                 .or_else(|_| fs::copy(binary, &copy).map(drop))
-                .and_then(|()| fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)))
                 .with_context(|| format!("could not copy {}", binary.display()))?;
             program.for_servers = copy;
         }

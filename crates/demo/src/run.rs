@@ -105,10 +105,10 @@ impl Session<'_> {
                 Ok(Event::Command(Command::Status)) => self.display.print_status(&frame),
                 Ok(Event::Command(command)) => self.request(command),
                 Ok(Event::Pending(text)) => pending = text,
-                Ok(Event::Note(text)) => self.note(text),
+                Ok(Event::Note(text)) => self.note(&text),
                 Ok(Event::Done(text)) => {
                     self.busy = Busy::Idle;
-                    self.note(text);
+                    self.note(&text);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -119,19 +119,19 @@ impl Session<'_> {
         let Some(announcement) = operations::announce(command) else { return };
         if let Busy::With(what) = &self.busy {
             let refusal = format!("not now: {what}");
-            return self.note(refusal);
+            return self.note(&refusal);
         }
         match self.requests.try_send(command) {
             Ok(()) => {
-                self.note(announcement.clone());
+                self.note(&announcement);
                 self.busy = Busy::With(announcement);
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.note("not now".to_owned()),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.note("not now"),
         }
     }
 
-    fn note(&mut self, text: String) {
-        self.display.tell(&text);
+    fn note(&mut self, text: &str) {
+        self.display.tell(text);
         self.demo.remember(text);
     }
 

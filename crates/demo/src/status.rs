@@ -96,9 +96,11 @@ impl Report {
             let text = |column: &str| row.text(column).unwrap_or_default().to_owned();
             let after = text("after_ms");
             let after = after.split('.').next().unwrap_or_default();
-            let subject = Some(text("node")).filter(|node| !node.is_empty());
-            let subject = subject.map_or_else(String::new, |node| format!("{node}: "));
-            format!("failover {} {after:>6} ms  {subject}{}", text("number"), text("step"))
+            let (node, step) = (text("node"), text("step"));
+            // events name the node themselves
+            let step = step.strip_prefix(&format!("{node} ")).unwrap_or(&step);
+            let subject = if node.is_empty() { node } else { format!("{node}: ") };
+            format!("failover {} {after:>6} ms  {subject}{step}", text("number"))
         };
         self.steps = steps.rows().map(step).collect();
         let last = failovers.rows().last().filter(|row| row.text("outcome") == Some("under way"));
@@ -246,9 +248,21 @@ pub(crate) mod tests {
         let nodes = table(&["name|health", "eu|down", "us|up"]);
         let none = table(&["nothing"]);
         let mut report = Report::of_tables(&nodes, &none, &none);
-        let steps = table(&["number|after_ms|node|step", "1|0.000||no primary", "1|312.450|us|chosen"]);
+        let steps = table(&[
+            "number|after_ms|node|step",
+            "1|0.000||no primary",
+            "1|312.450|us|chosen",
+            "1|9.1|eu|eu is down",
+        ]);
         report.take_failovers(&table(&["kind|outcome|last_step", "automatic|under way|us: chosen"]), &steps);
-        assert_eq!(report.steps, ["failover 1      0 ms  no primary", "failover 1    312 ms  us: chosen"]);
+        assert_eq!(
+            report.steps,
+            [
+                "failover 1      0 ms  no primary",
+                "failover 1    312 ms  us: chosen",
+                "failover 1      9 ms  eu: is down"
+            ]
+        );
         assert_eq!(report.under_way.as_deref(), Some("failover under way, us: chosen"));
         report.take_failovers(&table(&["kind|outcome|last_step", "automatic|done|us: done"]), &steps);
         assert_eq!(report.under_way, None);

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::processes::{children, is_alive, signal, wait_for, works_in};
+use crate::processes::{children, is_alive, is_zombie, signal, wait_for, works_in};
 
 /// How long a server may take to accept connections: crash recovery on a slow, busy disk included.
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -55,6 +55,7 @@ impl Postmaster {
     /// # Errors
     /// When it ends instead (with the end of its log) or takes too long (it is killed then).
     pub(crate) fn start(command: &mut Command, data: &Path, log: &Path) -> Result<Self> {
+        forget_zombie(data);
         let output = File::options().create(true).append(true).open(log);
         let output = output.with_context(|| format!("could not open {}", log.display()))?;
         let errors = output.try_clone().context("could not duplicate the log's descriptor")?;
@@ -169,6 +170,19 @@ fn is_ready(data: &Path, pid: u32) -> bool {
     let mut lines = content.lines();
     let is_own = lines.next().is_some_and(|line| line.trim() == pid.to_string());
     is_own && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+}
+
+/// Removes the lock files of a server that was killed and that nobody has waited for yet: one that somebody else started
+/// is the child of the system's first process, which may take its time, and a new server would take it for a living one.
+fn forget_zombie(data: &Path) {
+    let file = data.join("postmaster.pid");
+    let content = fs::read_to_string(&file).unwrap_or_default();
+    let lines: Vec<&str> = content.lines().map(str::trim).collect();
+    let [pid, _, _, port, sockets, ..] = lines[..] else { return };
+    if pid.parse().is_ok_and(is_zombie) {
+        let _ = fs::remove_file(Path::new(sockets).join(format!(".s.PGSQL.{port}.lock")));
+        let _ = fs::remove_file(file);
+    }
 }
 
 /// The last lines of a log, for an error message.

@@ -49,6 +49,11 @@ pub fn is_alive(pid: u32) -> bool {
     status(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
 }
 
+/// Whether a process has ended, and nobody has waited for it.
+pub(crate) fn is_zombie(pid: u32) -> bool {
+    status(pid).is_some_and(|(state, _)| state == 'Z')
+}
+
 /// The direct children of a process. PostgreSQL's do not share their parent's process group (each calls setsid), so
 /// they can only be found by their parent.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
@@ -83,7 +88,7 @@ mod tests {
         assert!(is_alive(child.id()));
         signal(child.id(), Signal::SIGKILL).unwrap();
         child.wait().unwrap();
-        assert!(!is_alive(child.id()));
+        assert!(!is_alive(child.id()) && !is_zombie(child.id()));
         signal(child.id(), Signal::SIGKILL).unwrap();
     }
 

@@ -7,12 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use e2e::{Setup, eventually, pgherd};
+use e2e::{Setup, eventually};
 use lab::Cluster;
 
 use super::{
     PATIENCE,
-    beside::{Beside, cluster},
+    beside::{Beside, place_binary},
+    lent::Lent,
     rejoining::{check_rejoined, part, part_from_its_wal},
 };
 
@@ -34,7 +35,7 @@ impl Configured {
         let nodes: Vec<String> = cluster.nodes().iter().enumerate().map(node).collect();
         let text = format!("[[cluster]]\nnodes = [{}]\n{more}\n", nodes.join(", "));
         fs::write(folder.join("pgherd.toml"), text).unwrap();
-        fs::copy(pgherd(), folder.join("pgherd")).unwrap();
+        place_binary(&folder.join("pgherd"));
         Self { cluster: Arc::clone(cluster), folder }
     }
 
@@ -79,7 +80,7 @@ fn script(path: &Path, text: &str) -> PathBuf {
 
 #[test]
 fn a_node_with_an_agent_is_acted_on_by_it_and_rejoins_by_a_copy_where_it_must() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let port = beside.address().port();
     let tls = beside.tls("proxy");
@@ -96,7 +97,8 @@ fn a_node_with_an_agent_is_acted_on_by_it_and_rejoins_by_a_copy_where_it_must() 
 
     part(&cluster);
     part_from_its_wal(&cluster, &|| drop(configured.succeed("node fence eu")));
-    let said = configured.succeed("node rejoin eu --source us --timeline 2 --slot lab_eu");
+    let timeline = beside.source(1).timeline.unwrap();
+    let said = configured.succeed(&format!("node rejoin eu --source us --timeline {timeline} --slot lab_eu"));
     for step in ["pg_rewind cannot", "copied 127.0.0.1", "took the fence away", "started PostgreSQL"] {
         assert!(said.contains(step), "{said}");
     }
@@ -115,7 +117,7 @@ fn a_node_with_an_agent_is_acted_on_by_it_and_rejoins_by_a_copy_where_it_must() 
 
 #[test]
 fn the_console_shows_agents_and_a_reload_brings_others() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let tls = beside.tls("proxy");
     let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -179,7 +181,7 @@ const SSH: &str = "#!/bin/sh\nwhile [ \"${1#-}\" != \"$1\" ]; do case $1 in -o) 
 
 #[test]
 fn a_failover_script_for_pgpool_runs_as_it_is() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let data = |at: usize| format!(", data_directory = {:?}", cluster.node(at).data());
     let hooks = format!(
         "[cluster.hooks]\nfailover_command = \"{}/configured/failover.sh %d %h %p %D %m %H %M %P %r %R %N %S\"\n",
@@ -212,7 +214,7 @@ fn a_failover_script_for_pgpool_runs_as_it_is() {
 
 #[test]
 fn hostile_names_inject_nothing() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let mark = cluster.directory().join("injected");
     for (at, value) in
         ["/a'; touch MARK; '", "/a\"; touch MARK; \"", "/$(touch MARK)", "/`touch MARK`", "/a; touch MARK"]
@@ -236,7 +238,7 @@ fn hostile_names_inject_nothing() {
 
 #[test]
 fn a_command_that_fails_or_takes_too_long_is_told_and_hears_no_secrets() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let hooks = "[cluster.hooks]\ntimeout = \"300ms\"\nstart_command = \"echo so what >&2; exit 7\"\n\
                  stop_command = \"sleep 1000\"\nrestart_command = \"env\"\n";
     let configured = Configured::new(&cluster, |_| String::new(), hooks);

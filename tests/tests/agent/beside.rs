@@ -24,13 +24,9 @@ pub(crate) struct Beside {
     address: Option<SocketAddr>,
 }
 
-/// A cluster whose nodes can have agents: their user may write beside the data, and may rewind.
+/// A new cluster whose nodes can have agents: their user may write beside the data, and may rewind.
 pub(crate) fn cluster(standbys: usize) -> Arc<Cluster> {
-    cluster_with(Options { standbys, ..Options::default() })
-}
-
-pub(crate) fn cluster_with(options: Options) -> Arc<Cluster> {
-    let cluster = Cluster::start(options).unwrap();
+    let cluster = Cluster::start(Options { standbys, ..Options::default() }).unwrap();
     cluster.give_to_server(cluster.directory()).unwrap();
     let user = &cluster.monitor().user;
     let functions = [
@@ -49,6 +45,14 @@ pub(crate) fn cluster_with(options: Options) -> Arc<Cluster> {
     cluster.psql(0, &format!("grant select on pg_authid to {user}")).unwrap();
     cluster.wait_for_all().unwrap();
     Arc::new(cluster)
+}
+
+/// Puts pgherd where the servers' user can run it: where it was built may be closed to them.
+pub(super) fn place_binary(path: &Path) {
+    // a link shares its owner and its content with what was built, so it is never written to
+    if !path.exists() && fs::hard_link(pgherd(), path).is_err() {
+        fs::copy(pgherd(), path).unwrap();
+    }
 }
 
 impl Beside {
@@ -93,10 +97,7 @@ impl Beside {
             cluster.monitor().user,
         );
         fs::write(self.folder.join("agent.toml"), text).unwrap();
-        // Where the binary was built may be closed to the servers' user.
-        if fs::hard_link(pgherd(), self.binary()).is_err() {
-            fs::copy(pgherd(), self.binary()).unwrap();
-        }
+        place_binary(&self.binary());
         fs::set_permissions(self.folder.join("password"), fs::Permissions::from_mode(0o600)).unwrap();
         self.give(&self.folder);
     }
@@ -114,7 +115,7 @@ impl Beside {
     }
 
     fn binary(&self) -> PathBuf {
-        self.folder.join("pgherd")
+        self.cluster.directory().join("pgherd")
     }
 
     /// How it is started.

@@ -9,14 +9,11 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{
-    PATIENCE,
-    beside::{Beside, cluster},
-};
+use super::{PATIENCE, beside::Beside, lent::Lent};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_callers_with_a_certificate_for_callers_are_heard() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     beside.client().status(PATIENCE).await.unwrap();
 
@@ -46,7 +43,7 @@ async fn only_callers_with_a_certificate_for_callers_are_heard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_verb_is_refused_and_does_nothing() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let long = "x".repeat(100_000);
     for (request, code, word) in [
@@ -83,7 +80,7 @@ async fn what_is_no_verb_is_refused_and_does_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_tells_what_went_wrong() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let mut beside = Beside::start(&cluster, 0);
     let agent = beside.client();
     let request = SourceRequest { host: "a b".to_owned(), port: 1, ..SourceRequest::default() };

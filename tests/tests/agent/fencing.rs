@@ -1,14 +1,11 @@
 use agent::{Kind, RestartRequest, ServerState, StartRequest};
 use e2e::eventually;
 
-use super::{
-    PATIENCE,
-    beside::{Beside, cluster},
-};
+use super::{PATIENCE, beside::Beside, lent::Lent};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fenced_server_stays_down_until_the_fence_is_taken_away() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let mut beside = Beside::start(&cluster, 0);
     let agent = beside.client();
     let report = agent.fence(PATIENCE).await.unwrap();
@@ -41,7 +38,7 @@ async fn a_fenced_server_stays_down_until_the_fence_is_taken_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_is_fenced_too() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     cluster.freeze(0).unwrap();
     let report = beside.client().fence(PATIENCE).await.unwrap();

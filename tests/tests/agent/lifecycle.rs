@@ -3,14 +3,11 @@ use std::{fs, process::Command};
 use agent::{CallError, Kind, RestartRequest, ServerState, StartRequest, StopMode, StopRequest, Verb};
 use e2e::{eventually, eventually_async, pgherd};
 
-use super::{
-    PATIENCE,
-    beside::{Beside, cluster},
-};
+use super::{PATIENCE, beside::Beside, lent::Lent};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_stopped_started_and_restarted_and_its_status_told() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let agent = beside.client();
     let status = agent.status(PATIENCE).await.unwrap();
@@ -22,7 +19,9 @@ async fn a_server_is_stopped_started_and_restarted_and_its_status_told() {
         control.system_identifier,
         cluster.psql(0, "select system_identifier from pg_control_system()").unwrap()
     );
-    assert!(control.timeline == 1 && control.can_rewind);
+    assert!(control.can_rewind);
+    let timeline = cluster.psql(0, "select timeline_id from pg_control_checkpoint()").unwrap();
+    assert_eq!(control.timeline.to_string(), timeline);
     assert!(status.version.unwrap().starts_with(&cluster.binaries().major().to_string()));
 
     let report = agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
@@ -62,7 +61,7 @@ async fn a_server_is_stopped_started_and_restarted_and_its_status_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_killed_is_started_again() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     cluster.kill(0).unwrap();
     let status = beside.client().status(PATIENCE).await.unwrap();
@@ -74,25 +73,26 @@ async fn a_server_that_was_killed_is_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_start_is_told_with_the_end_of_its_log() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let agent = beside.client();
     agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
     let path = cluster.node(0).data().join("postgresql.auto.conf");
+    let former = fs::read(&path).unwrap();
     fs::write(&path, "no_such_setting = 1\n").unwrap();
-    cluster.give_to_server(&path).unwrap();
     let error = agent.start(&StartRequest::default(), PATIENCE).await.unwrap_err();
     let refusal = error.refusal().unwrap();
     assert_eq!(refusal.kind, Kind::StartFailed);
     assert!(refusal.message.contains("no_such_setting"), "{refusal}");
     let last = agent.status(PATIENCE).await.unwrap().last.unwrap();
     assert_eq!(last.error.as_ref(), Some(refusal));
+    fs::write(&path, former).unwrap();
 }
 
 /// A start that waits for a file shows what happens meanwhile without a race.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verb_goes_on_without_its_caller_and_another_one_has_to_wait() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let go = cluster.directory().join("go");
     let bin = cluster.binaries().program("pg_ctl");
     let script = format!(
@@ -129,7 +129,7 @@ async fn a_verb_goes_on_without_its_caller_and_another_one_has_to_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fence_does_not_wait_for_a_start_that_hangs() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start_with(&cluster, 0, "start_command = \"sleep 1000\"");
     let agent = beside.client();
     agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_fence_does_not_wait_for_a_start_that_hangs() {
 
 #[test]
 fn an_agent_does_not_run_as_root() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let is_root = nix_is_root();
     if !is_root {
@@ -176,7 +176,7 @@ fn nix_is_root() -> bool {
 
 #[test]
 fn a_second_agent_for_the_same_data_is_refused() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let output = beside.command().output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -186,7 +186,7 @@ fn a_second_agent_for_the_same_data_is_refused() {
 
 #[test]
 fn an_agent_that_is_told_to_end_ends_and_leaves_the_server_alone() {
-    let cluster = cluster(0);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let pid = fs::read_to_string(cluster.directory().join("agent-0.pid")).unwrap().trim().parse().unwrap();
     lab::signal(pid, lab::Signal::SIGTERM).unwrap();

@@ -4,6 +4,7 @@ mod acting;
 pub(crate) mod beside;
 mod callers;
 mod fencing;
+mod lent;
 mod lifecycle;
 pub(crate) mod rejoining;
 

@@ -1,12 +1,13 @@
-use std::{fs, sync::Arc};
+use std::fs;
 
 use agent::{Kind, ServerState, SourceRequest, StartRequest, StopRequest, Verb};
 use e2e::{eventually, eventually_async};
-use lab::{Cluster, Options, StopMode};
+use lab::{Cluster, Login, StopMode};
 
 use super::{
     PATIENCE,
-    beside::{Beside, cluster, cluster_with},
+    beside::{Beside, cluster},
+    lent::Lent,
 };
 
 /// Node 1 is promoted while node 0 lives, and node 0 takes a row that node 1 never hears of.
@@ -17,8 +18,17 @@ pub(super) fn part(cluster: &Cluster) {
     cluster.promote(1).unwrap();
     cluster.psql(0, "insert into t values ('divergent')").unwrap();
     cluster.psql(1, "insert into t values ('new')").unwrap();
-    let slot = cluster.node(0).slot();
-    cluster.psql(1, &format!("select pg_create_physical_replication_slot('{slot}', true)")).unwrap();
+    make_slot(cluster, 0);
+}
+
+/// Node 1 keeps what this node will ask it for.
+fn make_slot(cluster: &Cluster, node: usize) {
+    let slot = cluster.node(node).slot();
+    let sql = format!(
+        "select pg_create_physical_replication_slot('{slot}', true) \
+         where not exists (select from pg_replication_slots where slot_name = '{slot}')"
+    );
+    cluster.psql(1, &sql).unwrap();
 }
 
 /// Node 0 streams from node 1 and holds what that holds.
@@ -42,7 +52,8 @@ pub(super) fn check_rejoined(cluster: &Cluster) {
 }
 
 /// F7 of the failure matrix.
-async fn rewinds(cluster: Arc<Cluster>, fall: impl FnOnce(&Cluster)) -> Vec<String> {
+async fn rewinds(fall: impl FnOnce(&Cluster)) -> Vec<String> {
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let agent = beside.client();
     part(&cluster);
@@ -58,14 +69,14 @@ async fn rewinds(cluster: Arc<Cluster>, fall: impl FnOnce(&Cluster)) -> Vec<Stri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_primary_that_was_killed_is_rewound_and_streams() {
-    let steps = rewinds(cluster(1), |cluster| cluster.kill(0).unwrap()).await;
+    let steps = rewinds(|cluster| cluster.kill(0).unwrap()).await;
     assert!(steps.contains(&"recovered from a crash".to_owned()), "{steps:?}");
     assert!(steps.iter().any(|step| step.starts_with("rewound to")), "{steps:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_primary_that_still_runs_is_stopped_and_rewound() {
-    let steps = rewinds(cluster(1), |_| {}).await;
+    let steps = rewinds(|_| {}).await;
     assert_eq!(steps[0], "stopped PostgreSQL (fast)");
 }
 
@@ -84,8 +95,7 @@ async fn a_standby_that_was_ahead_of_the_new_primary_is_rewound_too() {
     cluster.start_node(1).unwrap();
     cluster.promote(1).unwrap();
     cluster.psql(1, "insert into t values ('new')").unwrap();
-    let slot = cluster.node(2).slot();
-    cluster.psql(1, &format!("select pg_create_physical_replication_slot('{slot}', true)")).unwrap();
+    make_slot(&cluster, 2);
 
     // nobody says on which timeline the new primary is
     let request = SourceRequest { timeline: None, ..beside.source(1) };
@@ -101,7 +111,7 @@ async fn a_standby_that_was_ahead_of_the_new_primary_is_rewound_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_standby_is_copied_anew_by_way_of_its_own_slot() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 1);
     let agent = beside.client();
     let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
@@ -121,7 +131,7 @@ async fn a_running_standby_is_copied_anew_by_way_of_its_own_slot() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_primary_whose_history_did_not_part_only_becomes_a_standby() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     cluster.psql(0, "create table t (a text)").unwrap();
     cluster.psql(0, "insert into t values ('both')").unwrap();
@@ -134,8 +144,7 @@ async fn an_old_primary_whose_history_did_not_part_only_becomes_a_standby() {
         "{report:?}"
     );
     // its slot is not there
-    let slot = cluster.node(0).slot();
-    cluster.psql(1, &format!("select pg_create_physical_replication_slot('{slot}', true)")).unwrap();
+    make_slot(&cluster, 0);
     let path = cluster.node(0).data().join("postgresql.auto.conf");
     assert!(fs::read_to_string(path).unwrap().contains("primary_conninfo"));
     beside.client().start(&StartRequest::default(), PATIENCE).await.unwrap();
@@ -145,7 +154,7 @@ async fn an_old_primary_whose_history_did_not_part_only_becomes_a_standby() {
 /// F8 of the failure matrix.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_wal_is_gone_a_rewind_says_so_and_a_copy_works() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 0);
     let agent = beside.client();
     part(&cluster);
@@ -207,7 +216,7 @@ pub(crate) fn remove_old_wal(cluster: &Cluster, node: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_goes_on_without_its_caller_and_the_server_with_it() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 1);
     let agent = beside.client();
     let request = beside.source(0);
@@ -231,7 +240,7 @@ async fn a_copy_goes_on_without_its_caller_and_the_server_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_data_gets_a_copy() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let beside = Beside::start(&cluster, 1);
     let agent = beside.client();
     agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
@@ -252,12 +261,13 @@ async fn a_node_without_data_gets_a_copy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_copied_or_reached_is_told_and_nothing_changes() {
-    let cluster = cluster(0);
-    let other = cluster_with(Options { standbys: 0, ..Options::default() });
+    let (mut cluster, other) = (Lent::take(), Lent::take());
     let beside = Beside::start(&cluster, 0);
     let agent = beside.client();
-    let login = cluster.monitor();
-    other.psql(0, &format!("alter role {} password '{}'", login.user, login.password)).unwrap();
+    let know = |login: &Login| {
+        other.psql(0, &format!("alter role {} password '{}'", login.user, login.password)).unwrap();
+    };
+    know(cluster.monitor());
 
     let foreign = SourceRequest { port: other.node(0).port(), timeline: None, ..beside.source(0) };
     let closed = SourceRequest { port: lab::free_port().unwrap(), timeline: None, ..beside.source(0) };
@@ -269,7 +279,11 @@ async fn what_cannot_be_copied_or_reached_is_told_and_nothing_changes() {
         assert_eq!(error.refusal().unwrap().kind, kind, "{error}");
     }
     cluster.psql(0, "select 1").unwrap();
+    know(other.monitor());
 
+    // on one machine the standby's would be the same folder
+    cluster.spoil();
+    cluster.stop(1, StopMode::Fast).unwrap();
     let place = cluster.directory().join("space");
     fs::create_dir(&place).unwrap();
     cluster.give_to_server(&place).unwrap();
@@ -282,21 +296,26 @@ async fn what_cannot_be_copied_or_reached_is_told_and_nothing_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_hints_a_rewind_says_so() {
-    let settings = vec![("wal_log_hints".to_owned(), "off".to_owned())];
-    let cluster = cluster_with(Options { standbys: 1, settings, ..Options::default() });
+    let cluster = Lent::take();
     if cluster.psql(0, "show data_checksums").unwrap() == "on" {
         return; // PostgreSQL 18 has them by default
     }
+    cluster.psql(0, "alter system set wal_log_hints = off").unwrap();
+    cluster.restart(0, StopMode::Fast).unwrap();
     let beside = Beside::start(&cluster, 0);
     part(&cluster);
     let error = beside.client().rewind(&beside.source(1), PATIENCE).await.unwrap_err();
     assert_eq!(error.refusal().unwrap().kind, Kind::NoHints, "{error}");
+    let request = SourceRequest { slot: Some(cluster.node(0).slot()), ..beside.source(1) };
+    beside.client().reinit(&request, PATIENCE).await.unwrap();
+    beside.client().start(&StartRequest::default(), PATIENCE).await.unwrap();
+    check_rejoined(&cluster);
 }
 
 /// An agent that is killed in the middle of a copy leaves the old data or the new ones, and the next one begins anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_killed_while_it_copies_leaves_data_that_are_whole() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let mut beside = Beside::start(&cluster, 1);
     let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
     for step in ["copying", "swapping the copy in"] {
@@ -329,7 +348,7 @@ async fn an_agent_that_is_killed_while_it_copies_leaves_data_that_are_whole() {
 /// A rewind that was cut short leaves data that nobody may start.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_rewind_has_to_be_finished_before_a_start() {
-    let cluster = cluster(1);
+    let cluster = Lent::take();
     let mut beside = Beside::start(&cluster, 0);
     part(&cluster);
     cluster.stop(0, StopMode::Fast).unwrap();
@@ -375,7 +394,8 @@ fn make_executable(path: &std::path::Path) {
 /// As Debian has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_outside_of_the_data_is_found_and_stays() {
-    let cluster = cluster(1);
+    let mut cluster = Lent::take();
+    cluster.spoil();
     let folder = cluster.directory().join("etc");
     fs::create_dir(&folder).unwrap();
     let file = folder.join("postgresql.conf");

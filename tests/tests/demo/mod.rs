@@ -251,6 +251,7 @@ fn check_logins(demo: &Demo) {
 /// The primary is killed, and comes back as a standby by itself; then it is made the primary again.
 fn check_management(demo: &mut Demo) {
     demo.as_app(2, "create table ledger (id bigint primary key)").unwrap();
+    eventually("the standby has the table", PATIENCE, || demo.directly(2, "select id from ledger").ok());
     let load = Load::of(demo.app(2), 4, 2);
     demo.tell("k");
     demo.wait_for("node 1 (eu), the primary, was killed");

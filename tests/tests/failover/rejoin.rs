@@ -24,6 +24,7 @@ fn replaced_primaries_become_standbys_again_without_what_nobody_followed() {
     let herd = start(&cluster, &agents);
     herd.psql("create table ledger (id bigint primary key)").unwrap();
     herd.psql("create table divergent (what text)").unwrap();
+    cluster.wait_for_all().unwrap();
 
     killed_is_rewound(&herd);
     switched_over_is_not_fenced(&herd);

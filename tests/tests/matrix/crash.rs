@@ -2,6 +2,7 @@
 
 use std::env;
 
+use e2e::eventually;
 use lab::StopMode;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     failover::{managed, start, story},
-    topology::{events, show, wait_for_event, wait_for_state},
+    topology::{PATIENCE, events, show, wait_for_event, wait_for_state},
 };
 
 const CRASH: Bars = Bars::of_ms(1000, 200);
@@ -57,8 +58,14 @@ fn f2_a_killed_backend_is_no_failover() {
     let case = Case::begin("F2 kill -9 of one backend", Allowed::Doubts, bars, &herd, 50);
     let sql = format!("select pid from pg_stat_activity where datname = '{}' limit 1", herd.database());
     let victim = herd.cluster().psql(0, &sql).unwrap().parse().unwrap();
+    let before = herd.cluster().psql(0, "select clock_timestamp()").unwrap();
     lab::signal(victim, lab::Signal::SIGKILL).unwrap();
-    case.load.wait_for_writes(100);
+    let sql = format!(
+        "select 1 from pg_stat_activity where backend_type = 'checkpointer' and backend_start > '{before}'"
+    );
+    eventually("all of the server's processes are new", PATIENCE, || {
+        (herd.cluster().psql(0, &sql).ok()? == "1").then_some(())
+    });
     let ledger = case.end(&herd, 0);
     assert_eq!(ledger.count_missing(&herd, 0), 0, "a crash restart loses nothing");
     let events = events(&herd);
