@@ -24,7 +24,8 @@ mod tests;
 
 pub use console::{Console, ConsoleClient, ConsoleRole};
 pub use control::{
-    AgentState, BoxFuture, CannotCheck, Checked, Control, LoggedEvent, ReloadRefused, Setting, ShutdownMode,
+    AgentState, BoxFuture, CannotCheck, Checked, Control, DropError, LoggedEvent, NewNode, ReloadRefused,
+    Setting, ShutdownMode,
 };
 pub use health::{Readiness, answer_health};
 pub use serve::serve;
