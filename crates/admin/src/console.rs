@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use wire::{SqlState, message::error::ErrorMessage};
 
 use crate::{
-    Control, ShutdownMode,
+    Control, ReloadRefused, ShutdownMode,
     average::{Averages, PERIOD, by_database},
     clock::wall_clock,
     command::{Command, Constant, Noun},
@@ -204,8 +204,6 @@ impl Console {
     }
 
     async fn reload(&self) -> Result<Answer, ErrorMessage> {
-        /// config_file_error, as PgBouncer answers.
-        const CONFIG_FILE_ERROR: &[u8] = b"F0000";
         match self.control.reload().await {
             Ok(changes) if changes.is_empty() => Ok(Answer::notice("nothing has changed")),
             Ok(changes) => {
@@ -213,10 +211,7 @@ impl Console {
             }
             Err(refused) => {
                 warn!(mistakes = refused.mistakes.len(), "RELOAD refused");
-                let code = SqlState::from_bytes(CONFIG_FILE_ERROR).unwrap_or(SqlState::INTERNAL_ERROR);
-                Err(ErrorMessage::error(code, refused.to_string())
-                    .with_detail(refused.mistakes.join("\n"))
-                    .with_hint("The configuration that was in force still is."))
+                Err(configuration_refused(&refused))
             }
         }
     }
@@ -256,6 +251,15 @@ impl Console {
             PauseScope::Database(_) | PauseScope::All => Ok(()),
         }
     }
+}
+
+pub(crate) fn configuration_refused(refused: &ReloadRefused) -> ErrorMessage {
+    /// config_file_error, as PgBouncer answers.
+    const CONFIG_FILE_ERROR: &[u8] = b"F0000";
+    let code = SqlState::from_bytes(CONFIG_FILE_ERROR).unwrap_or(SqlState::INTERNAL_ERROR);
+    ErrorMessage::error(code, refused.to_string())
+        .with_detail(refused.mistakes.join("\n"))
+        .with_hint("The configuration that was in force still is.")
 }
 
 pub(crate) fn no_database(name: &str) -> ErrorMessage {

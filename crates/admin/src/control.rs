@@ -55,6 +55,22 @@ pub trait Control: Send + Sync {
     /// [`AttachError`]: nothing has changed.
     fn attach(&self, cluster: usize, node: NodeId) -> BoxFuture<'_, Result<bool, AttachError>>;
 
+    /// Writes a node into the configuration and applies that; what changed, a line each.
+    ///
+    /// # Errors
+    /// [`ReloadRefused`]: nothing was changed.
+    fn add_node<'a>(
+        &'a self,
+        cluster: usize,
+        node: &'a NewNode,
+    ) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>>;
+
+    /// Detaches a node, takes it out of the configuration and applies that; what changed, a line each.
+    ///
+    /// # Errors
+    /// [`DropError`]: nothing was changed.
+    fn drop_node(&self, cluster: usize, node: NodeId) -> BoxFuture<'_, Result<Vec<String>, DropError>>;
+
     /// What Patroni says of a cluster; `None` if it does not manage it, or has not been asked yet.
     fn patroni(&self, cluster: usize) -> Option<Arc<PatroniReport>>;
 
@@ -101,6 +117,38 @@ pub type Checked<T> = (Arc<str>, Vec<T>);
 #[derive(Debug, thiserror::Error)]
 #[error("nobody can be asked: {0}")]
 pub struct CannotCheck(pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A node that an operator adds. What is not said is as the configuration has it by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewNode {
+    /// Its name.
+    pub name: String,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The region it stands in.
+    pub region: Option<String>,
+    /// The zone inside the region.
+    pub zone: Option<String>,
+    /// How gladly it is made the primary.
+    pub priority: Option<u32>,
+    /// Where its agent is called.
+    pub agent: Option<String>,
+    /// Its data folder, for commands.
+    pub data_directory: Option<String>,
+}
+
+/// Why a node is not dropped.
+#[derive(Debug, thiserror::Error)]
+pub enum DropError {
+    /// It cannot be set aside.
+    #[error(transparent)]
+    Attached(#[from] AttachError),
+    /// The configuration cannot be changed.
+    #[error(transparent)]
+    Refused(#[from] ReloadRefused),
+}
 
 /// A row of `SHOW AGENTS`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

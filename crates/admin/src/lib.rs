@@ -24,8 +24,8 @@ mod tests;
 
 pub use console::{Console, ConsoleClient, ConsoleRole};
 pub use control::{
-    AgentState, BoxFuture, CannotCheck, Checked, Control, Endpoint, LoggedEvent, ReloadRefused, Setting,
-    ShutdownMode,
+    AgentState, BoxFuture, CannotCheck, Checked, Control, DropError, Endpoint, LoggedEvent, NewNode,
+    ReloadRefused, Setting, ShutdownMode,
 };
 pub use http::{Readiness, answer_http};
 pub use serve::serve;

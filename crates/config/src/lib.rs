@@ -8,6 +8,7 @@
 mod agent;
 mod build;
 mod change;
+mod edit;
 mod environment;
 mod file;
 mod load;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use agent::{AgentFile, DEFAULT_AGENT_FILE, load_agent};
 pub use change::{Change, Row, differences, rows};
+pub use edit::{EditError, NewNode, NewValue, add_node, drop_node};
 pub use load::{DEFAULT_FILE, Source, from_database_url, load};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use reference::{agent_reference, reference};

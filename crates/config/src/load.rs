@@ -61,6 +61,23 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The same as if the file had this content. A URL has none, and is loaded as it is.
+    ///
+    /// # Errors
+    /// All [`Mistakes`] together.
+    pub fn load_text(
+        &self,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Settings, Mistakes> {
+        match self {
+            Self::File(path) => load_text(path, text, environment),
+            Self::Url(url) => from_database_url(url, environment),
+        }
+    }
+}
+
 /// Loads a file, with `PGHERD__…` of `environment` over it. A whole configuration or none.
 ///
 /// # Errors

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use admin::{
-    AgentState, BoxFuture, CannotCheck, Checked, Control, Endpoint, LoggedEvent, ReloadRefused, Setting,
-    ShutdownMode,
+    AgentState, BoxFuture, CannotCheck, Checked, Control, DropError, Endpoint, LoggedEvent, NewNode,
+    ReloadRefused, Setting, ShutdownMode,
 };
 use doctor::{Finding, Replicated};
 use health::PatroniReport;
@@ -71,6 +71,18 @@ impl Control for ProxyControl {
         node: NodeId,
     ) -> BoxFuture<'_, Result<health::Detached, health::AttachError>> {
         Box::pin(async move { self.0.healths.get(cluster).ok_or(health::Stopped)?.detach(node).await })
+    }
+
+    fn add_node<'a>(
+        &'a self,
+        cluster: usize,
+        node: &'a NewNode,
+    ) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>> {
+        Box::pin(self.0.add_node(cluster, node))
+    }
+
+    fn drop_node(&self, cluster: usize, node: NodeId) -> BoxFuture<'_, Result<Vec<String>, DropError>> {
+        Box::pin(self.0.drop_node(cluster, node))
     }
 
     fn attach(&self, cluster: usize, node: NodeId) -> BoxFuture<'_, Result<bool, health::AttachError>> {

@@ -13,6 +13,7 @@ mod hands;
 mod init_sql;
 mod keygen;
 mod log;
+mod nodes;
 mod proxy;
 mod readiness;
 mod run;

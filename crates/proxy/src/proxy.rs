@@ -25,7 +25,7 @@ use crate::{
 
 /// Everything that runs.
 pub(crate) struct Proxy {
-    source: Source,
+    pub(crate) source: Source,
     log: LogControl,
     settings: ArcSwap<Settings>,
     hands: ArcSwap<AllHands>,
@@ -38,7 +38,7 @@ pub(crate) struct Proxy {
     pub(crate) greeter: Greeter,
     pub(crate) readiness: watch::Sender<Readiness>,
     shutdown: watch::Sender<Option<ShutdownMode>>,
-    reloading: Mutex<()>,
+    pub(crate) reloading: Mutex<()>,
     traffic: Arc<WorkerTraffic>,
 }
 
@@ -141,7 +141,7 @@ impl Proxy {
         self.take_over(settings).await
     }
 
-    async fn take_over(&self, mut settings: Settings) -> Result<Vec<String>, ReloadRefused> {
+    pub(crate) async fn take_over(&self, mut settings: Settings) -> Result<Vec<String>, ReloadRefused> {
         let previous = self.settings();
         let refuse = |error: &dyn std::error::Error| ReloadRefused { mistakes: vec![error.to_string()] };
         settings.order_clusters_as(&previous).map_err(|error| refuse(&error))?;
@@ -266,7 +266,7 @@ fn cluster_handle(
     }
 }
 
-fn refused(mistakes: &config::Mistakes) -> ReloadRefused {
+pub(crate) fn refused(mistakes: &config::Mistakes) -> ReloadRefused {
     ReloadRefused { mistakes: mistakes.to_string().lines().map(str::to_owned).collect() }
 }
 

@@ -1,4 +1,6 @@
-//! An operator sets a node aside.
+//! An operator sets a node aside, drops it, and adds it again.
+
+use std::fs;
 
 use e2e::{Herd, Setup, eventually};
 use lab::StopMode;
@@ -92,4 +94,50 @@ fn who_is_detached_is_not_promoted_and_maintenance_outlives_a_restart() {
         let sender = herd.cluster().psql(1, sql).ok()?;
         (sender == herd.cluster().node(2).port().to_string()).then_some(())
     });
+}
+
+#[test]
+fn nodes_are_added_and_dropped_under_load_and_the_file_says_so() {
+    const AP: usize = 2;
+    let herd = Setup::shared().regions(["ap"]).start();
+    let proxy = herd.proxy(0);
+    let file = || fs::read_to_string(proxy.configuration_file()).unwrap();
+    let nodes = || show(&herd, "NODES").len();
+    let text = format!("# by people\n{}", file());
+    proxy.write_configuration_text(&text);
+    console(&herd, "RELOAD").unwrap();
+    let load = Load::start(&herd, 0, 4);
+    let (name, port) = (herd.cluster().node(AP).name(), herd.cluster().node(AP).port());
+
+    console(&herd, &format!("DROP NODE \"{name}\"")).unwrap();
+    let without = file();
+    assert!(without.starts_with("# by people\n") && !without.contains(&port.to_string()), "{without}");
+    assert_eq!(nodes(), 2);
+    load.wait_for_reads(200);
+    let add = format!("ADD NODE \"{name}\" 127.0.0.1 {port} REGION ap");
+    for (written, command, refusal) in [
+        (without.clone(), format!("DROP NODE \"{}\"", herd.cluster().node(0).name()), "cannot be detached"),
+        (without.clone(), format!("{add} PRIORITY 5000"), "from 0 to 1000"),
+        (format!("{without}\n[pool]\nsize = 3\n"), add.clone(), "RELOAD first"),
+    ] {
+        proxy.write_configuration_text(&written);
+        let error = console(&herd, &command).unwrap_err();
+        assert!(error.contains(refusal), "{command}: {error}");
+        assert_eq!(file(), written);
+    }
+    proxy.write_configuration_text(&without);
+    console(&herd, &add).unwrap();
+    proxy.wait_until_standbys_are_known();
+    eventually("it is read from", PATIENCE, || (standing(&herd, AP).1 > 0).then_some(()));
+    assert!(console(&herd, &add).unwrap_err().contains("is listed twice"));
+    load.wait_for_reads(200);
+    load.stop().assert_no_errors();
+
+    console(&herd, "RELOAD").unwrap();
+    assert_eq!(nodes(), 3);
+    proxy.kill();
+    proxy.spawn();
+    proxy.wait_until_ready();
+    assert_eq!(nodes(), 3);
+    assert!(file().starts_with("# by people\n"), "{}", file());
 }

@@ -107,6 +107,9 @@ fn planned(version: Version) {
 
     // The old leader follows, and can be restarted; then Patroni is paused, and goes on.
     cluster.wait("both members run", || console.command(&format!("RESTART NODE {from}")).ok());
+    console.command("RESTART NODES").unwrap();
+    let refused = console.command("RESTORE TOPOLOGY").unwrap_err();
+    assert!(refused.contains("SWITCHOVER TO a node"), "{refused}");
     for (command, paused) in [("MAINTENANCE ON", "t"), ("MAINTENANCE OFF", "f")] {
         console.command(command).unwrap();
         cluster.wait(command, || {

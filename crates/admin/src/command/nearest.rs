@@ -3,7 +3,7 @@
 use super::Noun;
 
 /// Commands as they are written, nouns of SHOW aside.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 30] = [
     "CHECK CLUSTER",
     "CHECK REPLICATION",
     "SHOW HELP",
@@ -28,6 +28,8 @@ const COMMANDS: [&str; 28] = [
     "RESTART NODE",
     "RESTART NODES",
     "RESTORE TOPOLOGY",
+    "ADD NODE",
+    "DROP NODE",
     "DETACH NODE",
     "ATTACH NODE",
     "MAINTENANCE ON",

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// No command has more tokens than this; of longer statements the beginning is looked at.
-const TOKENS_MAX: usize = 16;
+const TOKENS_MAX: usize = 24;
 
 /// Of a statement that is not understood, at most this many characters are told back.
 const TOLD_MAX: usize = 40;

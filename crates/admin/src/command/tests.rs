@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use session::{ClientId, PauseScope};
 
 use super::*;
-use crate::ShutdownMode;
+use crate::{NewNode, ShutdownMode};
 
 /// Every statement of `text`, as far as they are commands.
 fn commands(text: &str) -> Vec<Option<Command>> {
@@ -66,6 +66,22 @@ fn nodes_are_named_bare_or_quoted_and_a_cluster_may_be_left_out() {
     check("restart nodes main", nodes(NodesCommand::RestartAll(Some("main".to_owned()))));
     check("restore topology", nodes(NodesCommand::Restore(None)));
     check("RESTORE TOPOLOGY main;", nodes(NodesCommand::Restore(Some("main".to_owned()))));
+    let node =
+        NewNode { name: "a".to_owned(), host: "10.0.0.9".to_owned(), port: 5433, ..NewNode::default() };
+    check("add node a 10.0.0.9 5433", nodes(NodesCommand::Add(None, node.clone())));
+    let text = |text: &str| Some(text.to_owned());
+    let (region, zone, agent) = (text("eu"), text("eu-1"), text("10.0.0.9:8432"));
+    let node = NewNode { region, zone, priority: Some(0), agent, data_directory: text("/d"), ..node };
+    check(
+        "ADD NODE a '10.0.0.9' 5433 REGION eu ZONE eu-1 PRIORITY 0 AGENT '10.0.0.9:8432' DATA_DIRECTORY '/d' CLUSTER main;",
+        nodes(NodesCommand::Add(text("main"), node)),
+    );
+    check("drop node a", nodes(NodesCommand::Drop("a".to_owned())));
+    for wrong in
+        ["add node a", "add node a h x", "add node a h 1 region", "add node a h 1 color red", "drop a"]
+    {
+        assert_eq!(commands(wrong), [None], "{wrong}");
+    }
     for wrong in
         ["detach", "detach node", "attach a", "restart", "restart node a b", "restore", "restore node a"]
     {

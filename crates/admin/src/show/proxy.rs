@@ -73,6 +73,8 @@ pub(crate) fn help() -> ErrorMessage {
          \n\tSWITCHOVER [TO <node>]\n\tFAILOVER TO <node> [FORCE]\n\tRESTART NODE <node>\n\tRESTART NODES [<cluster>]\
          \n\tRESTORE TOPOLOGY [<cluster>]\n\tMAINTENANCE ON|OFF\
          \n\tDETACH NODE <node>\n\tATTACH NODE <node>\
+         \n\tADD NODE <node> <host> <port> [CLUSTER|REGION|ZONE|PRIORITY|AGENT|DATA_DIRECTORY <value>] ...\
+         \n\tDROP NODE <node>\
          \n\tSET <key> = <value>\n\tSHUTDOWN\n\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS"
     ))
 }

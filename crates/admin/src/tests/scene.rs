@@ -32,8 +32,8 @@ use wire::{
 };
 
 use crate::{
-    AgentState, BoxFuture, CannotCheck, Checked, Console, ConsoleClient, ConsoleRole, Control, Endpoint,
-    LoggedEvent, ReloadRefused, Setting, ShutdownMode, serve,
+    AgentState, BoxFuture, CannotCheck, Checked, Console, ConsoleClient, ConsoleRole, Control, DropError,
+    Endpoint, LoggedEvent, NewNode, ReloadRefused, Setting, ShutdownMode, serve,
 };
 
 /// The rest of the proxy.
@@ -69,6 +69,18 @@ impl Control for Fake {
         _node: NodeId,
     ) -> BoxFuture<'_, Result<::health::Detached, ::health::AttachError>> {
         Box::pin(async { Ok(::health::Detached { is_news: false, is_stored: false, busy: 2 }) })
+    }
+
+    fn add_node<'a>(
+        &'a self,
+        _cluster: usize,
+        _node: &'a NewNode,
+    ) -> BoxFuture<'a, Result<Vec<String>, ReloadRefused>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn drop_node(&self, _cluster: usize, _node: NodeId) -> BoxFuture<'_, Result<Vec<String>, DropError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn attach(&self, _cluster: usize, _node: NodeId) -> BoxFuture<'_, Result<bool, ::health::AttachError>> {
