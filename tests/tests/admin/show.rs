@@ -27,7 +27,7 @@ const LAYOUTS: &[(&str, &str)] = &[
     (
         "NODES",
         "name|cluster|host|port|region|zone|role|health|timeline|wal_lsn|replay_lsn|lag_bytes|lag_ms|rtt_ms|\
-         sampled_ms_ago|server_version|active|idle|reads|writes",
+         sampled_ms_ago|server_version|active|idle|reads|writes|standing",
     ),
     ("PINNED", "database|user|client_id|addr|node|server_pid|reason|since|age_seconds"),
     (
