@@ -28,7 +28,7 @@ const LAYOUTS: &[(&str, &str)] = &[
     (
         "NODES",
         "name|cluster|host|port|region|zone|role|health|timeline|wal_lsn|replay_lsn|lag_bytes|lag_ms|rtt_ms|\
-         sampled_ms_ago|server_version|active|idle|reads|writes|sync_state",
+         sampled_ms_ago|server_version|active|idle|reads|writes|sync_state|standing",
     ),
     ("PINNED", "database|user|client_id|addr|node|server_pid|reason|since|age_seconds"),
     (

@@ -48,9 +48,9 @@ impl Verb {
             Command::Failover { to, force } => self.failover(to, force).await,
             Command::Restart(node) => self.restart(node).await,
             Command::RestartAll => self.restart_all().await,
-            Command::Restore => Err(Refusal::RolledBack(
-                "Patroni has no place for its leader; SWITCHOVER TO a node moves it".to_owned(),
-            )),
+            Command::Restore => {
+                Err(Refusal::Unknown("Patroni has no place for its leader; SWITCHOVER TO a node moves it"))
+            }
             Command::MaintenanceOn => self.control.pause().await.map(drop).map_err(refusal),
             Command::MaintenanceOff => self.control.resume().await.map(drop).map_err(refusal),
         }
