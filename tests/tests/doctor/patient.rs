@@ -39,6 +39,16 @@ impl Patient {
         self.0.cluster().restart(node, StopMode::Fast).unwrap();
     }
 
+    /// Waits until all standbys receive from the primary again, which they try every 5 s
+    /// (`wal_retrieve_retry_interval`).
+    pub(super) fn wait_until_all_stream(&self) {
+        let standbys = (self.0.cluster().nodes().len() - 1).to_string();
+        let sql = "select count(*) from pg_stat_replication where state = 'streaming'";
+        eventually("all standbys stream", PATIENCE, || {
+            (self.0.psql_directly(sql).ok()? == standbys).then_some(())
+        });
+    }
+
     /// What is wrong about this.
     pub(super) fn trouble(&self, node: usize, check: &str) -> Option<Row> {
         let name = self.name(node);

@@ -30,6 +30,7 @@ fn what_a_reload_mends_is_told_with_the_statement_that_does() {
     patient.sql(EU, "alter system reset max_locks_per_transaction");
     patient.restart(EU);
     patient.finds_no_more(EU, "restart pending");
+    patient.wait_until_all_stream();
 
     // nobody is called so: commits would wait for ever
     patient.set(EU, "synchronous_standby_names", "ANY 1 (nobody)");
