@@ -12,11 +12,14 @@ use super::{
     suite::{self, Outcome, Way},
 };
 
-/// A schedule for a short run: what transaction pooling is most likely to disturb, after what it builds on.
+/// A schedule for a short run: what transaction pooling is most likely to disturb, after what it builds on. `sequence` is
+/// alone: beside others, on a busy machine, `currval` finds that others have written through its connection (README, "Limits
+/// of today").
 const SHORT: &str = "test: test_setup
 test: copy create_misc
 test: transactions portals prepare plancache temp guc namespace
-test: async advisory_lock psql_crosstab sequence
+test: async advisory_lock psql_crosstab
+test: sequence
 ";
 
 #[test]
