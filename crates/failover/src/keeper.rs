@@ -92,7 +92,7 @@ impl Manager {
 
     fn keep_one(&mut self, node: &NodeView, primary: NodeId, now: Instant) {
         let can_be_told = node.role == Role::Standby && node.health == Health::Up;
-        let follows = can_be_told && node.streaming && Some(node.timeline) == self.snapshot().timeline;
+        let follows = self.follows(node);
         let place = address(node);
         let is_deposed = self.record().deposed.contains(&place);
         let keeper = self.keepers.get(&node.id).copied().unwrap_or(Keeper::CONTENT);

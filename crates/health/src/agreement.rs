@@ -27,7 +27,7 @@ impl Supervisor {
             let now = Instant::now().into_std();
             if let Some(decree) = managed.observe(&snapshot, now) {
                 self.cluster.rest(decree.resting);
-                self.cluster.depose(decree.deposed, now);
+                self.cluster.depose(decree.deposed);
                 self.cluster.set_mandate(decree.mandate, decree.epoch, now);
             } else if !managed.carry_out(&snapshot, now).await {
                 break;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use e2e::Herd;
 
 use super::idle::Idle;
-use crate::load::{Ledger, Load};
+use crate::{
+    load::{Ledger, Load},
+    topology::events,
+};
 
 /// What may go wrong at most, apart from times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,12 @@ impl Bars {
     pub(super) const fn of_ms(write_gap: u64, read_gap: u64) -> Self {
         Self { write_gap: Duration::from_millis(write_gap), read_gap: Duration::from_millis(read_gap) }
     }
+}
+
+/// That an event of this name has not come.
+pub(super) fn assert_never(herd: &Herd, event: &str) {
+    let events = events(herd);
+    assert!(!events.iter().any(|(name, _)| name == event), "{events:?}");
 }
 
 /// See the module.

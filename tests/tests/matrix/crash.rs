@@ -6,12 +6,12 @@ use e2e::eventually;
 use lab::StopMode;
 
 use super::{
-    case::{Allowed, Bars, Case},
+    case::{Allowed, Bars, Case, assert_never},
     cast::Cast,
 };
 use crate::{
     failover::{managed, start, story},
-    topology::{PATIENCE, events, show, wait_for_event, wait_for_state},
+    topology::{PATIENCE, show, wait_for_event, wait_for_state},
 };
 
 const CRASH: Bars = Bars::of_ms(1000, 200);
@@ -68,8 +68,7 @@ fn f2_a_killed_backend_is_no_failover() {
     });
     let ledger = case.end(&herd, 0);
     assert_eq!(ledger.count_missing(&herd, 0), 0, "a crash restart loses nothing");
-    let events = events(&herd);
-    assert!(!events.iter().any(|(name, _)| name == "promoted"), "{events:?}");
+    assert_never(&herd, "promoted");
 }
 
 #[test]

@@ -173,11 +173,7 @@ impl Manager {
         let Some(view) = self.view(node) else {
             return self.end_errand(Err("it is not configured any more".to_owned()), now);
         };
-        let follows = view.role == Role::Standby
-            && view.health == Health::Up
-            && view.streaming
-            && Some(view.timeline) == self.snapshot.timeline
-            && view.lag_bytes.is_some_and(|lag| lag <= CAUGHT_UP);
+        let follows = self.follows(view) && view.lag_bytes.is_some_and(|lag| lag <= CAUGHT_UP);
         let (role, sampled_at) = (view.role, view.sampled_at);
         match errand.stage {
             Stage::Draining { .. } if role != Role::Standby => {

@@ -101,7 +101,7 @@ impl Scene {
             self.manager.handle_snapshot(Arc::new(self.cluster.snapshot(self.now)), self.now);
             self.cluster.rest(self.manager.resting());
             let (mandate, epoch) = self.manager.mandate();
-            self.cluster.depose(self.manager.deposed(), self.now);
+            self.cluster.depose(self.manager.deposed());
             self.cluster.set_mandate(mandate, epoch, self.now);
         }
         while self.cluster.poll_action().is_some() {}

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use topology::{NodeId, NodeView, Snapshot, Writable};
+use topology::{Health, NodeId, NodeView, Role, Snapshot, Writable};
 
 use super::Manager;
 
@@ -26,6 +26,14 @@ impl Manager {
 
     pub(super) fn find(&self, wanted: &str) -> Option<NodeId> {
         self.snapshot.nodes.iter().find(|node| *address(node) == *wanted).map(|node| node.id)
+    }
+
+    /// Whether a node is a standby that receives what the primary writes.
+    pub(crate) fn follows(&self, node: &NodeView) -> bool {
+        node.role == Role::Standby
+            && node.health == Health::Up
+            && node.streaming
+            && Some(node.timeline) == self.snapshot.timeline
     }
 
     pub(super) fn vacant_since(&self) -> Option<Instant> {

@@ -70,7 +70,7 @@ impl Herd {
         let manager = Manager::new(settings, disk.record.clone(), snapshot, now);
         let mandate = manager.mandate();
         let deposed = manager.deposed();
-        cluster.depose(deposed.clone(), now);
+        cluster.depose(deposed.clone());
         cluster.set_mandate(mandate.0, mandate.1, now);
         Self {
             generation,
@@ -99,7 +99,7 @@ impl Herd {
             }
             self.mandate = mandate;
             self.deposed.clone_from(&deposed);
-            self.cluster.depose(deposed, now);
+            self.cluster.depose(deposed);
             self.cluster.set_mandate(mandate.0, mandate.1, now);
         }
         let mut work = Work::default();

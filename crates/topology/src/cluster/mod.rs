@@ -202,10 +202,9 @@ impl Cluster {
 
     /// Whose claims to be the primary count for nothing from now on, as the failover manager says: they were replaced, or
     /// may have been promoted and were given up, and have not been seen as standbys since. Whatever their timeline is, it
-    /// is not one that anybody was sent to.
-    pub fn depose(&mut self, nodes: Vec<NodeId>, now: Instant) {
+    /// is not one that anybody was sent to. To be followed by [`Cluster::set_mandate`].
+    pub fn depose(&mut self, nodes: Vec<NodeId>) {
         self.deposed = nodes;
-        self.settle(now);
     }
 
     /// Applies a reloaded configuration. Nodes keep their id and all that is known of them by host and port;

@@ -833,12 +833,12 @@ fn of_two_primaries_on_one_timeline_the_recorded_one_is_written_to() {
 #[test]
 fn the_claim_of_a_node_that_was_given_up_counts_for_nothing() {
     let mut scene = Scene::running();
-    scene.cluster.depose(vec![B], scene.now);
+    scene.cluster.depose(vec![B]);
     scene.primary(B, 2, 1010).history(B, 2, &[(1, 1005)]);
     assert_eq!((scene.writable(), scene.health(B)), (Ok(A), Health::Stale));
     scene.refused(A);
     assert!(scene.writable().is_err());
-    scene.cluster.depose(vec![], scene.now);
+    scene.cluster.depose(vec![]);
     scene.primary(B, 2, 1010);
     assert_eq!(scene.writable(), Ok(B));
 }
