@@ -34,8 +34,7 @@ fn start() -> (Arc<Cluster>, Herd) {
     let mut setup = manage(Setup::of_cluster(Arc::clone(&cluster)))
         .regions(["us"])
         .set("cluster.0.hooks.restart_command", format!("sh {script} %D %p"))
-        .set("cluster.0.nodes.2.priority", 200)
-        .set("session.drain_timeout", "1s");
+        .set("cluster.0.nodes.2.priority", 200);
     for (at, node) in cluster.nodes().iter().enumerate() {
         setup = setup.set(&format!("cluster.0.nodes.{at}.data_directory"), text(node.data()));
     }

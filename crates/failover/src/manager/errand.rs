@@ -23,6 +23,9 @@ use crate::{
 const RETURN_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a restart may be missing its answer: longer than any limit of the shell.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(90);
+/// How long standbys may take to follow a primary that was restarted: twice the time in which one that lost its
+/// connection tries again (`wal_retrieve_retry_interval`, 5 s), and some to start replaying.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(15);
 /// What a standby that was restarted may lack when the next one's turn comes, in bytes.
 const CAUGHT_UP: u64 = 16 << 20;
 
@@ -37,12 +40,15 @@ pub(super) struct Errand {
     left: VecDeque<NodeId>,
     /// The names of those that were restarted.
     done: Vec<Arc<str>>,
+    /// Those that followed the primary when it was its turn.
+    followers: Vec<NodeId>,
     /// One of several, so that it is worth saying which.
     is_one_of_many: bool,
 }
 
 /// ```text
 ///   Draining --nothing is under way, or time is up--> Restarting --answered--> Returning --it follows--> next
+///   Running (the primary) --its run has ended--> Settling --its standbys follow it, or time is up--> end
 /// ```
 #[derive(Debug)]
 enum Stage {
@@ -54,6 +60,9 @@ enum Stage {
     Returning { since: Instant, until: Instant },
     /// It is the primary, and a run restarts it.
     Running,
+    /// It is the primary, and was restarted: its standbys are to follow it, by samples taken since, so that what is
+    /// asked for next finds the cluster as it was.
+    Settling { since: Instant, until: Instant },
 }
 
 impl Errand {
@@ -62,16 +71,19 @@ impl Errand {
             Stage::Draining { count: Count::Asked(order), .. } | Stage::Restarting { order, .. } => {
                 *order == id
             }
-            Stage::Draining { count: Count::Again(_), .. } | Stage::Returning { .. } | Stage::Running => {
-                false
-            }
+            Stage::Draining { count: Count::Again(_), .. }
+            | Stage::Returning { .. }
+            | Stage::Running
+            | Stage::Settling { .. } => false,
         }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Draining { until, count: Count::Again(at) } => Some((*at).min(*until)),
-            Stage::Draining { until, .. } | Stage::Returning { until, .. } => Some(*until),
+            Stage::Draining { until, .. }
+            | Stage::Returning { until, .. }
+            | Stage::Settling { until, .. } => Some(*until),
             Stage::Restarting { since, .. } => Some(*since + ANSWER_PATIENCE),
             Stage::Running => None,
         }
@@ -84,19 +96,16 @@ impl Manager {
     pub fn resting(&self) -> Option<NodeId> {
         self.errand
             .as_ref()
-            .filter(|errand| !matches!(errand.stage, Stage::Running))
+            .filter(|errand| !matches!(errand.stage, Stage::Running | Stage::Settling { .. }))
             .map(|errand| errand.node)
     }
 
     /// Restarts one node.
     pub(super) fn restart(&mut self, ticket: Ticket, node: NodeId, now: Instant) -> Result<(), Refusal> {
         let view = self.view(node).ok_or(Refusal::NoNode)?;
-        if self.primary().is_some_and(|primary| primary.id == node) {
-            let run = Run::planned(Kind::Restart, self.snapshot.epoch, self.reign, Some(ticket), now);
-            self.begin(run, Some(node), now);
-            return Ok(());
+        if self.primary().is_none_or(|primary| primary.id != node) {
+            can_be_restarted(view)?;
         }
-        can_be_restarted(view)?;
         self.begin_errand(ticket, VecDeque::from([node]), false, now);
         Ok(())
     }
@@ -124,7 +133,8 @@ impl Manager {
     ) {
         let Some(node) = left.pop_front() else { return };
         let stage = Stage::Running;
-        self.errand = Some(Errand { ticket, node, stage, left, done: Vec::new(), is_one_of_many });
+        let (done, followers) = (Vec::new(), Vec::new());
+        self.errand = Some(Errand { ticket, node, stage, left, done, followers, is_one_of_many });
         self.begin_turn(now);
     }
 
@@ -133,7 +143,11 @@ impl Manager {
         let Some(node) = self.errand.as_ref().map(|errand| errand.node) else { return };
         if self.primary().is_some_and(|primary| primary.id == node) {
             let run = Run::planned(Kind::Restart, self.snapshot.epoch, self.reign, None, now);
-            self.set_errand(Stage::Running);
+            let followers = self.snapshot.nodes.iter().filter(|node| self.follows(node)).map(|node| node.id);
+            let followers = followers.collect();
+            if let Some(errand) = &mut self.errand {
+                (errand.stage, errand.followers) = (Stage::Running, followers);
+            }
             self.begin(run, Some(node), now);
         } else {
             self.note(now, Some(node), Step::SetAside);
@@ -161,8 +175,10 @@ impl Manager {
     pub(super) fn step_errand(&mut self, now: Instant) {
         let Some(errand) = &self.errand else { return };
         let node = errand.node;
-        if matches!(errand.stage, Stage::Running) {
-            return; // until the run ends
+        match errand.stage {
+            Stage::Running => return, // until the run ends
+            Stage::Settling { since, until } => return self.settle(since, until, now),
+            Stage::Draining { .. } | Stage::Restarting { .. } | Stage::Returning { .. } => {}
         }
         if self.superseded.is_some() {
             return self.end_errand(Err("another manager has taken over".to_owned()), now);
@@ -188,8 +204,30 @@ impl Manager {
             Stage::Restarting { since, .. } if now >= since + ANSWER_PATIENCE => {
                 self.end_errand(Err("the order was not answered".to_owned()), now);
             }
-            Stage::Draining { .. } | Stage::Restarting { .. } | Stage::Returning { .. } | Stage::Running => {}
+            Stage::Draining { .. }
+            | Stage::Restarting { .. }
+            | Stage::Returning { .. }
+            | Stage::Running
+            | Stage::Settling { .. } => {}
         }
+    }
+
+    /// The primary has been restarted. Whatever comes to pass now, that was done.
+    fn settle(&mut self, since: Instant, until: Instant, now: Instant) {
+        let Some(errand) = &self.errand else { return };
+        let away = errand.followers.iter().find(|&&follower| {
+            self.view(follower).is_some_and(|node| !self.follows(node) || node.sampled_at < Some(since))
+        });
+        let is_overtaken = self.run.is_some() || self.superseded.is_some() || self.primary().is_none();
+        match away.copied() {
+            Some(away) if !is_overtaken && now >= until => {
+                let why = "it does not follow the restarted primary yet".to_owned();
+                self.note(now, Some(away), Step::Failed(why));
+            }
+            Some(_) if !is_overtaken => return,
+            Some(_) | None => {}
+        }
+        self.end_errand(Ok(()), now);
     }
 
     fn order_restart(&mut self, now: Instant) {
@@ -208,7 +246,7 @@ impl Manager {
                 self.set_errand(Stage::Returning { since: now, until: now + RETURN_PATIENCE });
             }
             (Stage::Restarting { .. }, Err(failure)) => self.end_errand(Err(failure.to_string()), now),
-            (Stage::Returning { .. } | Stage::Running, _) => {}
+            (Stage::Returning { .. } | Stage::Running | Stage::Settling { .. }, _) => {}
         }
     }
 
@@ -230,8 +268,17 @@ impl Manager {
 
     /// The run that restarts the primary has ended; whether it belonged to an errand.
     pub(super) fn run_of_errand_ended(&mut self, result: &Result<(), Refusal>, now: Instant) {
-        if self.errand.as_ref().is_some_and(|errand| matches!(errand.stage, Stage::Running)) {
-            self.end_errand(result.clone().map_err(|refusal| refusal.to_string()), now);
+        let Some(errand) = self.errand.as_ref().filter(|errand| matches!(errand.stage, Stage::Running))
+        else {
+            return;
+        };
+        match result {
+            Ok(()) => self.set_errand(Stage::Settling { since: now, until: now + SETTLE_PATIENCE }),
+            Err(refusal) if errand.is_one_of_many => self.end_errand(Err(refusal.to_string()), now),
+            Err(refusal) => {
+                self.reply(Some(errand.ticket), Err(refusal.clone()));
+                self.errand = None;
+            }
         }
     }
 

@@ -680,10 +680,25 @@ fn a_primary_that_dies_while_it_is_drained_is_replaced_at_once() {
 }
 
 #[test]
-fn a_restart_waits_for_the_primary_to_return() {
+fn a_restart_waits_for_the_primary_to_return_and_for_its_standbys_to_follow_it() {
     let mut scene = Scene::halted(Command::Restart(A));
     scene.done(|task| *task == Task::Restart(A)).back(1000);
     assert_eq!((scene.writable(), scene.ended()), (Ok(A), Some(Outcome::Done)));
+    assert_eq!(scene.replies.len(), 0, "who asks for the next restart now would be refused it");
+    scene.wait(Duration::from_secs(1)).standby(B, 1, 1000).astray(C, 1, 1000);
+    assert_eq!(scene.replies.len(), 0);
+    scene.standby(C, 1, 1000);
+    assert_eq!(scene.replies.pop().unwrap().result, Ok(()));
+}
+
+#[test]
+fn a_standby_that_does_not_follow_a_restarted_primary_is_not_waited_for_without_end() {
+    let mut scene = Scene::halted(Command::Restart(A));
+    scene.done(|task| *task == Task::Restart(A)).back(1000).astray(C, 1, 1000);
+    scene.wait(Duration::from_secs(15)).standby(B, 1, 1000);
+    assert_eq!(scene.replies.pop().unwrap().result, Ok(()));
+    let step = &scene.notes.last().unwrap().step;
+    assert_eq!(step, &Step::Failed("it does not follow the restarted primary yet".to_owned()));
 }
 
 #[test]
@@ -711,7 +726,7 @@ fn all_nodes_are_restarted_one_after_the_other_and_the_primary_last() {
     scene.halt();
     scene.done(|task| *task == Task::Restart(A));
     assert_eq!(scene.replies.len(), 0);
-    scene.back(1000);
+    scene.back(1000).wait(Duration::from_secs(1)).standby(B, 1, 1000).standby(C, 1, 1000);
     assert_eq!((scene.writable(), scene.replies.pop().unwrap().result), (Ok(A), Ok(())));
 }
 
