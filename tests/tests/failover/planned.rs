@@ -35,6 +35,7 @@ fn a_switchover_costs_no_error_and_no_row() {
 fn what_cannot_take_over_is_refused_and_changes_nothing() {
     let herd = start(managed(1));
     let load = Load::start(&herd, 2, 2);
+    a_switchover_that_fails_behind_its_fence_is_rolled_back(&herd);
     let (primary, standby) = (herd.cluster().node(0).name(), herd.cluster().node(1).name());
     herd.cluster().stop(1, lab::StopMode::Fast).unwrap();
     crate::topology::wait_for_event(&herd, "node_down");
@@ -53,5 +54,22 @@ fn what_cannot_take_over_is_refused_and_changes_nothing() {
     }
     load.wait_for_writes(100);
     load.stop().assert_no_errors();
-    assert_eq!(show(&herd, "FAILOVERS"), Vec::<Vec<String>>::new());
+    let [only] = show(&herd, "FAILOVERS").try_into().unwrap();
+    assert!(only[3] == "switchover" && only[7].starts_with("rolled back"), "{only:?}");
+}
+
+/// No standby can be cut off, so none is promoted; what was set on the primary is as it was, whoever set it.
+fn a_switchover_that_fails_behind_its_fence_is_rolled_back(herd: &Herd) {
+    let psql = |sql: &str| herd.cluster().psql(0, sql).unwrap();
+    let monitor = &herd.cluster().monitor().user;
+    psql("alter system set synchronous_standby_names = 'FIRST 1 (\"no-such\", *)'");
+    psql("select pg_reload_conf()");
+    psql(&format!("revoke alter system on parameter primary_conninfo from {monitor}"));
+    let error = console(herd, "SWITCHOVER").unwrap_err();
+    assert!(error.contains("it was rolled back"), "{error}");
+    assert_eq!(psql("show synchronous_standby_names"), "FIRST 1 (\"no-such\", *)");
+    psql(&format!("grant alter system on parameter primary_conninfo to {monitor}"));
+    psql("alter system reset synchronous_standby_names");
+    psql("select pg_reload_conf()");
+    println!("{}", story(herd));
 }

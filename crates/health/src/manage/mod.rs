@@ -1,6 +1,7 @@
 //! The shell of the failover manager: carries out its orders, each in a task of its own, and stores its record.
 
 mod conninfo;
+mod fence;
 mod hands;
 mod session;
 mod steps;
@@ -211,7 +212,7 @@ impl Managed {
     /// since there was a primary last.
     pub(crate) fn state(&mut self, now: Instant) -> (bool, Option<String>, bool) {
         let hindrance = self.manager.hindrance(now);
-        let is_news = self.told.is_news(hindrance.as_ref());
+        let is_news = self.told.is_news(hindrance.as_ref(), now);
         (self.manager.is_maintenance(), hindrance.map(|why| why.to_string()), is_news)
     }
 

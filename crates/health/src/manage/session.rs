@@ -118,11 +118,11 @@ impl Session {
         Ok(())
     }
 
-    /// Has the node find its upstream like this from now on. The server's processes hear of it one after the other, and
-    /// its backends before the one that asks for WAL; so it has to be true here before anything is concluded from it.
-    pub(super) async fn lead_to(&mut self, conninfo: String) -> Result<(), Failure> {
-        self.alter_system("primary_conninfo", Some(&conninfo)).await?;
-        let is_read = format!("SELECT current_setting('primary_conninfo') = {}", literal(&conninfo));
+    /// Sets a parameter for good, and waits until it holds here. The server's processes hear of it one after the other,
+    /// its backends before the one that asks for WAL and after the one that starts them.
+    pub(super) async fn alter_and_see(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        self.alter_system(name, Some(value)).await?;
+        let is_read = format!("SELECT current_setting({}) = {}", literal(name), literal(value));
         let deadline = Instant::now() + RELOAD_PATIENCE;
         while first(&self.ask(&is_read).await?) != Some("t") {
             if Instant::now() >= deadline {
@@ -130,6 +130,12 @@ impl Session {
             }
             sleep(RELOAD_AGAIN).await;
         }
+        Ok(())
+    }
+
+    /// Has the node find its upstream like this from now on. It has to be true before anything is concluded from it.
+    pub(super) async fn lead_to(&mut self, conninfo: String) -> Result<(), Failure> {
+        self.alter_and_see("primary_conninfo", &conninfo).await?;
         self.conninfo = conninfo;
         Ok(())
     }
