@@ -85,6 +85,7 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         timeline: Some(TimelineId(1)),
         nodes: [only_node(port, now)].into(),
         fork: None,
+        written: None,
         primary_wal: PrimaryWal::default(),
         draining: false,
         built_at: now,

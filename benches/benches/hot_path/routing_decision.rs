@@ -67,6 +67,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         timeline: Some(TimelineId(1)),
         nodes: nodes.collect(),
         fork: None,
+        written: None,
         primary_wal: PrimaryWal::default(),
         draining: false,
         built_at: now,

@@ -82,6 +82,7 @@ impl Scene {
             timeline: Some(TIMELINE),
             nodes: nodes.into(),
             fork: None,
+            written: None,
             primary_wal: PrimaryWal::default(),
             built_at: now,
         };
@@ -402,7 +403,7 @@ proptest! {
         };
         let wal = PrimaryWal::default();
         let snapshot = Snapshot {
-            epoch: Epoch(1), writable, draining: false, timeline: Some(TIMELINE), fork: None, nodes: nodes.into(), primary_wal: wal, built_at: now,
+            epoch: Epoch(1), writable, draining: false, timeline: Some(TIMELINE), fork: None, nodes: nodes.into(), written: None, primary_wal: wal, built_at: now,
         };
         let written = written.map(|(lsn, timeline)| Written::At { lsn: Lsn(lsn), timeline: TimelineId(timeline) });
         let hint = Some(Hint { max_lag: max_lag.map(ms), ..Hint::default() });

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub fork: Option<Fork>,
     /// The nodes, in configured order.
     pub nodes: Box<[NodeView]>,
+    /// How far that timeline was written at least, by what this run and earlier ones saw; `None` before any was known.
+    pub written: Option<Lsn>,
     /// Where the WAL of the present or last primary was when.
     pub primary_wal: PrimaryWal,
     /// When this was put together.

@@ -255,6 +255,7 @@ pub(crate) fn world() -> World {
         timeline: Some(TimelineId(3)),
         nodes: nodes.into(),
         fork: None,
+        written: None,
         primary_wal: PrimaryWal::default(),
         draining: false,
         built_at: now,

@@ -166,9 +166,8 @@ impl Manager {
 
     /// Bytes of what the primary was last seen to have past `reach` on `timeline`.
     pub(super) fn lost_by(&self, timeline: TimelineId, reach: Lsn) -> u64 {
-        let wal = &self.snapshot.primary_wal;
-        let had = wal.last().filter(|_| wal.timeline() == Some(timeline));
-        had.map_or(0, |(_, had)| had.bytes_since(reach))
+        let had = self.snapshot.written.filter(|_| self.snapshot.timeline == Some(timeline));
+        had.map_or(0, |had| had.bytes_since(reach))
     }
 
     pub(super) fn begin_automatic(&mut self, now: Instant) {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wire::TimelineId;
+use wire::{Lsn, TimelineId};
 
 use crate::{
     action::{Action, Remembered},
@@ -46,6 +46,8 @@ pub struct Cluster {
     floor: Option<TimelineId>,
     /// Which one of that number.
     branch: Option<Branch>,
+    /// When it was remembered last, and how far it was written then.
+    remembered: Option<(Instant, Lsn)>,
     epoch: Epoch,
     mandate: Mandate,
     /// Whose claims count for nothing.
@@ -78,6 +80,7 @@ impl Cluster {
             floor: remembered.as_ref().map(|known| known.timeline),
             epoch: Epoch(remembered.as_ref().map_or(0, |known| known.epoch.0).saturating_add(1)),
             branch: remembered.and_then(|known| known.branch),
+            remembered: None,
             mandate: Mandate::Open,
             deposed: Vec::new(),
             tenure: Tenure::Vacant(Vacancy::at_the_start(now)),
@@ -184,6 +187,7 @@ impl Cluster {
                 })
                 .collect(),
             fork: self.branch.as_ref().and_then(|branch| branch.fork),
+            written: self.branch.as_ref().map(|branch| branch.wal_lsn),
             primary_wal: self.wal.clone(),
             built_at: now,
         }
@@ -195,7 +199,7 @@ impl Cluster {
         self.mandate = mandate;
         if epoch > self.epoch {
             self.epoch = epoch;
-            self.remember();
+            self.remember(now);
         }
         self.settle(now);
     }

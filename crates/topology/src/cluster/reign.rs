@@ -1,6 +1,9 @@
 //! From the outcome of an election to epochs, memory and events.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wire::{Lsn, TimelineId};
 
@@ -14,6 +17,11 @@ use crate::{
     probe::{Role, Sample},
     snapshot::{Epoch, NoPrimary},
 };
+
+/// After how many bytes of WAL it is remembered again how far the primary is: half of what `max_lost_bytes` is by default.
+pub(super) const REMEMBER_BYTES: u64 = 512 << 10;
+/// How often at most: each time a file is written and synchronised.
+const REMEMBER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Whether there is a primary.
 ///   Vacant --elected--> Held --elected another--> Held (next epoch)
@@ -117,12 +125,12 @@ impl Cluster {
         let (last, epoch_of, gap) = match self.tenure {
             Tenure::Held(held) if held == reign => {
                 self.wal.record(said.timeline, said.sent_at, said.wal_lsn);
-                if self.know_branch(reign) {
-                    self.remember();
+                if self.know_branch(reign) || self.has_outgrown_memory(now) {
+                    self.remember(now);
                 }
                 return;
             }
-            Tenure::Held(held) => (Some(held), Some(held), std::time::Duration::ZERO),
+            Tenure::Held(held) => (Some(held), Some(held), Duration::ZERO),
             Tenure::Vacant(vacancy) => {
                 (vacancy.last, vacancy.epoch_of, now.saturating_duration_since(vacancy.since))
             }
@@ -156,7 +164,7 @@ impl Cluster {
         self.know_branch(reign);
         self.floor = self.floor.max(Some(reign.timeline));
         self.wal.record(said.timeline, said.sent_at, said.wal_lsn);
-        self.remember();
+        self.remember(now);
     }
 
     /// Takes in what tells the timeline of `reign` from another of its number. True if there is more news than the
@@ -207,13 +215,13 @@ impl Cluster {
                     next_hunt: now,
                 });
                 self.hunt(now);
-                self.remember();
+                self.remember(now);
             }
             Tenure::Vacant(vacancy) if vacancy.reason != reason => {
                 let mut vacancy = Vacancy { reason, ..vacancy };
                 if reason != NoPrimary::Starting && vacancy.epoch_of.take().is_some() {
                     self.next_epoch();
-                    self.remember();
+                    self.remember(now);
                 }
                 self.tenure = Tenure::Vacant(vacancy);
             }
@@ -225,9 +233,19 @@ impl Cluster {
         self.epoch = Epoch(self.epoch.0.saturating_add(1));
     }
 
-    pub(super) fn remember(&mut self) {
+    /// Whether so much was written since that what a standby lacks would be misjudged by much, should the primary and the
+    /// proxy end at once.
+    fn has_outgrown_memory(&self, now: Instant) -> bool {
+        let written = self.branch.as_ref().map(|branch| branch.wal_lsn).unwrap_or_default();
+        self.remembered.is_none_or(|(at, lsn)| {
+            written.bytes_since(lsn) >= REMEMBER_BYTES && now >= at + REMEMBER_INTERVAL
+        })
+    }
+
+    pub(super) fn remember(&mut self, now: Instant) {
         if let (Some(system_id), Some(timeline)) = (self.system_id, self.floor) {
             let branch = self.branch.clone();
+            self.remembered = branch.as_ref().map(|branch| (now, branch.wal_lsn));
             self.ask(Action::Remember(Remembered { system_id, timeline, branch, epoch: self.epoch }));
         }
     }

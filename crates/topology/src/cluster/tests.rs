@@ -543,6 +543,24 @@ impl Scene {
 }
 
 #[test]
+fn how_far_the_primary_was_outlives_it_and_the_proxy() {
+    let mut scene = Scene::running();
+    scene.actions();
+    let far = super::reign::REMEMBER_BYTES + 1000;
+    scene.tick(5000).primary(A, 1, far - 1);
+    let is_remembered =
+        |scene: &mut Scene| scene.actions().iter().any(|action| matches!(action, Action::Remember(_)));
+    assert!(!is_remembered(&mut scene), "not for a few bytes");
+    scene.primary(A, 1, far).tick(1).primary(A, 1, far * 2);
+    let mut later = scene.restarted();
+    assert_eq!(later.snapshot().written, Some(Lsn(far)));
+    scene.tick(4000).primary(A, 1, far * 2 + 1);
+    assert!(!is_remembered(&mut scene), "nor all the time");
+    later.primary(B, 1, 10);
+    assert_eq!(later.snapshot().written, Some(Lsn(far)), "until there is a primary");
+}
+
+#[test]
 fn a_second_promotion_to_the_same_timeline_is_no_heir_of_the_first() {
     for (history, lsn) in [(Some(1000), 3000), (Some(1050), 1100), (Some(1050), 3000), (None, 3000)] {
         let mut scene = after_b();
