@@ -8,7 +8,7 @@ use routing::Policy;
 use tokio::time::Instant;
 use wire::{
     SqlState,
-    frame::MESSAGE_LIMIT,
+    frame::{Direction, MESSAGE_LIMIT, Peek, peek},
     message::{
         backend::TxStatus,
         error::{ErrorMessage, Severity},
@@ -182,7 +182,7 @@ impl Session {
             return false;
         };
         // units that came later were kept too, and may be more than the read that the first of them is
-        let read_only = read_only && exchange.writes.is_empty();
+        let read_only = read_only && exchange.writes.is_empty() || runs_nothing(&bytes);
         let runs = self.reruns < RERUNS_MAX && may_run_again(loss, read_only);
         if runs {
             if exchange.side == Side::Replica {
@@ -277,6 +277,18 @@ fn may_run_again(loss: &Loss, read_only: bool) -> bool {
         Loss::Fatal(_) | Loss::Gone | Loss::Ended | Loss::Deposed | Loss::SetAside => read_only,
         Loss::Desynchronised | Loss::Replay(_) | Loss::Unsuited(_) => false,
     }
+}
+
+/// Whether all that was sent only prepares, describes and closes, which leaves nothing behind.
+fn runs_nothing(sent: &[u8]) -> bool {
+    let mut rest = sent;
+    while let Ok(Peek::Whole { header, .. }) = peek(rest, Direction::Frontend, MESSAGE_LIMIT) {
+        if !matches!(header.tag, b'P' | b'D' | b'C' | b'H' | b'S') {
+            return false;
+        }
+        rest = rest.get(header.total_len()..).unwrap_or_default();
+    }
+    matches!(rest, [] | [b'P' | b'D' | b'C' | b'H' | b'S', ..])
 }
 
 /// How a server was lost, for people.

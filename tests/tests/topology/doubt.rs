@@ -80,6 +80,27 @@ async fn the_second_of_two_piped_writes_is_in_doubt_and_reads_look_for_it_on_the
     herd.cluster().psql(1, "select pg_wal_replay_resume()").unwrap();
 }
 
+/// To prepare leaves nothing behind, whatever is prepared.
+#[tokio::test]
+async fn a_write_that_was_being_prepared_when_its_server_died_is_prepared_on_another_connection() {
+    let herd = gated();
+    let _keeper = shut_the_gate(&herd).await;
+    let mut client = herd.connect().await;
+    let prepare = Batch::new()
+        .parse("into the gate", "insert into gate values (1)")
+        .describe_statement("into the gate");
+    client.send(prepare.sync().bytes()).await.unwrap();
+    until_blocked(&herd, 1).await;
+    let blocked =
+        herd.psql_directly("select pid from pg_stat_activity where wait_event_type = 'Lock'").unwrap();
+    lab::signal(blocked.trim().parse().unwrap(), Signal::SIGKILL).unwrap();
+    let answers = client.until_ready().await;
+    let tags: Vec<u8> = answers.iter().map(|message| message.tag).collect();
+    assert_eq!(tags, *b"1tnZ", "{answers:?}");
+    client.run(&Batch::new().bind("", "into the gate", &[]).execute("", 0).sync()).await;
+    assert_eq!(client.value("select count(*) from gate").await, "1");
+}
+
 #[tokio::test]
 async fn a_pinned_session_does_not_write_to_either_of_two_primaries() {
     let herd = Setup::own(2).set("session.max_hold", "500ms").start();
