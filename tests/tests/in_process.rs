@@ -87,6 +87,7 @@ fn world(port: u16, pool: pool::Settings, timeouts: session::Timeouts) -> World 
         fork: None,
         written: None,
         primary_wal: PrimaryWal::default(),
+        synchrony: None,
         draining: false,
         built_at: now,
     };

@@ -28,7 +28,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("conn", &["wire", "protocol", "auth"]),
     ("pool", &["wire", "protocol", "auth", "sql", "topology", "conn"]),
     ("session", &["wire", "protocol", "auth", "sql", "topology", "routing", "conn", "pool"]),
-    ("doctor", &["wire"]),
+    ("doctor", &["wire", "topology"]),
     ("patroni", &["auth", "conn"]),
     ("agent", &[]),
     (

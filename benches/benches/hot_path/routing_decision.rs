@@ -69,6 +69,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         fork: None,
         written: None,
         primary_wal: PrimaryWal::default(),
+        synchrony: None,
         draining: false,
         built_at: now,
     }

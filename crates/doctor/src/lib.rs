@@ -13,7 +13,6 @@ mod privilege;
 mod replication;
 mod report;
 mod subject;
-mod sync_names;
 
 pub use facts::*;
 pub use finding::{Finding, Verdict};

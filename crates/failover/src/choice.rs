@@ -41,7 +41,7 @@ pub enum Choice {
 }
 
 /// Chooses among those who have been cut off. Nobody is promoted without everything that any of them has; of those who
-/// have it, the first region wins, then the highest priority, then the shortest way. `wanted`: the one that an operator
+/// have it, those win for whom commits waited, then the first region, then the highest priority, then the shortest way. `wanted`: the one that an operator
 /// named, whatever its region and priority.
 #[must_use]
 pub fn choose(
@@ -65,6 +65,7 @@ pub fn choose(
         let region = settings.regions.iter().position(|region| *region == node.region);
         (
             Reverse(recruit.received),
+            !node.sync_state.is_some_and(topology::SyncState::is_synchronous),
             region.unwrap_or(usize::MAX),
             Reverse(node.priority),
             node.rtt.unwrap_or(std::time::Duration::MAX),
@@ -83,12 +84,12 @@ pub fn choose(
 mod tests {
     use std::time::Instant;
 
-    use topology::{Cluster, NodeSettings};
+    use topology::{Cluster, NodeSettings, SyncState};
 
     use super::*;
 
-    /// Nodes of these regions and priorities, and standbys of them that are so far.
-    fn check(nodes: &[(&str, u16)], recruits: &[(u32, u64)], wanted: Option<u16>, expected: Choice) {
+    /// Nodes of these regions and priorities.
+    fn snapshot(nodes: &[(&str, u16)]) -> Snapshot {
         let node = |(index, (region, priority)): (usize, &(&str, u16))| NodeSettings {
             name: format!("n{index}"),
             host: format!("n{index}"),
@@ -104,7 +105,17 @@ mod tests {
             crash_grace: std::time::Duration::from_secs(5),
         };
         let now = Instant::now();
-        let snapshot = Cluster::new(settings, None, now).snapshot(now);
+        Cluster::new(settings, None, now).snapshot(now)
+    }
+
+    /// Standbys of these nodes that are so far.
+    #[track_caller]
+    fn check(nodes: &[(&str, u16)], recruits: &[(u32, u64)], wanted: Option<u16>, expected: Choice) {
+        check_in(&snapshot(nodes), recruits, wanted, expected);
+    }
+
+    #[track_caller]
+    fn check_in(snapshot: &Snapshot, recruits: &[(u32, u64)], wanted: Option<u16>, expected: Choice) {
         let recruit = |(node, (timeline, lsn)): (u16, &(u32, u64))| Recruit {
             node: NodeId(node),
             timeline: TimelineId(*timeline),
@@ -112,7 +123,7 @@ mod tests {
         };
         let recruits: Vec<_> = (0..).zip(recruits).map(recruit).collect();
         let settings = Settings { regions: vec!["us".into(), "eu".into()], ..Settings::default() };
-        assert_eq!(choose(&recruits, &snapshot, &settings, wanted.map(NodeId)), expected);
+        assert_eq!(choose(&recruits, snapshot, &settings, wanted.map(NodeId)), expected);
     }
 
     const EQUAL: [(&str, u16); 3] = [("eu", 100), ("eu", 100), ("eu", 100)];
@@ -138,6 +149,17 @@ mod tests {
         check(&[("asia", 900), ("eu", 900), ("us", 1)], &equal, None, promote(2));
         check(&[("eu", 100), ("eu", 200), ("asia", 900)], &equal, None, promote(1));
         check(&EQUAL, &equal, None, promote(0));
+    }
+
+    #[test]
+    fn of_equals_those_come_first_for_whom_commits_waited() {
+        let states = [Some(SyncState::Potential), Some(SyncState::Quorum), Some(SyncState::Sync)];
+        let mut snapshot = snapshot(&[("us", 900), ("eu", 100), ("eu", 200)]);
+        for (node, state) in snapshot.nodes.iter_mut().zip(states) {
+            node.sync_state = state;
+        }
+        check_in(&snapshot, &[(1, 10), (1, 10), (1, 10)], None, promote(2));
+        check_in(&snapshot, &[(1, 11), (1, 10), (1, 10)], None, promote(0));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub enum Refusal {
     IsPrimary(Arc<str>),
     /// It is no standby that could be promoted, for this reason.
     Unfit(Arc<str>, &'static str),
+    /// Commits that were acknowledged may be lost by it, for this reason.
+    Uncovered(Arc<str>, String),
     /// Whoever manages the cluster knows no such thing.
     Unknown(&'static str),
     /// Restarting it would not do, for this reason.
@@ -76,6 +78,9 @@ impl fmt::Display for Refusal {
             Self::NoNode => f.write_str("there is no such node"),
             Self::IsPrimary(node) => write!(f, "{node} is the primary already"),
             Self::Unfit(node, why) => write!(f, "{node} cannot become the primary: {why}"),
+            Self::Uncovered(node, why) => {
+                write!(f, "{node} cannot become the primary: {why}; FORCE accepts that")
+            }
             Self::Unknown(why) => f.write_str(why),
             Self::NotRestarted(node, why) => write!(f, "{node} cannot be restarted: {why}"),
             Self::Halfway { at, why, done } if done.is_empty() => {

@@ -30,6 +30,8 @@ pub enum Hindrance {
     Damped(Duration),
     /// The best candidate lacks so many bytes.
     WouldLose(Arc<str>, u64),
+    /// Commits may be on nobody who is there; the best candidate, and who is missing.
+    Uncovered(Arc<str>, String),
     /// The last attempt failed so.
     Failed(String),
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Hindrance {
                 "{node} lacks {bytes} bytes of what the primary had, more than max_lost_bytes; FAILOVER TO {node} FORCE \
                  accepts that"
             ),
+            Self::Uncovered(node, why) => write!(f, "{why}; FAILOVER TO {node} FORCE accepts that"),
             Self::Failed(why) => write!(f, "the last attempt failed: {why}"),
         }
     }

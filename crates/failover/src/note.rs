@@ -1,4 +1,4 @@
-use std::{fmt, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use topology::{Epoch, NodeId};
 
@@ -67,6 +67,8 @@ pub enum Step {
     Promoted,
     /// Clients are served by it.
     Serving,
+    /// Its commits wait for standbys, as this value of `synchronous_standby_names` says.
+    Waiting(Arc<str>),
     /// A standby was told to follow it.
     Followed,
     /// A node is being made a standby of it.
@@ -107,6 +109,9 @@ impl fmt::Display for Step {
             Self::Chosen => f.write_str("chosen"),
             Self::Promoted => f.write_str("promoted"),
             Self::Serving => f.write_str("serves clients"),
+            Self::Waiting(names) => {
+                write!(f, "commits wait until enough standbys follow: {names}")
+            }
             Self::Followed => f.write_str("told to follow the new primary"),
             Self::Rejoining => f.write_str("being made a standby"),
             Self::Rejoined => f.write_str("made a standby"),

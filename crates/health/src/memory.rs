@@ -49,14 +49,19 @@ pub(crate) fn read(path: &Path) -> Result<Option<Remembered>, MemoryError> {
 fn parse(text: &str) -> Option<Remembered> {
     let lines: Option<Vec<_>> = text.lines().map(|line| line.split_once(" = ")).collect();
     let lines = lines.filter(|_| text.ends_with('\n'))?;
-    let [("system_id", system_id), ("timeline", timeline), branch @ .., ("epoch", epoch)] = lines.as_slice()
+    let [("system_id", system_id), ("timeline", timeline), middle @ .., ("epoch", epoch)] = lines.as_slice()
     else {
         return None;
+    };
+    let (branch, sync_names) = match middle {
+        [branch @ .., ("sync_names", names)] => (branch, Some((*names).into())),
+        branch => (branch, None),
     };
     Some(Remembered {
         system_id: system_id.parse().ok()?,
         timeline: TimelineId(timeline.parse().ok()?),
         branch: if branch.is_empty() { None } else { Some(parse_branch(branch)?) },
+        sync_names,
         epoch: Epoch(epoch.parse().ok()?),
     })
 }
@@ -81,7 +86,7 @@ fn parse_branch(lines: &[(&str, &str)]) -> Option<Branch> {
 
 /// The epoch stands last, so that a file which lacks its end is not taken for an older version's.
 fn content(remembered: &Remembered) -> String {
-    let Remembered { system_id, timeline, branch, epoch } = remembered;
+    let Remembered { system_id, timeline, branch, sync_names, epoch } = remembered;
     let mut content = format!("system_id = {system_id}\ntimeline = {timeline}\n");
     if let Some(Branch { address, others, wal_lsn, fork }) = branch {
         content += &format!("written_at = {address}\nwal_lsn = {wal_lsn}\n");
@@ -91,6 +96,11 @@ fn content(remembered: &Remembered) -> String {
         if let Some(Fork { timeline, switch_lsn }) = fork {
             content += &format!("parent = {timeline}\nswitch_lsn = {switch_lsn}\n");
         }
+    }
+    if let Some(names) = sync_names {
+        // what does not fit into a line is remembered as something that cannot be read
+        let line = if names.contains(char::is_control) { "?" } else { names };
+        content += &format!("sync_names = {line}\n");
     }
     content + &format!("epoch = {epoch}\n")
 }
@@ -141,7 +151,10 @@ mod tests {
     }
 
     fn remembered(branch: Option<Branch>) -> Remembered {
-        Remembered { system_id: 7_412_345_678_901_234_567, timeline: TimelineId(3), branch, epoch: Epoch(12) }
+        let sync_names =
+            branch.as_ref().and_then(|branch| branch.fork).map(|_| "ANY 1 (\"a = b\", c)".into());
+        let (system_id, timeline) = (7_412_345_678_901_234_567, TimelineId(3));
+        Remembered { system_id, timeline, branch, sync_names, epoch: Epoch(12) }
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl Scene {
             fork: None,
             written: None,
             primary_wal: PrimaryWal::default(),
+            synchrony: None,
             built_at: now,
         };
         Self { snapshot, settings: settings(), now, busy: [0; 8] }
@@ -403,7 +404,7 @@ proptest! {
         };
         let wal = PrimaryWal::default();
         let snapshot = Snapshot {
-            epoch: Epoch(1), writable, draining: false, timeline: Some(TIMELINE), fork: None, nodes: nodes.into(), written: None, primary_wal: wal, built_at: now,
+            epoch: Epoch(1), writable, draining: false, timeline: Some(TIMELINE), fork: None, nodes: nodes.into(), written: None, primary_wal: wal, synchrony: None, built_at: now,
         };
         let written = written.map(|(lsn, timeline)| Written::At { lsn: Lsn(lsn), timeline: TimelineId(timeline) });
         let hint = Some(Hint { max_lag: max_lag.map(ms), ..Hint::default() });

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use wire::TimelineId;
 
 use crate::{branch::Branch, node::NodeId, snapshot::Epoch};
@@ -25,6 +27,8 @@ pub struct Remembered {
     pub timeline: TimelineId,
     /// Which timeline of that number; `None` if an earlier version of pgherd remembered.
     pub branch: Option<Branch>,
+    /// The primary's `synchronous_standby_names`, unless nobody was waited for or it was not known.
+    pub sync_names: Option<Arc<str>>,
     /// The epoch when this was remembered; a restarted proxy begins above it.
     pub epoch: Epoch,
 }

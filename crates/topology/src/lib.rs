@@ -20,6 +20,8 @@ mod probe;
 mod replication;
 mod settings;
 mod snapshot;
+mod sync_names;
+mod synchrony;
 mod toll;
 mod wal;
 mod xids;
@@ -37,6 +39,8 @@ pub use probe::{ProbeResult, Report, Role, Sample, Unusable};
 pub use replication::{Receiver, Replication, SyncState};
 pub use settings::*;
 pub use snapshot::{Epoch, Health, NoPrimary, NodeView, Reads, Snapshot, Stamp, Writable};
+pub use sync_names::{Fenced, SyncMethod, SyncNames, SyncNamesError};
+pub use synchrony::{Synchrony, Uncovered};
 pub use toll::Toll;
 pub use wal::PrimaryWal;
 pub use xids::{

@@ -56,8 +56,10 @@ pub struct Receiver {
 /// What a node says of its part in replication.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Replication {
-    /// The `application_name` of its own WAL receiver; `None` without one.
+    /// The `application_name` of its own WAL receiver, or the one that it would have; `None`: not known.
     pub name: Option<Box<str>>,
+    /// Its own `synchronous_standby_names`; `None`: not read.
+    pub sync_names: Option<Box<str>>,
     /// Who receives from it.
     pub receivers: Vec<Receiver>,
 }
@@ -66,6 +68,7 @@ impl Replication {
     /// Goes on from what was known. The name stays when the WAL receiver ends: it is what the primary last knew it by.
     pub(crate) fn update(&mut self, said: Self) {
         self.receivers = said.receivers;
+        self.sync_names = said.sync_names;
         if said.name.is_some() {
             self.name = said.name;
         }
@@ -93,7 +96,7 @@ mod tests {
     use super::*;
 
     fn called(name: &str) -> Replication {
-        Replication { name: Some(name.into()), receivers: Vec::new() }
+        Replication { name: Some(name.into()), ..Replication::default() }
     }
 
     #[track_caller]
@@ -103,7 +106,7 @@ mod tests {
             address: address.parse().ok(),
             state: *state,
         });
-        let primary = Replication { name: None, receivers: receivers.collect() };
+        let primary = Replication { receivers: receivers.collect(), ..Replication::default() };
         assert_eq!(primary.state_of(host, &called(name)), expected, "{name} at {host}");
     }
 

@@ -11,6 +11,7 @@ use crate::{
     node::{DownReason, NodeId},
     probe::Role,
     replication::SyncState,
+    synchrony::Synchrony,
     wal::PrimaryWal,
 };
 
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub written: Option<Lsn>,
     /// Where the WAL of the present or last primary was when.
     pub primary_wal: PrimaryWal,
+    /// Whom its commits wait for; `None`: not known, of an earlier version's memory for example.
+    pub synchrony: Option<Arc<Synchrony>>,
     /// When this was put together.
     pub built_at: Instant,
 }

@@ -257,6 +257,7 @@ pub(crate) fn world() -> World {
         fork: None,
         written: None,
         primary_wal: PrimaryWal::default(),
+        synchrony: None,
         draining: false,
         built_at: now,
     };

@@ -1,9 +1,10 @@
 //! Whom commits wait for.
 
+use topology::SyncNames;
+
 use super::fix;
-use crate::{
-    Facts, Mode, Node, Subject, finding::Findings, identifier::quote_identifier, sync_names::SyncNames,
-};
+
+use crate::{Facts, Mode, Node, Subject, finding::Findings, identifier::quote_identifier};
 
 pub(super) fn judge(subject: &Subject, findings: &mut Findings) {
     let Some((primary, present)) = subject.primary() else { return };
@@ -13,7 +14,7 @@ pub(super) fn judge(subject: &Subject, findings: &mut Findings) {
             .about(&primary.name)
             .ok("synchronous_standby_names", "empty: a failover may lose the last commits");
     }
-    let names = SyncNames::parse(value);
+    let names = SyncNames::parse(value).ok().flatten();
     if let Some(names) = &names {
         now(primary, present, value, names, findings);
         strangers(subject, primary, present, value, names, findings);
@@ -117,7 +118,7 @@ fn after_promotion(
         Some(_) | None => fix::reset("synchronous_standby_names"),
     };
     let mut about = findings.about(&node.name);
-    match (SyncNames::parse(value), present) {
+    match (SyncNames::parse(value).ok().flatten(), present) {
         (None, None) => {}
         (None, Some(_)) => about.warning(
             "synchronous_standby_names",

@@ -71,6 +71,9 @@ impl Manager {
         if lost > self.settings.max_lost_bytes {
             return Err(Hindrance::WouldLose(Arc::clone(&best.name), lost));
         }
+        if let Some(why) = self.lacks(&self.present_on(best.timeline)) {
+            return Err(Hindrance::Uncovered(Arc::clone(&best.name), why));
+        }
         Ok(())
     }
 
@@ -303,6 +306,9 @@ impl Manager {
                 Arc::clone(&node.name),
                 "it lacks more than max_lost_bytes; FORCE accepts that",
             ));
+        }
+        if !force && let Some(why) = self.lacks(&self.present_on(node.timeline)) {
+            return Err(Refusal::Uncovered(Arc::clone(&node.name), why));
         }
         let from = self.reign.and_then(|reign| reign.node);
         let limit = Some(self.settings.max_lost_bytes).filter(|_| !force);

@@ -125,6 +125,12 @@ impl Manager {
             );
             return;
         }
+        // what a primary that was halted wrote is known to be there, whoever has it
+        let is_asked = limit.is_some() && halted.is_none();
+        if let Some(why) = best.filter(|_| is_asked).and_then(|best| self.lacks(&run.alike(best))) {
+            self.revert(format!("{why}; FAILOVER TO a node FORCE accepts that"), now);
+            return;
+        }
         match choice {
             Choice::Promote(node) => self.intend(node, now),
             Choice::CatchUp { node, upstream, lsn } => {

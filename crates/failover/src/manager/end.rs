@@ -47,6 +47,9 @@ impl Manager {
     /// The new primary is there.
     pub(super) fn finish(&mut self, node: NodeId, now: Instant) {
         self.note(now, Some(node), Step::Serving);
+        if let Some(names) = self.waits_for() {
+            self.note(now, Some(node), Step::Waiting(names));
+        }
         let Some(run) = &self.run else { return };
         let (kind, epoch, old) = (run.kind, run.epoch, self.old_address(run));
         let tried = run.tried.clone();

@@ -1,6 +1,7 @@
 //! The state machine: snapshots, answers, commands and time in; orders, notes, replies and a mandate out.
 
 mod begin;
+mod covered;
 mod elect;
 mod end;
 mod errand;

@@ -129,6 +129,12 @@ impl Run {
         Self { halted: Some(Lsn(0)), ..run }
     }
 
+    /// Those of the recruits that have followed the same timeline.
+    pub(super) fn alike(&self, one: &Recruit) -> Vec<NodeId> {
+        let alike = self.recruits.iter().filter(|recruit| recruit.timeline == one.timeline);
+        alike.map(|recruit| recruit.node).collect()
+    }
+
     pub(super) fn is_planned(&self) -> bool {
         matches!(self.kind, Kind::Switchover | Kind::Restart | Kind::Failback)
     }

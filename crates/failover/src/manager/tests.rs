@@ -7,7 +7,7 @@ use std::{
 
 use topology::{
     Cluster, DownReason, Epoch, Fork, History, Mandate, NoPrimary, NodeId, NodeSettings, ProbeResult, Reads,
-    Role, Sample, Unusable, Writable,
+    Receiver, Replication, Role, Sample, SyncState, Unusable, Writable,
 };
 use wire::{Lsn, TimelineId};
 
@@ -260,6 +260,7 @@ impl Scene {
             | Step::Chosen
             | Step::Promoted
             | Step::Serving
+            | Step::Waiting(_)
             | Step::Followed
             | Step::Rejoining
             | Step::Rejoined
@@ -951,4 +952,119 @@ fn a_stopped_standby_is_left_to_those_who_stopped_it() {
     let mut scene = Scene::running();
     scene.refused(B).wait(Duration::from_secs(60));
     assert!(!scene.is_ordered(|task| is_follow(B)(task) || is_rejoin(B)(task)));
+}
+
+// synchronous replication
+
+impl Scene {
+    /// The same as `running`; a waits for b or c.
+    fn waiting_for(sync_names: &str, states: [SyncState; 2]) -> Self {
+        let mut scene = Self::running();
+        scene.waits_for(A, sync_names, &[("b", states[0]), ("c", states[1])]).primary(A, 1, 1000);
+        scene
+    }
+
+    fn waits_for(&mut self, primary: NodeId, sync_names: &str, receivers: &[(&str, SyncState)]) -> &mut Self {
+        for (node, name) in [(A, "a"), (B, "b"), (C, "c")] {
+            let receiver = |(name, state): &(&str, SyncState)| Receiver {
+                name: (*name).into(),
+                address: None,
+                state: *state,
+            };
+            let is_primary = node == primary;
+            let said = Replication {
+                name: Some(name.into()),
+                receivers: receivers.iter().filter(|_| is_primary).map(receiver).collect(),
+                sync_names: Some(if is_primary { sync_names.into() } else { "".into() }),
+            };
+            self.cluster.handle_replication(node, said);
+        }
+        self
+    }
+
+    /// a is lost, and with it this one; the other is there.
+    fn lost_with(&mut self, node: NodeId) -> &mut Self {
+        let other = if node == B { C } else { B };
+        self.refused(A).refused(node).standby(other, 1, 1000)
+    }
+}
+
+#[test]
+fn nobody_is_promoted_when_who_has_the_last_commits_died_with_the_primary() {
+    use SyncState::{Potential, Quorum, Sync};
+    let mut scene = Scene::waiting_for("FIRST 1 (b, c)", [Sync, Potential]);
+    scene.lost_with(B);
+    let hindrance = scene.hindrance();
+    assert!(matches!(&hindrance, Some(Hindrance::Uncovered(node, _)) if **node == *"c"), "{hindrance:?}");
+    let text = hindrance.unwrap().to_string();
+    assert!(text.ends_with("missing: 1 of b; FAILOVER TO c FORCE accepts that"), "{text}");
+    scene.say(Command::Failover { to: C, force: false });
+    let refused = scene.replies.pop().map(|reply| reply.result);
+    assert!(matches!(refused, Some(Err(Refusal::Uncovered(..)))), "{refused:?}");
+    scene.say(Command::Failover { to: C, force: true });
+    scene.stored().recruited(C, 1000).stored().promoted(C);
+    let mut scene = Scene::waiting_for("ANY 1 (b, c)", [Quorum, Quorum]);
+    scene.lost_with(C);
+    assert!(matches!(scene.hindrance(), Some(Hindrance::Uncovered(..))));
+    scene.standby(C, 1, 1000).standby(B, 1, 1000);
+    assert!(scene.manager.is_running(), "it is back");
+}
+
+#[test]
+fn a_standby_that_has_every_commit_is_enough() {
+    use SyncState::{Potential, Quorum, Sync};
+    for (sync_names, states) in
+        [("FIRST 1 (c, b)", [Potential, Sync]), ("ANY 2 (b, c)", [Quorum, Quorum]), ("2 (*)", [Sync, Sync])]
+    {
+        let mut scene = Scene::waiting_for(sync_names, states);
+        scene.lost_with(B);
+        assert!(scene.manager.is_running(), "{sync_names}: {:?}", scene.hindrance());
+        scene.stored().recruited(C, 1000).stored().promoted(C);
+    }
+}
+
+#[test]
+fn who_could_not_be_cut_off_does_not_count_as_having_a_commit() {
+    let mut scene = Scene::waiting_for("ANY 1 (b, c)", [SyncState::Quorum; 2]);
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.stored().recruited(C, 1000);
+    scene.answer(|task| *task == Task::Recruit(B), Err(Failure::Failed("refused".to_owned())));
+    assert!(!scene.is_ordered(|task| matches!(task, Task::Store(_) | Task::Promote(_))));
+    let Some(Outcome::RolledBack(why)) = scene.ended() else { panic!("{:?}", scene.ended()) };
+    assert!(why.contains("missing: 1 of b"), "{why}");
+    scene.wait(Duration::from_secs(2)).stored().recruited(C, 1000).recruited(B, 1000).stored();
+    assert!(scene.is_ordered(|task| matches!(task, Task::Promote(_))), "{:?}", scene.orders);
+}
+
+#[test]
+fn what_a_first_new_primary_had_alone_is_not_lost_when_it_dies_before_anybody_follows() {
+    let mut scene = Scene::waiting_for("ANY 1 (b, c)", [SyncState::Quorum; 2]);
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.stored().recruited(B, 900).recruited(C, 1000).stored().promoted(C);
+    scene.waits_for(C, "ANY 1 (b, a)", &[]).primary(C, 2, 1010);
+    assert_eq!((scene.writable(), scene.ended()), (Ok(C), Some(Outcome::Done)));
+    let waiting = |note: &Note| note.step == Step::Waiting("ANY 1 (b, a)".into());
+    assert!(scene.notes.iter().any(waiting), "it is told that commits wait: {:?}", scene.notes);
+    scene.stored().refused(C).standby(B, 2, 1005);
+    assert!(matches!(scene.hindrance(), Some(Hindrance::Uncovered(..))), "{:?}", scene.hindrance());
+}
+
+#[test]
+fn a_switchover_proves_otherwise_that_nothing_is_lost() {
+    let mut scene = Scene::waiting_for("ANY 1 (b, c)", [SyncState::Quorum; 2]);
+    scene.say(Command::Switchover { to: Some(B) });
+    scene.done(|task| *task == Task::Checkpoint(A));
+    for _ in 0..2 {
+        let idle = Done::Busy { transactions: 0, requests: 0 };
+        scene.answer(|task| *task == Task::CountBusy(A), Ok(idle));
+    }
+    scene.stored();
+    let halted = Done::Halted { lsn: Lsn(1000), is_stopped: true };
+    scene.answer(|task| *task == Task::Halt(A), Ok(halted)).refused(C);
+    scene.recruited(B, 1000);
+    if scene.is_ordered(|task| *task == Task::Recruit(C)) {
+        scene.answer(|task| *task == Task::Recruit(C), Err(Failure::Failed("refused".to_owned())));
+    }
+    scene.stored();
+    assert!(scene.is_ordered(|task| *task == Task::Promote(B)), "{:?}", scene.notes);
 }

@@ -1,11 +1,11 @@
 //! The shell of the failover manager: carries out its orders, each in a task of its own, and stores its record.
 
 mod conninfo;
-mod fence;
 mod hands;
 mod session;
 mod steps;
 pub(crate) mod store;
+mod synchrony;
 mod told;
 mod work;
 

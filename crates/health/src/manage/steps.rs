@@ -10,13 +10,10 @@ use wire::{Lsn, TimelineId, message::backend::timeline_of_wal_file};
 
 use super::{
     conninfo::{ConnInfo, ConnInfoError},
-    fence::Fence,
     session::{Kept, Session, ask_once, first, literal},
 };
 use crate::{dialer::Dialer, history};
 
-/// For whom commits wait.
-const SYNC_NAMES: &str = "synchronous_standby_names";
 /// Time between two looks at whether something has come about.
 const AGAIN: Duration = Duration::from_millis(5);
 /// How long a standby may take to give up its WAL receiver and to replay what it had received. What is left unreplayed
@@ -98,14 +95,15 @@ impl On<'_> {
         self.recruit(kept, timeline).await
     }
 
-    /// [`failover::Task::Promote`].
-    pub(super) async fn promote(self, kept: &Kept) -> Answer {
+    /// [`failover::Task::Promote`]. `sync_names`: whom its commits shall wait for; `None`: not known.
+    pub(super) async fn promote(self, kept: &Kept, sync_names: Option<&str>) -> Answer {
         let mut kept = kept.lock().await;
         let session = kept.as_mut().filter(|session| session.epoch() == self.epoch);
         // another session than the one that cut it off may have missed that a higher epoch has been there
         let Some(session) = session else {
             return Err(Failure::Failed("the session that cut it off is gone".to_owned()));
         };
+        session.will_wait_for(sync_names).await?;
         let sql = format!(
             "SELECT pg_promote(false) WHERE pg_is_in_recovery() AND current_setting('primary_conninfo') = {}",
             literal(&session.conninfo)
@@ -169,9 +167,7 @@ impl On<'_> {
     pub(super) async fn fence(self, kept: &Kept) -> Answer {
         let mut kept = kept.lock().await;
         let session = self.session(&mut kept).await?;
-        let (present, is_altered) = sync_names(session).await?;
-        let fence = Fence::instead_of(&present, is_altered, self.epoch).to_string();
-        session.alter_and_see(SYNC_NAMES, &fence).await?;
+        session.fence().await?;
         let deadline = Instant::now() + EVICTION_PATIENCE;
         // a superuser may only be sent away by another; without commits it does no harm
         let evict = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity JOIN pg_roles ON oid = usesysid \
@@ -193,27 +189,8 @@ impl On<'_> {
     /// Undoes `fence`.
     pub(super) async fn unfence(self, kept: &Kept) -> Answer {
         let mut kept = kept.lock().await;
-        let session = self.session(&mut kept).await?;
-        let (present, _) = sync_names(session).await?;
-        if let Some(fence) = Fence::parse(&present) {
-            session.alter_system(SYNC_NAMES, fence.former.as_deref()).await?;
-        }
+        self.session(&mut kept).await?.unfence().await?;
         Ok(Done::Done)
-    }
-}
-
-/// For whom commits wait, and whether `ALTER SYSTEM` said so. Who may not see where a setting comes from is told so: to
-/// set what holds anyway changes nothing.
-async fn sync_names(session: &mut Session) -> Result<(String, bool), Failure> {
-    let sql = format!(
-        "SELECT setting, coalesce(sourcefile ~ 'postgresql[.]auto[.]conf$', setting <> '') \
-         FROM pg_settings WHERE name = '{SYNC_NAMES}'"
-    );
-    match session.ask(&sql).await?.as_slice() {
-        [row] if let [Some(value), Some(is_altered)] = row.as_slice() => {
-            Ok((value.clone(), is_altered == "t"))
-        }
-        _ => Err(Failure::Failed("it does not say for whom its commits wait".to_owned())),
     }
 }
 

@@ -36,7 +36,11 @@ impl Bench {
                 let ((view, target), (_, upstream)) = (self.node(node)?, self.node(upstream)?);
                 self.on(&target).catch_up(&self.kept, &upstream, lsn, view.timeline).await
             }
-            Task::Promote(node) => self.on(&self.node(node)?.1).promote(&self.kept).await,
+            Task::Promote(node) => {
+                let known = self.snapshot.synchrony.as_ref();
+                let names = known.and_then(|known| known.value_for(node));
+                self.on(&self.node(node)?.1).promote(&self.kept, names.as_deref()).await
+            }
             Task::Follow { node, upstream } => {
                 let ((_, target), (_, upstream)) = (self.node(node)?, self.node(upstream)?);
                 self.on(&target).follow(&self.kept, &upstream).await

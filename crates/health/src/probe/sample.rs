@@ -38,7 +38,12 @@ const SQL: &str = "\
     has_function_privilege('pg_ls_waldir()', 'EXECUTE'), \
     (SELECT string_agg(concat_ws(chr(9), sync_state, coalesce(host(client_addr), '-'), application_name), chr(10)) \
     FROM pg_stat_replication WHERE sync_state IS NOT NULL), \
-    (SELECT conninfo FROM pg_stat_wal_receiver)";
+    (SELECT conninfo FROM pg_stat_wal_receiver), \
+    current_setting('synchronous_standby_names'), \
+    coalesce(CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') \
+    THEN substring(current_setting('primary_conninfo', true) from \
+    '(?:^|[[:space:]])application_name[[:space:]]*=[[:space:]]*(''[^'']*''|[^''[:space:]]+)') END, \
+    nullif(current_setting('cluster_name'), ''))";
 
 /// The timeline that a standby has followed, by the WAL that it has received: nothing else tells it between the end of its
 /// WAL receiver and its next restartpoint. For members of `pg_monitor`.
@@ -134,8 +139,9 @@ pub(super) fn is_direct(rows: &[Row], local: Option<SocketAddr>) -> bool {
 pub(super) fn read_replication(rows: &[Row]) -> Replication {
     let cell = |at: usize| rows.first().and_then(|row| row.get(SAMPLE_COLUMNS + at)?.as_deref());
     Replication {
-        name: cell(5).and_then(receiver_name),
+        name: cell(5).and_then(receiver_name).or_else(|| cell(7).and_then(own_name)),
         receivers: cell(4).unwrap_or_default().lines().filter_map(read_receiver).collect(),
+        sync_names: cell(6).map(Into::into),
     }
 }
 
@@ -164,6 +170,12 @@ fn receiver_name(conninfo: &str) -> Option<Box<str>> {
     let value =
         |wanted: &str| values.iter().find(|(keyword, _)| *keyword == wanted).map(|(_, value)| &**value);
     value("application_name").or_else(|| value("fallback_application_name")).map(Into::into)
+}
+
+/// The name that a WAL receiver would have, perhaps in quotes. One with a backslash is not worth reading.
+fn own_name(text: &str) -> Option<Box<str>> {
+    let name = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap_or(text);
+    (!name.is_empty() && !name.contains('\\')).then(|| name.into())
 }
 
 /// Reads position, timeline, next id (`epoch:xid`) and kind of a checkpoint.
@@ -228,14 +240,18 @@ mod tests {
         let mut answer =
             row("f 7412345678901234567 0000000200000000000000A1 1 - - - 0/A1000028 - 150020 - - - -");
         answer.push(Some("sync\t10.0.0.2\tus east\nasync\t-\tap\nodd\t-\tx".to_owned()));
-        answer.push(None);
+        answer.extend([None, Some("ANY 1 (us)".to_owned()), Some("'eu west'".to_owned())]);
         let found = read_replication(&[answer]);
+        assert_eq!(found.sync_names.as_deref(), Some("ANY 1 (us)"));
         let receivers: Vec<_> = found
             .receivers
             .iter()
             .map(|one| (one.state.as_str(), one.address.is_some(), &*one.name))
             .collect();
-        assert_eq!((found.name, receivers), (None, vec![("sync", true, "us east"), ("async", false, "ap")]));
+        assert_eq!(
+            (found.name.as_deref(), receivers),
+            (Some("eu west"), vec![("sync", true, "us east"), ("async", false, "ap")])
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod tests;
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,7 @@ use crate::{
     replication::{Replication, SyncState},
     settings::Settings,
     snapshot::{Epoch, Health, NoPrimary, NodeView, Snapshot, Writable},
+    synchrony::Synchrony,
     wal::PrimaryWal,
 };
 use reign::{Tail, Tenure, Vacancy};
@@ -54,6 +56,8 @@ pub struct Cluster {
     deposed: Vec<NodeId>,
     tenure: Tenure,
     wal: PrimaryWal,
+    /// Whom commits on the present or last primary wait for.
+    synchrony: Option<Arc<Synchrony>>,
     /// A promotion whose cost is not known yet.
     tail: Option<Tail>,
     /// The last disagreement that was told, so that it is told once.
@@ -79,6 +83,8 @@ impl Cluster {
             system_id: remembered.as_ref().map(|known| known.system_id),
             floor: remembered.as_ref().map(|known| known.timeline),
             epoch: Epoch(remembered.as_ref().map_or(0, |known| known.epoch.0).saturating_add(1)),
+            synchrony: (remembered.as_ref().and_then(|known| known.sync_names.clone()))
+                .map(|text| Synchrony::remembered(text).into()),
             branch: remembered.and_then(|known| known.branch),
             remembered: None,
             mandate: Mandate::Open,
@@ -189,6 +195,7 @@ impl Cluster {
             fork: self.branch.as_ref().and_then(|branch| branch.fork),
             written: self.branch.as_ref().map(|branch| branch.wal_lsn),
             primary_wal: self.wal.clone(),
+            synchrony: self.synchrony.clone(),
             built_at: now,
         }
     }
@@ -275,6 +282,7 @@ impl Cluster {
         .decide();
         let verdict = self.heed_hint(verdict, now);
         self.apply(verdict.outcome, now);
+        self.learn_synchrony(now);
         self.attach_primary();
         self.count_tail();
         self.ask_history(&verdict, now);

@@ -16,6 +16,7 @@ use crate::{
     node::{Ancestry, NodeId, Reach},
     probe::{Role, Sample},
     snapshot::{Epoch, NoPrimary},
+    synchrony::Synchrony,
 };
 
 /// After how many bytes of WAL it is remembered again how far the primary is: half of what `max_lost_bytes` is by default.
@@ -229,6 +230,23 @@ impl Cluster {
         }
     }
 
+    /// Takes in whom the primary waits for, and what its standbys are called.
+    pub(super) fn learn_synchrony(&mut self, now: Instant) {
+        let before = self.synchrony.as_deref();
+        let primary = self.present().and_then(|reign| self.node(reign.node));
+        let learnt = primary.and_then(|primary| Synchrony::learn(before, primary, &self.nodes));
+        let written_at = self.branch.as_ref().map(|branch| &*branch.address);
+        let after = learnt.or_else(|| before.cloned()).map(|known| known.with_names(&self.nodes, written_at));
+        if after.as_ref() == before {
+            return;
+        }
+        let is_news = after.as_ref().map(|after| &after.text) != before.map(|before| &before.text);
+        self.synchrony = after.map(Arc::new);
+        if is_news {
+            self.remember(now);
+        }
+    }
+
     fn next_epoch(&mut self) {
         self.epoch = Epoch(self.epoch.0.saturating_add(1));
     }
@@ -246,7 +264,10 @@ impl Cluster {
         if let (Some(system_id), Some(timeline)) = (self.system_id, self.floor) {
             let branch = self.branch.clone();
             self.remembered = branch.as_ref().map(|branch| (now, branch.wal_lsn));
-            self.ask(Action::Remember(Remembered { system_id, timeline, branch, epoch: self.epoch }));
+            let sync_names = self.synchrony.as_ref().filter(|known| known.waits()).map(|known| &known.text);
+            let sync_names = sync_names.cloned();
+            let epoch = self.epoch;
+            self.ask(Action::Remember(Remembered { system_id, timeline, branch, sync_names, epoch }));
         }
     }
 

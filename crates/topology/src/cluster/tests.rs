@@ -162,8 +162,13 @@ fn the_first_primary_waits_until_every_node_was_heard_once() {
     assert_eq!(scene.names(), ["node_up", "node_up", "primary_found", "node_suspect"]);
     let others = ["b.example:5432".into(), "c.example:5432".into()].into();
     let branch = Branch { address: "a.example:5432".into(), others, wal_lsn: Lsn(1000), fork: None };
-    let remembered =
-        Remembered { system_id: SYSTEM, timeline: TimelineId(1), branch: Some(branch), epoch: Epoch(1) };
+    let remembered = Remembered {
+        system_id: SYSTEM,
+        timeline: TimelineId(1),
+        branch: Some(branch),
+        sync_names: None,
+        epoch: Epoch(1),
+    };
     assert!(scene.actions().contains(&Action::Remember(remembered)));
 }
 
@@ -347,7 +352,13 @@ fn two_primaries_at_the_start_are_put_in_order_by_history_alone() {
 
 #[test]
 fn a_remembered_timeline_survives_a_restart_of_the_proxy() {
-    let known = Remembered { system_id: SYSTEM, timeline: TimelineId(3), branch: None, epoch: Epoch(9) };
+    let known = Remembered {
+        system_id: SYSTEM,
+        timeline: TimelineId(3),
+        branch: None,
+        sync_names: None,
+        epoch: Epoch(9),
+    };
     let mut scene = Scene::new(Some(known));
     scene.primary(A, 2, 5000).probe(B, ProbeResult::NoAnswer).probe(C, ProbeResult::NoAnswer);
     assert_eq!((scene.writable(), scene.health(A)), (Err(NoPrimary::OnlyStale), Health::Stale));
@@ -658,7 +669,13 @@ fn a_history_that_was_read_before_a_node_was_down_proves_nothing_after() {
 
 #[test]
 fn the_branch_of_an_older_state_file_is_learned() {
-    let known = Remembered { system_id: SYSTEM, timeline: TimelineId(2), branch: None, epoch: Epoch(9) };
+    let known = Remembered {
+        system_id: SYSTEM,
+        timeline: TimelineId(2),
+        branch: None,
+        sync_names: None,
+        epoch: Epoch(9),
+    };
     let mut scene = Scene::new(Some(known));
     scene.primary(B, 2, 1100).probe(A, ProbeResult::Refused).standby(C, 2, 1100);
     assert_eq!(scene.writable(), Ok(B));
@@ -867,4 +884,103 @@ fn an_epoch_that_a_mandate_raises_survives_a_restart() {
     scene.refused(A).actions();
     scene.cluster.set_mandate(Mandate::Closed, Epoch(9), scene.now);
     assert_eq!((scene.epoch(), scene.remembered().epoch), (9, Epoch(9)));
+}
+
+fn told(name: &str, receivers: &[(&str, SyncState)], sync_names: &str) -> Replication {
+    let receiver =
+        |(name, state): &(&str, SyncState)| Receiver { name: (*name).into(), address: None, state: *state };
+    Replication {
+        name: (!name.is_empty()).then(|| name.into()),
+        receivers: receivers.iter().map(receiver).collect(),
+        sync_names: Some(sync_names.into()),
+    }
+}
+
+impl Scene {
+    /// a is the primary and says so of its standbys, b and c, who are called n1 and n2.
+    fn waits_for(&mut self, sync_names: &str, receivers: &[(&str, SyncState)]) -> &mut Self {
+        self.cluster.handle_replication(A, told("", receivers, sync_names));
+        self.cluster.handle_replication(B, told("n1", &[], ""));
+        self.cluster.handle_replication(C, told("n2", &[], ""));
+        self.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000)
+    }
+
+    /// Who is missing when only these are there: how many of which nodes, and of how many others.
+    #[track_caller]
+    fn misses(&self, present: &[NodeId], expected: Option<(usize, &[NodeId], usize)>) {
+        let synchrony = self.snapshot().synchrony.unwrap();
+        let found = synchrony.is_covered_by(present, &[B, C]).err();
+        let expected =
+            expected.map(|(needed, of, strangers)| Uncovered { needed, of: of.to_vec(), strangers });
+        assert_eq!(found, expected, "{synchrony:?}");
+    }
+}
+
+#[test]
+fn of_the_first_standbys_any_that_was_synchronous_has_every_commit() {
+    use SyncState::{Potential, Sync};
+    let mut scene = Scene::new(None);
+    scene.waits_for("FIRST 1 (n1, n2)", &[("n1", Sync), ("n2", Potential)]);
+    scene.misses(&[B], None);
+    scene.misses(&[B, C], None);
+    scene.misses(&[C], Some((1, &[B], 0)));
+    scene.waits_for("2 (n1, n2)", &[("n1", Sync), ("n2", Sync)]).misses(&[C], None);
+    scene.misses(&[], Some((1, &[B, C], 0)));
+}
+
+#[test]
+fn of_a_quorum_so_many_are_needed_that_no_commit_is_on_others_alone() {
+    use SyncState::Quorum;
+    let mut scene = Scene::new(None);
+    scene.waits_for("ANY 1 (n1, n2)", &[("n1", Quorum), ("n2", Quorum)]);
+    scene.misses(&[B, C], None);
+    scene.misses(&[B], Some((1, &[C], 0)));
+    scene.waits_for("ANY 1 (*)", &[("n1", Quorum), ("n2", Quorum), ("archive", Quorum)]);
+    scene.misses(&[B, C], Some((1, &[], 1)));
+    scene
+        .waits_for("ANY 2 (*)", &[("n1", Quorum), ("n2", Quorum), ("archive", Quorum)])
+        .misses(&[B, C], None);
+}
+
+#[test]
+fn while_too_few_are_synchronous_those_count_who_were_when_there_were_enough() {
+    use SyncState::{Async, Quorum, Sync};
+    let mut scene = Scene::new(None);
+    scene.waits_for("FIRST 1 (n1)", &[("n1", Sync), ("n2", Async)]);
+    scene.waits_for("FIRST 1 (n1)", &[("n2", Async)]).misses(&[C], Some((1, &[B], 0)));
+    // a fence is nobody's setting, and nothing is acknowledged under it
+    scene.waits_for("ANY 1 (\"pgherd_fenced_e3 x\")", &[]).misses(&[C], Some((1, &[B], 0)));
+    assert_eq!(&*scene.snapshot().synchrony.unwrap().text, "FIRST 1 (n1)");
+    scene.waits_for("ANY 1 (n1, n2)", &[("n2", Quorum)]).misses(&[C], None);
+    scene.refused(A).misses(&[B], Some((1, &[C], 0)));
+    let mut scene = Scene::new(None);
+    scene.waits_for("FIRST 2 (n1, n2)", &[("n1", Sync)]).misses(&[B], Some((1, &[C], 0)));
+    scene.misses(&[B, C], None);
+    scene.waits_for("", &[("n1", Async)]).misses(&[], None);
+}
+
+#[test]
+fn what_commits_waited_for_outlasts_a_restart_and_then_takes_everybody() {
+    let mut scene = Scene::new(None);
+    scene.waits_for("ANY 1 (n1, n2)", &[("n1", SyncState::Quorum), ("n2", SyncState::Quorum)]);
+    let known = scene.remembered();
+    assert_eq!(known.sync_names.as_deref(), Some("ANY 1 (n1, n2)"));
+    let mut scene = Scene::new(Some(known));
+    scene.cluster.handle_replication(B, told("n1", &[], ""));
+    scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.misses(&[B], Some((1, &[C], 0)));
+    scene.misses(&[B, C], None);
+    let value = scene.snapshot().synchrony.unwrap().value_for(B);
+    assert_eq!(value.as_deref(), Some("ANY 1 (a, n2)"));
+}
+
+#[test]
+fn a_new_primary_is_to_wait_for_the_old_one_in_its_own_place() {
+    let mut scene = Scene::new(None);
+    scene.waits_for("FIRST 1 (n1, n2)", &[("n1", SyncState::Sync)]).refused(A);
+    let value =
+        |scene: &Scene, node| scene.snapshot().synchrony.unwrap().value_for(node).unwrap().to_string();
+    assert_eq!(value(&scene, B), "FIRST 1 (a, n2)");
+    assert_eq!(value(&scene, C), "FIRST 1 (n1, a)");
+    assert_eq!(value(&scene, A), "FIRST 1 (n1, n2)");
 }
