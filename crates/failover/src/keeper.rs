@@ -102,6 +102,7 @@ impl Manager {
                 if is_deposed {
                     self.is_back_in_line(&place);
                     self.note(now, Some(node.id), Step::Rejoined);
+                    self.order(Task::DropSlots { node: node.id, upstream: primary }, self.record().epoch);
                 }
                 Keeper::CONTENT
             }

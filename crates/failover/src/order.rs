@@ -60,6 +60,14 @@ pub enum Task {
         /// Whom it shall follow.
         upstream: NodeId,
     },
+    /// Have a former primary, which follows this node now, give up the replication slots of its reign that nobody uses
+    /// there any more: they would hold its WAL back until its disk is full. Nothing depends on the answer.
+    DropSlots {
+        /// The former primary.
+        node: NodeId,
+        /// Whom it follows; a slot that is unknown there is none of those.
+        upstream: NodeId,
+    },
     /// Write a checkpoint, so that what follows is quick.
     Checkpoint(NodeId),
     /// Count what this proxy has under way on the primary. Answered with [`Done::Busy`].

@@ -66,6 +66,9 @@ fn switched_over_is_not_fenced(herd: &Herd) {
     let load = load(herd);
     let old = herd.cluster().primary().unwrap();
     let to = herd.cluster().node(0).name();
+    // that of a backup, say
+    let own = "select pg_create_physical_replication_slot('own', true)";
+    herd.cluster().psql(old, own).unwrap();
     console(herd, &format!("SWITCHOVER TO \"{to}\"")).unwrap();
     assert_eq!(wait_until_rejoined(herd, old, 3), 0);
     load.wait_for_writes(100);
@@ -77,6 +80,11 @@ fn switched_over_is_not_fenced(herd: &Herd) {
     let agents = show(herd, "AGENTS");
     assert!(agents.iter().all(|row| row[5] == "f"), "none is fenced: {agents:?}");
     assert_eq!(herd.cluster().psql(old, "show synchronous_standby_names").unwrap(), "");
+    eventually("the slots of its reign are gone, and no other", PATIENCE, || {
+        let slots =
+            herd.cluster().psql(old, "select string_agg(slot_name, ' ') from pg_replication_slots").ok()?;
+        (slots == "own").then_some(())
+    });
 }
 
 /// F4: a primary of which nobody hears, but that would go on.

@@ -50,10 +50,28 @@ fn drop_slot(slot: &Slot) -> String {
     format!("SELECT pg_drop_replication_slot({});", quote_literal(&slot.name))
 }
 
+/// Whether a standby's slot is there from when it was the primary: whoever used it finds one on the present primary, or is
+/// that.
+fn is_leftover(subject: &Subject, facts: &Facts, slot: &Slot) -> bool {
+    facts.in_recovery
+        && subject.primary().is_some_and(|(_, primary)| {
+            primary.setting("primary_slot_name") == slot.name
+                || primary.slots.iter().any(|known| !known.logical && known.name == slot.name)
+        })
+}
+
 fn unused(subject: &Subject, node: &Node, facts: &Facts, slot: &Slot, findings: &mut Findings) {
-    let wanted = subject.standbys().find(|(_, facts)| facts.setting("primary_slot_name") == slot.name);
+    let leftover = is_leftover(subject, facts, slot);
+    let wanted = subject
+        .standbys()
+        .find(|(_, facts)| facts.setting("primary_slot_name") == slot.name)
+        .filter(|_| !leftover);
     let unbounded = facts.number("max_slot_wal_keep_size") == Some(-1);
     let whose = match wanted {
+        _ if leftover => {
+            "it is left of this standby's time as the primary, and its user streams from another node"
+                .to_owned()
+        }
         Some((standby, _)) => format!("its standby, {}, does not stream", standby.name),
         None => "no standby that answers uses it".to_owned(),
     };

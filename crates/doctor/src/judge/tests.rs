@@ -440,6 +440,14 @@ fn slots_are_held_against_who_uses_them() {
     check(|subject| facts(subject, 1).slots.push(physical("slot_ap", 5)), &[], "");
     let forgotten = |subject: &mut Subject| facts(subject, 1).slots.push(physical("gone", 2 << 30));
     check(forgotten, &["us slot warning"], "pg_drop_replication_slot('gone')");
+    // its user follows the present primary, or is it
+    for name in ["slot_ap", "slot_eu"] {
+        let left = |subject: &mut Subject| {
+            set(facts(subject, 0), "primary_slot_name", "slot_eu");
+            facts(subject, 1).slots.push(physical(name, 2 << 30));
+        };
+        check(left, &["us slot warning"], &format!("SELECT pg_drop_replication_slot('{name}');"));
+    }
     // a standby that is away needs what its slot holds
     let away = |subject: &mut Subject| {
         facts(subject, 0).slots[0] = physical("slot_us", 5);

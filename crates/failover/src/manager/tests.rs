@@ -903,6 +903,10 @@ fn a_former_primary_is_made_a_standby_and_then_forgotten() {
     scene.done(is_rejoin(A)).standby(A, 2, 1010);
     assert!(scene.manager.record().deposed.is_empty());
     assert!(scene.notes.iter().any(|note| note.step == Step::Rejoined));
+    // once, whatever comes of it
+    let failure = Err(Failure::Failed("refused".to_owned()));
+    scene.answer(|task| *task == Task::DropSlots { node: A, upstream: C }, failure).standby(A, 2, 1010);
+    assert!(!scene.is_ordered(|task| matches!(task, Task::DropSlots { .. })));
 }
 
 #[test]

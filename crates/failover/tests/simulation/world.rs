@@ -615,6 +615,7 @@ impl World {
             | Task::Follow { node, .. }
             | Task::Settle(node)
             | Task::Rejoin { node, .. }
+            | Task::DropSlots { node, .. }
             | Task::Checkpoint(node)
             | Task::CountBusy(node)
             | Task::Halt(node)

@@ -255,6 +255,7 @@ impl Managed {
             | Task::Settle(node)
             | Task::CatchUp { node, .. }
             | Task::Follow { node, .. }
+            | Task::DropSlots { node, .. }
             | Task::Rejoin { node, .. } => node,
         };
         let bench = Bench {

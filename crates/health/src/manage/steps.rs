@@ -157,6 +157,27 @@ impl On<'_> {
         ask_once(self.dialer, upstream, &sql, EVICTION_PATIENCE).await.map(drop)
     }
 
+    /// [`failover::Task::DropSlots`]; the names of those that were dropped. A slot is one of its reign if its upstream has
+    /// one of that name, or has used one of that name while it was a standby: whoever needs it finds it there. Others may be
+    /// those of standbys of its own or of a backup, and stay.
+    pub(super) async fn drop_slots(self, kept: &Kept, upstream: &Target) -> Result<Vec<String>, Failure> {
+        let known = "SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'physical' \
+                     UNION SELECT current_setting('primary_slot_name')";
+        let known = ask_once(self.dialer, upstream, known, EVICTION_PATIENCE).await?;
+        let known: Vec<String> =
+            known.iter().filter_map(|row| row.first()?.as_deref()).map(literal).collect();
+        let mut kept = kept.lock().await;
+        // in the session of this epoch: nobody has promoted it meanwhile
+        let session = self.session(&mut kept).await?;
+        let slots = format!(
+            "SELECT slot_name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+             WHERE pg_is_in_recovery() AND slot_type = 'physical' AND NOT active AND slot_name IN ({})",
+            known.join(", ")
+        );
+        let dropped = session.ask(&slots).await?;
+        Ok(dropped.into_iter().filter_map(|row| row.into_iter().next()?).collect())
+    }
+
     /// [`failover::Task::Checkpoint`] and the part of [`failover::Task::Settle`] that takes time.
     pub(super) async fn checkpoint(self) -> Answer {
         ask_once(self.dialer, self.target, "CHECKPOINT", CHECKPOINT_LIMIT).await?;

@@ -45,6 +45,7 @@ impl Bench {
                 let ((_, target), (_, upstream)) = (self.node(node)?, self.node(upstream)?);
                 self.on(&target).follow(&self.kept, &upstream).await
             }
+            Task::DropSlots { node, upstream } => self.drop_slots(node, upstream).await,
             Task::Checkpoint(node) | Task::Settle(node) => self.on(&self.node(node)?.1).checkpoint().await,
             Task::Halt(node) => {
                 let (view, target) = self.node(node)?;
@@ -82,6 +83,27 @@ impl Bench {
         hands::rejoin(Arc::clone(&self.hands), view.name.to_string(), upstream).await?;
         // its slot may not be there yet
         self.on(&target).follow(&self.kept, &source).await
+    }
+
+    async fn drop_slots(&self, node: NodeId, upstream: NodeId) -> Answer {
+        let ((view, target), (_, upstream)) = (self.node(node)?, self.node(upstream)?);
+        let (cluster, node) = (&self.cluster, &view.name);
+        match self.on(&target).drop_slots(&self.kept, &upstream).await {
+            Ok(slots) => {
+                for slot in slots {
+                    tracing::info!(%cluster, %node, %slot, "a replication slot of its time as the primary was dropped");
+                }
+                Ok(Done::Done)
+            }
+            Err(error) => {
+                // CHECK CLUSTER tells of them again
+                tracing::warn!(
+                    %cluster, %node, %error,
+                    "replication slots of its time as the primary could not be dropped"
+                );
+                Err(error)
+            }
+        }
     }
 
     fn on<'a>(&'a self, target: &'a Target) -> On<'a> {
