@@ -73,6 +73,7 @@ fn only_node(port: u16, now: std::time::Instant) -> NodeView {
         sync_state: None,
         server_version: 160_000,
         reads: topology::Reads::Offered,
+        duty: topology::Duty::Member,
     }
 }
 

@@ -60,6 +60,7 @@ fn snapshot(now: std::time::Instant) -> Snapshot {
         sync_state: None,
         server_version: 150_000,
         reads: topology::Reads::Offered,
+        duty: topology::Duty::Member,
     });
     Snapshot {
         epoch: Epoch(1),

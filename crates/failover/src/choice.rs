@@ -22,6 +22,17 @@ impl Recruit {
     }
 }
 
+/// Who may be promoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Candidates {
+    /// The one that an operator named, whatever its region and priority.
+    Named(NodeId),
+    /// Those that serve. If there is nobody, the primary can go on.
+    Serving,
+    /// The same; and if there is none of those, a spare, for there is no primary.
+    AtNeed,
+}
+
 /// Whom to promote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
@@ -41,27 +52,24 @@ pub enum Choice {
 }
 
 /// Chooses among those who have been cut off. Nobody is promoted without everything that any of them has; of those who
-/// have it, those win for whom commits waited, then the first region, then the highest priority, then the shortest way. `wanted`: the one that an operator
-/// named, whatever its region and priority.
+/// have it, those win for whom commits waited, then the first region, then the highest priority, then the shortest way.
 #[must_use]
-pub fn choose(
-    recruits: &[Recruit],
-    snapshot: &Snapshot,
-    settings: &Settings,
-    wanted: Option<NodeId>,
-) -> Choice {
+pub fn choose(recruits: &[Recruit], snapshot: &Snapshot, settings: &Settings, wanted: Candidates) -> Choice {
     let Some(best) = recruits.iter().max_by_key(|recruit| recruit.reach()) else { return Choice::Nobody };
-    let may = |(recruit, node): &(&Recruit, &NodeView)| match wanted {
-        Some(wanted) => recruit.node == wanted,
-        None => node.may_be_promoted(),
+    let serving = |(recruit, node): &(&Recruit, &NodeView)| match wanted {
+        Candidates::Named(wanted) => recruit.node == wanted,
+        Candidates::Serving | Candidates::AtNeed => node.may_be_promoted(),
     };
+    let at_need =
+        |(_, node): &(&Recruit, &NodeView)| wanted == Candidates::AtNeed && node.may_be_promoted_at_need();
     // who is behind on another timeline cannot be brought forward by streaming
     let reachable = |(recruit, _): &(&Recruit, &NodeView)| recruit.timeline == best.timeline;
-    let candidates = (recruits.iter())
-        .filter_map(|recruit| Some((recruit, snapshot.node(recruit.node)?)))
-        .filter(may)
-        .filter(reachable);
-    let chosen = candidates.min_by_key(|(recruit, node)| {
+    let candidates = || {
+        (recruits.iter())
+            .filter_map(|recruit| Some((recruit, snapshot.node(recruit.node)?)))
+            .filter(reachable)
+    };
+    let rank = |(recruit, node): &(&Recruit, &NodeView)| {
         let region = settings.regions.iter().position(|region| *region == node.region);
         (
             Reverse(recruit.received),
@@ -71,7 +79,9 @@ pub fn choose(
             node.rtt.unwrap_or(std::time::Duration::MAX),
             node.id,
         )
-    });
+    };
+    let chosen = candidates().filter(serving).min_by_key(rank);
+    let chosen = chosen.or_else(|| candidates().filter(at_need).min_by_key(rank));
     match chosen {
         None => Choice::Nobody,
         Some((recruit, _)) if recruit.reach() == best.reach() => Choice::Promote(recruit.node),
@@ -97,12 +107,14 @@ mod tests {
             region: (*region).to_owned(),
             zone: None,
             priority: *priority,
+            service: topology::Service::Always,
         };
         let settings = topology::Settings {
             cluster: "main".to_owned(),
             nodes: nodes.iter().enumerate().map(node).collect(),
             down_after_probes: 3,
             crash_grace: std::time::Duration::from_secs(5),
+            spares: topology::SpareSettings::default(),
         };
         let now = Instant::now();
         Cluster::new(settings, None, now).snapshot(now)
@@ -123,7 +135,8 @@ mod tests {
         };
         let recruits: Vec<_> = (0..).zip(recruits).map(recruit).collect();
         let settings = Settings { regions: vec!["us".into(), "eu".into()], ..Settings::default() };
-        assert_eq!(choose(&recruits, snapshot, &settings, wanted.map(NodeId)), expected);
+        let wanted = wanted.map_or(Candidates::Serving, |node| Candidates::Named(NodeId(node)));
+        assert_eq!(choose(&recruits, snapshot, &settings, wanted), expected);
     }
 
     const EQUAL: [(&str, u16); 3] = [("eu", 100), ("eu", 100), ("eu", 100)];

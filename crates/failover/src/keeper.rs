@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use topology::{Health, NodeId, NodeView, Reads, Role};
+use topology::{Duty, Health, NodeId, NodeView, Reads, Role};
 
 use crate::{
     manager::{Manager, address, outcome},
@@ -95,6 +95,7 @@ impl Manager {
         let follows = self.follows(node);
         let place = address(node);
         let is_deposed = self.record().deposed.contains(&place);
+        let is_called = matches!(node.duty, Duty::Called(_)) && node.health == Health::Down;
         let keeper = self.keepers.get(&node.id).copied().unwrap_or(Keeper::CONTENT);
         let next = match keeper.state {
             State::Telling(_) | State::Rejoining(_) => keeper,
@@ -109,7 +110,9 @@ impl Manager {
             // what an operator has set aside is told whom to follow, and is neither rewound nor copied over
             _ if node.reads == Reads::Detached && !can_be_told => Keeper::CONTENT,
             // who is neither up nor known to be in need is left to those who stopped it
-            _ if !is_deposed && (node.health != Health::Up || node.role != Role::Standby) => Keeper::CONTENT,
+            _ if !is_deposed && !is_called && (node.health != Health::Up || node.role != Role::Standby) => {
+                Keeper::CONTENT
+            }
             State::Content => keeper.with(State::Astray(now)),
             State::Told(until) if now >= until => keeper.failed(now),
             State::Astray(_) | State::Resting(_) if self.acts_at(&keeper, is_deposed) <= Some(now) => {

@@ -21,7 +21,7 @@ mod order;
 mod record;
 mod settings;
 
-pub use choice::{Choice, Recruit, choose};
+pub use choice::{Candidates, Choice, Recruit, choose};
 pub use command::{Command, Refusal, Reply, Ticket};
 pub use hindrance::Hindrance;
 pub use manager::Manager;

@@ -176,6 +176,9 @@ impl Journal {
             | Event::NodeUp { .. }
             | Event::NodeDetached { .. }
             | Event::NodeAttached { .. }
+            | Event::SpareServes { .. }
+            | Event::SpareCalled { .. }
+            | Event::SpareRests { .. }
             | Event::RoleChanged { .. } => {}
         }
     }

@@ -16,12 +16,14 @@ fn topology(nodes: &[&FakeNode]) -> topology::Settings {
         region: "eu".into(),
         zone: None,
         priority: 100,
+        service: topology::Service::Always,
     };
     topology::Settings {
         cluster: "main".into(),
         nodes: nodes.iter().map(node).collect(),
         down_after_probes: 3,
         crash_grace: std::time::Duration::from_secs(5),
+        spares: topology::SpareSettings::default(),
     }
 }
 

@@ -61,7 +61,7 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStandby => f.write_str("it is not a standby"),
-            Self::Withheld => f.write_str("nothing is to be read from it (noloadbalance)"),
+            Self::Withheld => f.write_str("nothing is to be read from it (noloadbalance, or it is a spare)"),
             Self::Detached => f.write_str("it is detached or being restarted"),
             Self::NotUp(health) => write!(f, "it is {}", health.as_str()),
             Self::OtherTimeline => f.write_str("it is on another timeline than the primary"),

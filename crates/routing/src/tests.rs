@@ -56,6 +56,7 @@ fn node(id: u16, role: Role, region: &str, rtt: u64, now: Instant) -> NodeView {
         sync_state: None,
         server_version: 150_000,
         reads: Reads::Offered,
+        duty: topology::Duty::Member,
     }
 }
 
@@ -308,12 +309,14 @@ fn an_instant_becomes_a_position_by_the_first_sample_after_it_and_survives_a_pro
         region: "eu".to_owned(),
         zone: None,
         priority: 100,
+        service: topology::Service::Always,
     };
     let watched = topology::Settings {
         cluster: "main".to_owned(),
         nodes: vec![place(1), place(2)],
         down_after_probes: 3,
         crash_grace: Duration::from_secs(5),
+        spares: topology::SpareSettings::default(),
     };
     let mut cluster = Cluster::new(watched, None, now);
     let mut probe = |node, role, timeline, lsn| {

@@ -120,10 +120,23 @@ impl Cluster {
             Reads::Detached
         } else if self.aside.resting == Some(node.id) {
             Reads::Resting
-        } else if self.aside.withheld.contains(&node.id) {
+        } else if self.aside.withheld.contains(&node.id) || self.is_unneeded(node) {
             Reads::Withheld
         } else {
             Reads::Offered
         }
+    }
+
+    /// Whether it is a spare in whose place nobody is missing. The primary serves all the same.
+    fn is_unneeded(&self, node: &Node) -> bool {
+        self.duty_of(node).is_idle() && self.present().is_none_or(|reign| reign.node != node.id)
+    }
+
+    pub(crate) fn is_detached(&self, id: NodeId) -> bool {
+        self.node(id).is_some_and(|node| self.aside.detached.contains(&node.address))
+    }
+
+    pub(crate) fn is_resting(&self, id: NodeId) -> bool {
+        self.aside.resting == Some(id)
     }
 }

@@ -145,6 +145,25 @@ pub enum Event {
         /// The node.
         node: Named,
     },
+    /// A spare serves in place of a node that was lost.
+    SpareServes {
+        /// The spare.
+        spare: Named,
+        /// In whose place.
+        lost: Named,
+    },
+    /// A spare is to be made a standby, to serve in place of a node that was lost.
+    SpareCalled {
+        /// The spare.
+        spare: Named,
+        /// In whose place.
+        lost: Named,
+    },
+    /// A spare does not serve in another's place any more: that one is back, or the spare is no use.
+    SpareRests {
+        /// The spare.
+        spare: Named,
+    },
     /// Patroni says that another one leads than before. It is written to once it says so itself.
     LeaderNamed {
         /// Whom; `None`: nobody, or a server that is none of the nodes.
@@ -191,6 +210,9 @@ impl Event {
             Self::NodeDown { .. } => "node_down",
             Self::NodeDetached { .. } => "node_detached",
             Self::NodeAttached { .. } => "node_attached",
+            Self::SpareServes { .. } => "spare_serves",
+            Self::SpareCalled { .. } => "spare_called",
+            Self::SpareRests { .. } => "spare_rests",
             Self::LeaderNamed { .. } => "leader_named",
             Self::ContradictedPrimary { .. } => "contradicted_primary",
             Self::RoleChanged { .. } => "role_changed",
@@ -217,6 +239,9 @@ impl Event {
             | Self::NodeDown { .. }
             | Self::NodeDetached { .. }
             | Self::NodeAttached { .. }
+            | Self::SpareServes { .. }
+            | Self::SpareCalled { .. }
+            | Self::SpareRests { .. }
             | Self::LeaderNamed { .. }
             | Self::RoleChanged { .. } => false,
         }
@@ -277,6 +302,11 @@ impl fmt::Display for Event {
             Self::NodeDown { node, reason } => write!(f, "{node} is down: {reason}"),
             Self::NodeDetached { node } => write!(f, "{node} was detached"),
             Self::NodeAttached { node } => write!(f, "{node} was attached"),
+            Self::SpareServes { spare, lost } => write!(f, "spare {spare} serves in place of {lost}"),
+            Self::SpareCalled { spare, lost } => {
+                write!(f, "spare {spare} is to be made a standby, to serve in place of {lost}")
+            }
+            Self::SpareRests { spare } => write!(f, "spare {spare} does not stand in for another any more"),
             Self::LeaderNamed { leader: Some(leader) } => write!(f, "Patroni's leader is {leader}"),
             Self::LeaderNamed { leader: None } => f.write_str("Patroni has no leader among the nodes"),
             Self::ContradictedPrimary { node, timeline, leader } => write!(

@@ -38,7 +38,7 @@ pub use node::{DownReason, NodeId};
 pub use probe::{ProbeResult, Report, Role, Sample, Unusable};
 pub use replication::{Receiver, Replication, SyncState};
 pub use settings::*;
-pub use snapshot::{Epoch, Health, NoPrimary, NodeView, Reads, Snapshot, Stamp, Writable};
+pub use snapshot::{Duty, Epoch, Health, NoPrimary, NodeView, Reads, Snapshot, Stamp, Writable};
 pub use sync_names::{Fenced, SyncMethod, SyncNames, SyncNamesError};
 pub use synchrony::{Synchrony, Uncovered};
 pub use toll::Toll;

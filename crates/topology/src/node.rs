@@ -11,8 +11,8 @@ use crate::{
     history::History,
     probe::{ProbeResult, Role, Sample, Unusable},
     replication::Replication,
-    settings::NodeSettings,
-    snapshot::{Health, NodeView, Reads},
+    settings::{NodeSettings, Service},
+    snapshot::{Duty, Health, NodeView, Reads},
     wal::PrimaryWal,
 };
 
@@ -155,9 +155,10 @@ pub(crate) struct Node {
     port: u16,
     /// Both, in one word.
     pub(crate) address: Arc<str>,
-    region: Arc<str>,
+    pub(crate) region: Arc<str>,
     zone: Option<Arc<str>>,
-    priority: u16,
+    pub(crate) priority: u16,
+    pub(crate) service: Service,
     pub(crate) reach: Reach,
     /// The last answer, kept when the node goes down: its claim and its positions stay known.
     pub(crate) said: Option<Sample>,
@@ -184,6 +185,7 @@ impl Node {
             region: settings.region.as_str().into(),
             zone: settings.zone.as_deref().map(Into::into),
             priority: settings.priority,
+            service: settings.service,
             reach: Reach::Unknown,
             said: None,
             heard_at: None,
@@ -207,6 +209,7 @@ impl Node {
         self.region = settings.region.as_str().into();
         self.zone = settings.zone.as_deref().map(Into::into);
         self.priority = settings.priority;
+        self.service = settings.service;
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -350,6 +353,7 @@ impl Node {
             sync_state: None,
             server_version: said.map_or(0, |said| said.server_version),
             reads: Reads::Offered,
+            duty: Duty::Member,
         }
     }
 }

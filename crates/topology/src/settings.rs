@@ -15,6 +15,35 @@ pub struct NodeSettings {
     pub zone: Option<String>,
     /// How gladly it is made the primary: of equals the highest wins; 0: never by itself (default 100).
     pub priority: u16,
+    /// When it serves.
+    pub service: Service,
+}
+
+/// When a node serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Service {
+    /// Always, as long as it is fit.
+    #[default]
+    Always,
+    /// In place of a node that was lost, if it follows the primary.
+    Spare,
+    /// The same; and if it does not follow, there is somebody who can make it.
+    Buildable,
+}
+
+/// When spares serve, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpareSettings {
+    /// For how long a node must have been missed until a spare takes its place (default 60 s).
+    pub after: Duration,
+    /// Regions in order of preference, behind that of the lost node.
+    pub regions: Vec<String>,
+}
+
+impl Default for SpareSettings {
+    fn default() -> Self {
+        Self { after: Duration::from_secs(60), regions: Vec::new() }
+    }
 }
 
 /// What belongs together: a primary and its standbys.
@@ -28,4 +57,6 @@ pub struct Settings {
     pub down_after_probes: u32,
     /// How long a crashed primary that answers 57P03 counts as recovering instead of down (default 5 s).
     pub crash_grace: Duration,
+    /// How spares are used.
+    pub spares: SpareSettings,
 }

@@ -158,7 +158,7 @@ pub enum Reads {
     /// Yes, if it is fit for it.
     #[default]
     Offered,
-    /// No: somebody set it aside for other purposes (Patroni's tag `noloadbalance`).
+    /// No: somebody set it aside for other purposes (Patroni's tag `noloadbalance`), or it is a spare.
     Withheld,
     /// No: the failover manager restarts it.
     Resting,
@@ -184,6 +184,31 @@ impl Reads {
         match self {
             Self::Offered | Self::Withheld => false,
             Self::Resting | Self::Detached => true,
+        }
+    }
+}
+
+/// What a node is there for, now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Duty {
+    /// It serves as long as it is fit.
+    #[default]
+    Member,
+    /// It is a spare, and nobody needs it.
+    Spare,
+    /// It is a spare that has to be made a standby, to serve in place of this lost node.
+    Called(NodeId),
+    /// It is a spare that serves in place of this lost node.
+    StandingIn(NodeId),
+}
+
+impl Duty {
+    /// Whether it is a spare that does not serve: it is not read from, and promoted only if there is nobody else.
+    #[must_use]
+    pub fn is_idle(self) -> bool {
+        match self {
+            Self::Member | Self::StandingIn(_) => false,
+            Self::Spare | Self::Called(_) => true,
         }
     }
 }
@@ -236,12 +261,20 @@ pub struct NodeView {
     pub server_version: u32,
     /// Whether it may be read from at all.
     pub reads: Reads,
+    /// What it is there for.
+    pub duty: Duty,
 }
 
 impl NodeView {
     /// Whether a failover manager may promote it by itself.
     #[must_use]
     pub fn may_be_promoted(&self) -> bool {
+        self.may_be_promoted_at_need() && !self.duty.is_idle()
+    }
+
+    /// Whether a failover manager may promote it by itself if there is nobody else: a spare is better than no primary.
+    #[must_use]
+    pub fn may_be_promoted_at_need(&self) -> bool {
         self.priority > 0 && self.reads != Reads::Detached
     }
 

@@ -86,12 +86,14 @@ fn settings(count: usize) -> Settings {
         region: "r".to_owned(),
         zone: None,
         priority: 100,
+        service: Service::Always,
     };
     Settings {
         cluster: "main".to_owned(),
         nodes: (0..u16::try_from(count).expect("a handful")).map(node).collect(),
         down_after_probes: 3,
         crash_grace: Duration::from_secs(5),
+        spares: SpareSettings::default(),
     }
 }
 

@@ -62,7 +62,7 @@ impl Beside {
     }
 
     /// Starts an agent; `postgres` are further lines of `[postgres]`.
-    pub(super) fn start_with(cluster: &Arc<Cluster>, node: usize, postgres: &str) -> Self {
+    pub(crate) fn start_with(cluster: &Arc<Cluster>, node: usize, postgres: &str) -> Self {
         let folder = cluster.directory().join(format!("agent-{}", cluster.node(node).name()));
         fs::create_dir_all(&folder).unwrap();
         let mut beside = Self { cluster: Arc::clone(cluster), node, folder, process: None, address: None };
@@ -195,7 +195,7 @@ impl Beside {
     }
 
     /// A caller with the proxies' certificate.
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_with(&self.tls("proxy"))
     }
 

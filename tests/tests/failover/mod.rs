@@ -5,6 +5,7 @@ mod detached;
 mod nodes;
 mod planned;
 mod rejoin;
+mod spare;
 mod synchronous;
 
 use e2e::{Herd, Setup, eventually};

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use topology::{Health, NodeId, NodeView, Reads, Role, Snapshot, SyncState, Writable};
+use topology::{Duty, Health, NodeId, NodeView, Reads, Role, Snapshot, SyncState, Writable};
 
 use super::{
     View,
@@ -58,9 +58,23 @@ pub(super) fn nodes(view: &View<'_>, table: &mut Table) {
                 load.reads.into(),
                 load.others.into(),
                 node.sync_state.map(SyncState::as_str).into(),
-                node.reads.as_str().into(),
+                standing(node, &snapshot).into(),
             ]);
         }
+    }
+}
+
+/// Whether it is used, and what for if it is a spare.
+fn standing(node: &NodeView, snapshot: &Snapshot) -> String {
+    let in_place_of = |verb: &str, id: NodeId| match snapshot.node(id) {
+        Some(lost) => format!("{verb} for {}", lost.name),
+        None => verb.to_owned(),
+    };
+    match (node.reads, node.duty) {
+        (Reads::Resting | Reads::Detached, _) | (_, Duty::Member) => node.reads.as_str().to_owned(),
+        (Reads::Offered | Reads::Withheld, Duty::Spare) => "spare".to_owned(),
+        (Reads::Offered | Reads::Withheld, Duty::Called(id)) => in_place_of("called", id),
+        (Reads::Offered | Reads::Withheld, Duty::StandingIn(id)) => in_place_of("standing in", id),
     }
 }
 
@@ -154,7 +168,7 @@ fn branch_row(branch: String, node: &NodeView, snapshot: &Snapshot) -> [Cell; 7]
     [
         format!("{branch}{}", node.name).into(),
         role(node, snapshot).into(),
-        health(node).into(),
+        health(node, snapshot).into(),
         (&node.region).into(),
         timeline(node),
         node.lag_bytes.into(),
@@ -170,13 +184,13 @@ fn role(node: &NodeView, snapshot: &Snapshot) -> &'static str {
     }
 }
 
-/// With whether it is set aside.
-fn health(node: &NodeView) -> String {
+/// With whether it is set aside, or a spare.
+fn health(node: &NodeView, snapshot: &Snapshot) -> String {
     let health = node.health.as_str();
-    match node.reads {
-        Reads::Offered => health.to_owned(),
-        aside @ (Reads::Withheld | Reads::Resting | Reads::Detached) => {
-            format!("{health}, {}", aside.as_str())
+    match (node.reads, node.duty) {
+        (Reads::Offered, Duty::Member) => health.to_owned(),
+        (Reads::Offered | Reads::Withheld | Reads::Resting | Reads::Detached, _) => {
+            format!("{health}, {}", standing(node, snapshot))
         }
     }
 }

@@ -237,6 +237,7 @@ fn node(id: u16, name: &str, role: Role, now: Instant) -> NodeView {
             [usize::from(id)],
         server_version: 150_020,
         reads: topology::Reads::Offered,
+        duty: topology::Duty::Member,
     }
 }
 

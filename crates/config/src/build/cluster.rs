@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use topology::Service;
+
 use super::{
     access::{self, Secrets},
     cap, hands, patroni,
@@ -12,7 +14,7 @@ use super::{
 use crate::{
     file::Content,
     mistake::Mistake,
-    raw::{ClusterTls, Monitor, WholeCluster},
+    raw::{ClusterNode, ClusterTls, Monitor, WholeCluster},
     section::Context,
     settings::{ClusterSettings, Manage},
     value::Value,
@@ -50,6 +52,10 @@ pub(super) fn build(
                 nodes,
                 down_after_probes: cluster.keys.down_after_probes.value.0,
                 crash_grace: cluster.keys.crash_grace.value.0,
+                spares: topology::SpareSettings {
+                    after: cluster.failover.spare_after.value.0,
+                    regions: cluster.failover.regions.value.0.iter().map(|region| region.0.clone()).collect(),
+                },
             },
             failover: failover(cluster, state_dir, drain_timeout, context),
             health: health(cluster, state_dir, secrets, context),
@@ -77,12 +83,29 @@ fn nodes(cluster: &WholeCluster, context: &mut Context<'_>) -> Vec<topology::Nod
             region: node.region.value.0.clone(),
             zone: node.zone.value.clone().map(|zone| zone.0),
             priority: u16::try_from(node.priority.value.0).unwrap_or(u16::MAX),
+            service: service(cluster, node),
         });
+    }
+    if let [spare, ..] = cluster.nodes.as_slice()
+        && nodes.iter().all(|node| node.service != Service::Always)
+    {
+        let problem = "all nodes are spares, so there is none that one could stand in for";
+        context.mistakes.push(spare.spare.mistake(problem));
     }
     if nodes.is_empty() && context.mistakes.is_empty() {
         context.mistakes.push(cluster.keys.name.mistake("the cluster has no nodes"));
     }
     nodes
+}
+
+/// When a node serves, and whether somebody can make it serve.
+fn service(cluster: &WholeCluster, node: &ClusterNode) -> Service {
+    let can_act = node.agent.value.is_some() || cluster.hooks.rejoin_command.value.is_some();
+    match (node.spare.value, cluster.keys.manage.value.0) {
+        (false, _) => Service::Always,
+        (true, Manage::Single) if can_act => Service::Buildable,
+        (true, Manage::Single | Manage::Off) => Service::Spare,
+    }
 }
 
 fn failover(

@@ -51,6 +51,10 @@ section! {
         /// How gladly it is made the primary: of several with the same WAL, in the same region, the highest is. 0: never
         /// but by an operator's word.
         priority: Count<0, 1000> = Text("100"), Reload;
+        /// Whether it is a spare: nothing is read from it, and it is promoted only if nobody else can be, until another node
+        /// was missed for spare_after of [cluster.failover]. Then it serves in that one's place until that one is back. If
+        /// it does not run or has no data it is made a standby first, by its agent or rejoin_command, with manage = "single".
+        spare: bool = Text("false"), Reload;
         /// A name for people, unique in the cluster. Unset: the address.
         name: Option<Label> = Unset("\"pg-eu\""), Reload;
         /// Where its agent (`pgherd agent`) is called, by the name in its certificate; without a port, 8432. Unset: it
@@ -90,6 +94,10 @@ section! {
         /// How long standbys may take to be cut off from the old primary and to say how far they are; those that take
         /// longer do not count.
         recruit_timeout: Time<10, 60_000> = Text("1s"), Reload;
+        /// For how long a node must have been missed until a spare takes its place; with manage = "off", too. It is to be
+        /// longer than a restart takes. The spare is one of the lost node's region if there is one, then of the first of
+        /// regions, then that of the highest priority; one that runs before one that has to be made a standby.
+        spare_after: Time<0, 86_400_000> = Text("60s"), Reload;
         /// When the primary may go back by itself to the node that is best placed, by regions and then priority: "off", or a
         /// part of each day, "02:00-04:00", in UTC unless it says "02:00-04:00 +01:00". As SWITCHOVER does it, if all nodes
         /// are well and nothing has happened for the time that damping is.

@@ -10,14 +10,14 @@ mod traffic;
 mod user;
 
 pub(crate) use access::{Admin, Auth, User};
-pub(crate) use cluster::{Cluster, ClusterTls, Database, DatabaseEntry, Monitor, WholeCluster};
+pub(crate) use cluster::{Cluster, ClusterNode, ClusterTls, Database, DatabaseEntry, Monitor, WholeCluster};
 pub(crate) use hands::{Agents, Hooks};
 pub(crate) use patroni::Patroni;
 pub(crate) use process::{Health, Listen, Log, Proxy, Tls};
 pub(crate) use traffic::{Pool, Routing, Session};
 pub(crate) use user::{DatabaseUser, UserEntry, UserPool};
 
-use cluster::{ClusterNode, Failover};
+use cluster::Failover;
 
 use crate::{
     section::{EMPTY, Reader, Section, Shown},

@@ -204,3 +204,12 @@ fn mistakes_in_agents_and_commands_are_named() {
          p.toml:2:57: cluster.0.nodes.0.data_directory = \"d\": expected an absolute path"
     );
 }
+
+#[test]
+fn a_cluster_of_spares_alone_is_told() {
+    let nodes = "nodes = [{ address = \"b:1\", spare = true }, { address = \"b:2\", spare = true }]";
+    assert_eq!(
+        mistakes(&format!("[[cluster]]\n{nodes}")),
+        "p.toml:2:37: cluster.0.nodes.0.spare: all nodes are spares, so there is none that one could stand in for"
+    );
+}

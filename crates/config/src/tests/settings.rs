@@ -1,4 +1,5 @@
 use std::time::Duration;
+use topology::Service;
 
 use routing::Policy;
 
@@ -208,4 +209,23 @@ fn the_window_of_failbacks_has_a_time_zone_and_may_be_off() {
     assert_eq!(read("02:00-04:30"), window(120, 270, 0));
     assert_eq!(read("23:00-24:00 +05:30"), window(1380, 1440, 330));
     assert_eq!(read("22:15-01:00 -03:00"), window(1335, 60, -180));
+}
+
+#[test]
+fn a_spare_can_be_made_a_standby_where_somebody_manages_and_can_act() {
+    let read = |head: &str, tail: &str| {
+        let nodes = "nodes = [{ address = \"a\" }, { address = \"b\", spare = true }]";
+        let text = format!("[proxy]\nstate_dir = \"/tmp\"\n[[cluster]]\n{head}\n{nodes}\n{tail}");
+        let topology = valid(&text).clusters[0].topology.clone();
+        (topology.nodes.iter().map(|node| node.service).collect::<Vec<_>>(), topology.spares)
+    };
+    let (services, spares) = read("", "[cluster.failover]\nregions = [\"eu\"]\nspare_after = \"5min\"");
+    assert_eq!(services, [Service::Always, Service::Spare]);
+    assert_eq!((spares.after.as_secs(), spares.regions), (300, vec!["eu".to_owned()]));
+    let hook = "[cluster.hooks]\nrejoin_command = \"/bin/true\"";
+    assert_eq!(read("", hook).0[1], Service::Spare);
+    assert_eq!(read("manage = \"single\"", "").0[1], Service::Spare);
+    let (services, spares) = read("manage = \"single\"", hook);
+    assert_eq!(services[1], Service::Buildable);
+    assert_eq!(spares, topology::SpareSettings::default());
 }

@@ -139,11 +139,11 @@ impl Manager {
 
     fn best_candidate(&self) -> Option<&NodeView> {
         let timeline = self.snapshot.timeline;
-        self.standbys()
-            .filter(|node| {
-                node.may_be_promoted() && timeline.is_none_or(|timeline| node.timeline == timeline)
-            })
-            .max_by_key(|node| node.wal_lsn)
+        let there =
+            || self.standbys().filter(|node| timeline.is_none_or(|timeline| node.timeline == timeline));
+        let at_need = || there().filter(|node| node.may_be_promoted_at_need());
+        let serving = there().filter(|node| node.may_be_promoted()).max_by_key(|node| node.wal_lsn);
+        serving.or_else(|| at_need().max_by_key(|node| node.wal_lsn))
     }
 
     /// A standby that still hears a primary that merely does not answer. (One whose connections are refused is heard by

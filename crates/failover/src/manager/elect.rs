@@ -10,7 +10,7 @@ use wire::TimelineId;
 
 use super::{Manager, address, run::Stage};
 use crate::{
-    choice::{Choice, Recruit, choose},
+    choice::{Candidates, Choice, Recruit, choose},
     note::{Kind, Step},
     order::{Answer, Done, Task},
     record::{Phase, Record},
@@ -103,6 +103,11 @@ impl Manager {
             self.revert(why.to_string(), now);
             return;
         }
+        let wanted = match (wanted, run.kind) {
+            (Some(wanted), _) => Candidates::Named(wanted),
+            (None, Kind::Automatic | Kind::Failover) => Candidates::AtNeed,
+            (None, Kind::Switchover | Kind::Failback | Kind::Restart) => Candidates::Serving,
+        };
         let choice = choose(&run.recruits, &self.snapshot, &self.settings, wanted);
         let best = run.recruits.iter().max_by_key(|recruit| (recruit.timeline, recruit.received));
         let reach = best.map(|best| best.received).unwrap_or_default();

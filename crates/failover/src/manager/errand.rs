@@ -115,7 +115,9 @@ impl Manager {
         let primary = self.primary().ok_or(Refusal::NoPrimary)?.id;
         let others = self.snapshot.nodes.iter().filter(|node| node.id != primary);
         let mut nodes = VecDeque::new();
-        for node in others.filter(|node| node.reads != Reads::Detached) {
+        // nor do spares matter that do not run
+        let runs = |node: &&NodeView| !node.duty.is_idle() || can_be_restarted(node).is_ok();
+        for node in others.filter(|node| node.reads != Reads::Detached).filter(runs) {
             can_be_restarted(node)?;
             nodes.push_back(node.id);
         }

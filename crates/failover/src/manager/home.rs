@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use topology::{Health, NodeId, NodeView, Role};
+use topology::{Duty, Health, NodeId, NodeView, Role};
 
 use super::{Manager, run::Run};
 use crate::{
@@ -55,7 +55,8 @@ impl Manager {
     fn home(&self) -> Option<&NodeView> {
         let place = |node: &NodeView| {
             let region = self.settings.regions.iter().position(|region| *region == node.region);
-            (region.unwrap_or(usize::MAX), Reverse(node.priority))
+            // a spare is nobody's home
+            (node.duty != Duty::Member, region.unwrap_or(usize::MAX), Reverse(node.priority))
         };
         let primary = self.primary()?;
         let may = |node: &&NodeView| node.may_be_promoted() && node.health != Health::Foreign;

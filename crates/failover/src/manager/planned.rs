@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use topology::{Epoch, Writable};
+use topology::{Epoch, NodeView, Writable};
 
 use super::{
     Manager, address, outcome,
@@ -39,7 +39,9 @@ impl Manager {
             Stage::Awaiting { until } => {
                 let until = *until;
                 let end = halted.unwrap_or_default();
-                if self.standbys().any(|node| node.may_be_promoted() && node.wal_lsn >= end) {
+                let wanted = run.wanted;
+                let may = |node: &NodeView| node.may_be_promoted() || wanted == Some(node.id);
+                if self.standbys().any(|node| may(node) && node.wal_lsn >= end) {
                     self.recruit(now);
                 } else if now >= until {
                     self.revert("no standby has received everything in time".to_owned(), now);

@@ -26,6 +26,7 @@ fn node(name: &str, region: &str, priority: u16) -> NodeSettings {
         region: region.to_owned(),
         zone: None,
         priority,
+        service: topology::Service::Always,
     }
 }
 
@@ -61,6 +62,7 @@ impl Scene {
             nodes,
             down_after_probes: 3,
             crash_grace: Duration::from_secs(5),
+            spares: topology::SpareSettings::default(),
         };
         let cluster = Cluster::new(settings, None, now);
         let wanted = Settings { regions: vec!["us".into(), "eu".into()], ..Settings::default() };
@@ -1071,4 +1073,58 @@ fn a_switchover_proves_otherwise_that_nothing_is_lost() {
     }
     scene.stored();
     assert!(scene.is_ordered(|task| *task == Task::Promote(B)), "{:?}", scene.notes);
+}
+
+// spares
+
+impl Scene {
+    /// a is the primary of timeline 1 at 1000, b follows; c is a spare that does not run, which an agent can make a standby.
+    fn with_spare() -> Self {
+        let mut nodes = nodes();
+        nodes[2].service = topology::Service::Buildable;
+        let mut scene = Self::new(nodes, Record::default());
+        scene.primary(A, 1, 1000).standby(B, 1, 1000).refused(C).stored();
+        scene
+    }
+}
+
+#[test]
+fn a_spare_is_promoted_only_if_nobody_else_can_be() {
+    let mut scene = Scene::with_spare();
+    scene.standby(C, 1, 1000).refused(A).standby(B, 1, 1000).standby(C, 1, 1000).stored();
+    scene.recruited(B, 1000).recruited(C, 1010);
+    let caught_up = Ok(Done::Position { timeline: ONE, received: Lsn(1010), began: None });
+    scene.answer(|task| matches!(task, Task::CatchUp { node: B, upstream: C, .. }), caught_up);
+    assert!(
+        scene.stored().is_ordered(|task| *task == Task::Promote(B)),
+        "although its region is not the first"
+    );
+
+    let mut scene = Scene::with_spare();
+    scene.standby(C, 1, 1000).refused(B).say(Command::Switchover { to: None });
+    assert!(matches!(scene.replies[0].result, Err(Refusal::Unfit(..))), "the primary can go on");
+    scene.refused(A).standby(C, 1, 1000).stored().recruited(C, 1000).stored().promoted(C).primary(C, 2, 1010);
+    assert_eq!((scene.writable(), scene.ended()), (Ok(C), Some(Outcome::Done)));
+    // and it goes home when the operator wants it to
+    scene.wait(Duration::from_millis(500)).done(is_rejoin(A)).standby(A, 2, 1010).standby(B, 2, 1010);
+    scene.say(Command::Restore).wait(Duration::from_millis(10));
+    assert!(scene.is_ordered(|task| *task == Task::Checkpoint(C)), "{:?}", scene.replies);
+}
+
+#[test]
+fn a_spare_that_does_not_run_is_left_alone_until_it_is_called_and_then_made_a_standby() {
+    let mut scene = Scene::with_spare();
+    scene.wait(Duration::from_secs(300)).primary(A, 1, 1000).standby(B, 1, 1000);
+    assert!(!scene.is_ordered(is_rejoin(C)));
+    scene.say(Command::RestartAll).wait(Duration::from_millis(1));
+    assert!(!scene.is_ordered(is_rejoin(C)) && scene.replies.is_empty(), "it is not in the way");
+
+    let mut scene = Scene::with_spare();
+    scene.refused(B).wait(Duration::from_secs(59)).primary(A, 1, 1000).wait(Duration::from_secs(2));
+    assert!(!scene.is_ordered(is_rejoin(C)));
+    scene.primary(A, 1, 1000).wait(Duration::from_secs(2));
+    assert!(scene.is_ordered(is_rejoin(C)) && !scene.is_ordered(is_rejoin(B)), "{:?}", scene.orders);
+    scene.done(is_rejoin(C)).standby(C, 1, 1000).wait(Duration::from_secs(60)).primary(A, 1, 1000);
+    assert!(!scene.is_ordered(is_rejoin(C)));
+    assert_eq!(scene.reads(C), Reads::Offered);
 }

@@ -54,6 +54,7 @@ pub(crate) fn topology_settings(nodes: &[NodeSettings]) -> topology::Settings {
         nodes: nodes.to_vec(),
         down_after_probes: 3,
         crash_grace: Duration::from_secs(5),
+        spares: topology::SpareSettings { after: Duration::from_secs(5), regions: Vec::new() },
     }
 }
 

@@ -134,6 +134,11 @@ impl World {
             region: format!("r{}", dice.below(3)),
             zone: None,
             priority: if dice.one_in(6) { 0 } else { u16::try_from(50 * dice.between(1, 4)).expect("small") },
+            service: match dice.below(8) {
+                0 if index > 0 => topology::Service::Spare,
+                1 if index > 0 => topology::Service::Buildable,
+                _ => topology::Service::Always,
+            },
         };
         let nodes: Vec<_> = (0..count).map(|index| node(index, &mut dice)).collect();
         let settings = failover::Settings {

@@ -60,7 +60,7 @@ impl Doctor {
             tokio::join!(addresses, self.facts(&target), self.replicate(&target), self.look_up(&target));
         // of a node that does not answer, once is enough
         let (replication, lookup) = if seen.is_ok() { (Some(replication), lookup) } else { (None, None) };
-        let NodeSettings { name, host, port, region, zone: _, priority: _ } = settings;
+        let NodeSettings { name, host, port, region, zone: _, priority: _, service: _ } = settings;
         Node { name, host, port, region, addresses, seen, replication, lookup }
     }
 

@@ -265,12 +265,14 @@ mod tests {
                 region: "eu".to_owned(),
                 zone: None,
                 priority: 100,
+                service: topology::Service::Always,
             };
             let settings = topology::Settings {
                 cluster: "main".to_owned(),
                 nodes: vec![node("a"), node("b")],
                 down_after_probes: 3,
                 crash_grace: Duration::from_secs(5),
+                spares: topology::SpareSettings::default(),
             };
             let nobody = ::patroni::Settings {
                 urls: Vec::new(),

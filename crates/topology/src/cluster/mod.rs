@@ -2,6 +2,7 @@
 
 mod reign;
 mod schedule;
+mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -24,13 +25,14 @@ use crate::{
     mandate::Mandate,
     node::{Ancestry, Node, NodeId, Reach},
     probe::{ProbeResult, Report, Role},
-    replication::{Replication, SyncState},
+    replication::Replication,
     settings::Settings,
     snapshot::{Epoch, Health, NoPrimary, NodeView, Snapshot, Writable},
     synchrony::Synchrony,
     wal::PrimaryWal,
 };
 use reign::{Tail, Tenure, Vacancy};
+use spare::Spares;
 
 /// Events kept for a shell that does not drain them; the oldest go first.
 const EVENTS_MAX: usize = 1024;
@@ -67,6 +69,7 @@ pub struct Cluster {
     /// What an outside authority says.
     pub(crate) hints: Hints,
     pub(crate) aside: Aside,
+    spares: Spares,
     events: VecDeque<Event>,
     actions: VecDeque<Action>,
 }
@@ -96,6 +99,7 @@ impl Cluster {
             history_due: None,
             hints: Hints::default(),
             aside: Aside::default(),
+            spares: Spares::default(),
             events: VecDeque::new(),
             actions: VecDeque::new(),
         };
@@ -188,6 +192,7 @@ impl Cluster {
             nodes: (self.nodes.iter())
                 .map(|node| NodeView {
                     reads: self.reads_of(node),
+                    duty: self.duty_of(node),
                     sync_state: self.sync_state_of(node),
                     ..node.view(self.floor, &self.wal, vacant)
                 })
@@ -200,29 +205,12 @@ impl Cluster {
         }
     }
 
-    /// Whom the failover manager allows to be the primary from now on, and the least epoch for it: what begins under
-    /// this mandate must not be taken for what came before.
-    pub fn set_mandate(&mut self, mandate: Mandate, epoch: Epoch, now: Instant) {
-        self.mandate = mandate;
-        if epoch > self.epoch {
-            self.epoch = epoch;
-            self.remember(now);
-        }
-        self.settle(now);
-    }
-
-    /// Whose claims to be the primary count for nothing from now on, as the failover manager says: they were replaced, or
-    /// may have been promoted and were given up, and have not been seen as standbys since. Whatever their timeline is, it
-    /// is not one that anybody was sent to. To be followed by [`Cluster::set_mandate`].
-    pub fn depose(&mut self, nodes: Vec<NodeId>) {
-        self.deposed = nodes;
-    }
-
     /// Applies a reloaded configuration. Nodes keep their id and all that is known of them by host and port;
     /// newcomers get unused ids. If the primary is removed, it is lost.
     pub fn replace_settings(&mut self, settings: Settings, now: Instant) {
         self.down_after_probes = settings.down_after_probes;
         self.crash_grace = settings.crash_grace;
+        self.set_spares(settings.spares);
         let stays = |node: &Node| settings.nodes.iter().any(|wanted| node.is_at(wanted));
         if self.present().and_then(|reign| self.node(reign.node)).is_some_and(|primary| !stays(primary)) {
             self.vacate(NoPrimary::Down, now);
@@ -287,6 +275,7 @@ impl Cluster {
         self.count_tail();
         self.ask_history(&verdict, now);
         self.judge_health(&verdict.stale);
+        self.judge_spares(now);
         self.measure_lag_soon(now);
     }
 
@@ -352,13 +341,6 @@ impl Cluster {
             Tenure::Held(reign) => Some(*reign),
             Tenure::Vacant(_) => None,
         }
-    }
-
-    /// How the present or last primary treats a standby.
-    fn sync_state_of(&self, standby: &Node) -> Option<SyncState> {
-        let reign = self.present().or_else(|| self.vacancy()?.last)?;
-        let primary = self.node(reign.node).filter(|primary| primary.id != standby.id)?;
-        primary.replication.state_of(standby.host(), &standby.replication)
     }
 
     fn vacancy(&self) -> Option<&Vacancy> {

@@ -13,8 +13,10 @@ use crate::{
     branch::{self, Branch},
     election::{HISTORY_PATIENCE, Outcome, Reign, Verdict},
     event::Event,
-    node::{Ancestry, NodeId, Reach},
+    mandate::Mandate,
+    node::{Ancestry, Node, NodeId, Reach},
     probe::{Role, Sample},
+    replication::SyncState,
     snapshot::{Epoch, NoPrimary},
     synchrony::Synchrony,
 };
@@ -66,6 +68,31 @@ pub(super) struct Tail {
 }
 
 impl Cluster {
+    /// How the present or last primary treats a standby.
+    pub(super) fn sync_state_of(&self, standby: &Node) -> Option<SyncState> {
+        let reign = self.present().or_else(|| self.vacancy()?.last)?;
+        let primary = self.node(reign.node).filter(|primary| primary.id != standby.id)?;
+        primary.replication.state_of(standby.host(), &standby.replication)
+    }
+
+    /// Whom the failover manager allows to be the primary from now on, and the least epoch for it: what begins under
+    /// this mandate must not be taken for what came before.
+    pub fn set_mandate(&mut self, mandate: Mandate, epoch: Epoch, now: Instant) {
+        self.mandate = mandate;
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.remember(now);
+        }
+        self.settle(now);
+    }
+
+    /// Whose claims to be the primary count for nothing from now on, as the failover manager says: they were replaced, or
+    /// may have been promoted and were given up, and have not been seen as standbys since. Whatever their timeline is, it
+    /// is not one that anybody was sent to. To be followed by [`Cluster::set_mandate`].
+    pub fn depose(&mut self, nodes: Vec<NodeId>) {
+        self.deposed = nodes;
+    }
+
     /// Acts on who won.
     pub(super) fn apply(&mut self, outcome: Outcome, now: Instant) {
         match outcome {

@@ -35,7 +35,7 @@ impl Cluster {
             [burst, self.grace_ends(node)]
         });
         let hunt = self.vacancy().map(|vacancy| vacancy.next_hunt);
-        nodes.chain([hunt, self.history_due, self.hints_due()]).flatten().min()
+        nodes.chain([hunt, self.history_due, self.hints_due(), self.spares_due()]).flatten().min()
     }
 
     pub(super) fn run_schedule(&mut self, now: Instant) {

@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "an arbitrary beginning; no time passes in these tests")]
 
+mod spares;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -22,12 +24,14 @@ fn settings(names: &[&str]) -> Settings {
         region: "eu".to_owned(),
         zone: None,
         priority: 100,
+        service: Service::Always,
     };
     Settings {
         cluster: "main".to_owned(),
         nodes: names.iter().map(node).collect(),
         down_after_probes: 3,
         crash_grace: Duration::from_secs(5),
+        spares: SpareSettings::default(),
     }
 }
 
