@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use wire::Lsn;
+
 /// How the primary treats a standby that receives from it: `sync_state` of `pg_stat_replication`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SyncState {
@@ -51,6 +53,8 @@ pub struct Receiver {
     pub address: Option<IpAddr>,
     /// How it is treated.
     pub state: SyncState,
+    /// The end of the WAL that it has on its disk, as it said.
+    pub flushed: Lsn,
 }
 
 /// What a node says of its part in replication.
@@ -105,6 +109,7 @@ mod tests {
             name: (*name).into(),
             address: address.parse().ok(),
             state: *state,
+            flushed: Lsn(0),
         });
         let primary = Replication { receivers: receivers.collect(), ..Replication::default() };
         assert_eq!(primary.state_of(host, &called(name)), expected, "{name} at {host}");

@@ -1,6 +1,8 @@
 //! Which standbys have every commit that was acknowledged, as far as the primary was set to wait for them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
+
+use wire::Lsn;
 
 use crate::{
     node::{Node, NodeId},
@@ -12,26 +14,58 @@ use crate::{
 ///
 /// While enough standbys are connected as synchronous, each acknowledged commit is on enough of these; while there are
 /// fewer, nothing is acknowledged. So those who were synchronous when there were enough for the last time have all that
-/// ever was, whatever the primary said after that. What the primary did between its last answer and its end is not known:
-/// another standby that became synchronous in that time is not among them.
+/// was acknowledged since they took over, whatever the primary said after that; and what was before, too, once they have
+/// flushed what the primary had written by then. Until that is seen, their predecessors are needed as well.
+///
+/// What the primary did between its last answer and its end is not known: another standby that became synchronous in
+/// that time is not among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Synchrony {
     /// The value, as it is set.
     pub text: Arc<str>,
     /// Whose it is; `None` if that is not configured any more.
     pub primary: Option<NodeId>,
-    witnesses: Option<Witnesses>,
+    /// Each of them is needed; the last is the one of the last time that there were enough. None: nobody is waited for.
+    grounds: Vec<Ground>,
+    /// The sample that was taken in last.
+    sampled_at: Option<Instant>,
     /// By what name each node is known as a standby.
     called: Vec<(NodeId, Box<str>)>,
 }
 
-/// Standbys of which enough together have every commit.
+/// Who has to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ground {
+    /// All nodes without the primary: nobody was seen to be synchronous.
+    Everybody,
+    /// Enough of these.
+    Witnesses(Witnesses),
+}
+
+/// Standbys of which enough together have every commit since they were seen first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Witnesses {
+    /// So many of them are waited for.
+    count: usize,
     needed: usize,
     /// For each of them the nodes that it may be: one, as a rule; none, if it is somebody else, such as `pg_receivewal`.
     of: Vec<Vec<NodeId>>,
+    proof: Proof,
 }
+
+/// How far it is proven that witnesses have every earlier commit, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// Not. A position that is told together with who receives may be the older of the two, so there are two steps.
+    Seen,
+    SeenAgain,
+    /// They do once so many as are waited for have flushed up to here.
+    From(Lsn),
+    Given,
+}
+
+/// Grounds kept; beyond that everybody is needed.
+const GROUNDS_MAX: usize = 4;
 
 /// Why a set of standbys may not have every acknowledged commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,31 +81,37 @@ pub struct Uncovered {
 impl Synchrony {
     /// One that an earlier run remembered: who was synchronous is not known.
     pub(crate) fn remembered(text: Arc<str>) -> Self {
-        Self { text, primary: None, witnesses: None, called: Vec::new() }
+        let grounds = vec![Ground::Everybody];
+        Self { text, primary: None, grounds, sampled_at: None, called: Vec::new() }
     }
 
     /// What `primary` says now, if it says it, after what was known before. A manager's fence is not the cluster's own
     /// setting: under it nothing is acknowledged.
     pub(crate) fn learn(before: Option<&Self>, primary: &Node, nodes: &[Node]) -> Option<Self> {
-        let said = primary.replication.sync_names.as_ref()?;
+        let (said, sample) = primary.replication.sync_names.as_ref().zip(primary.said)?;
         let names = SyncNames::parse(said);
         let text: Arc<str> = match names.as_ref().map(|names| names.as_ref().and_then(SyncNames::fenced)) {
             Ok(Some(Fenced::Here(own))) if before.is_none() => own.into(),
             Ok(Some(_)) => Arc::clone(&before?.text),
-            Ok(None) | Err(_) => before
-                .map(|before| &before.text)
-                .filter(|text| ***text == **said)
-                .map_or_else(|| Arc::from(&**said), Arc::clone),
+            Ok(None) | Err(_) => {
+                let same = before.map(|before| &before.text).filter(|text| ***text == **said);
+                same.map_or_else(|| Arc::from(&**said), Arc::clone)
+            }
         };
-        let witnesses = match &names {
-            Ok(None) => None,
-            Ok(Some(names)) => Witnesses::of(names, primary, nodes),
-            Err(_) => None,
-        };
-        let waits = !matches!(names, Ok(None));
-        let kept =
-            || before.filter(|before| waits && before.waits()).and_then(|before| before.witnesses.clone());
-        Some(Self { text, primary: Some(primary.id), witnesses: witnesses.or_else(kept), called: Vec::new() })
+        let known = before.filter(|before| before.waits());
+        let is_news = known.is_none_or(|known| known.sampled_at != Some(sample.sent_at));
+        let mut grounds = known.map_or_else(|| vec![Ground::Everybody], |known| known.grounds.clone());
+        match names {
+            Ok(None) => grounds.clear(),
+            Ok(Some(names)) => {
+                if let Some(witnesses) = Witnesses::of(&names, primary, nodes) {
+                    add(&mut grounds, witnesses, is_news, primary, sample.wal_lsn);
+                }
+            }
+            Err(_) => grounds = vec![Ground::Everybody],
+        }
+        let (primary, sampled_at) = (Some(primary.id), Some(sample.sent_at));
+        Some(Self { text, primary, grounds, sampled_at, called: Vec::new() })
     }
 
     /// The same with what nodes are called now, and whose it is if that was not known.
@@ -95,28 +135,14 @@ impl Synchrony {
     /// # Errors
     /// [`Uncovered`] tells who is missing.
     pub fn is_covered_by(&self, present: &[NodeId], others: &[NodeId]) -> Result<(), Uncovered> {
-        if !self.waits() {
-            return Ok(());
-        }
-        let Some(Witnesses { needed, of }) = &self.witnesses else {
-            let of: Vec<NodeId> = others.iter().filter(|node| !present.contains(node)).copied().collect();
-            return if of.is_empty() {
-                Ok(())
-            } else {
-                Err(Uncovered { needed: of.len(), of, strangers: 0 })
-            };
-        };
-        let is_there = |one: &&Vec<NodeId>| !one.is_empty() && one.iter().all(|node| present.contains(node));
-        let there = of.iter().filter(is_there).count();
-        if there >= *needed {
-            return Ok(());
-        }
-        let mut missing: Vec<NodeId> =
-            of.iter().flatten().filter(|node| !present.contains(node)).copied().collect();
-        missing.sort_unstable();
-        missing.dedup();
-        let strangers = of.iter().filter(|one| one.is_empty()).count();
-        Err(Uncovered { needed: needed - there, of: missing, strangers })
+        self.grounds.iter().try_for_each(|ground| match ground {
+            Ground::Everybody => {
+                let absent = others.iter().filter(|node| !present.contains(node));
+                let of: Vec<NodeId> = absent.copied().collect();
+                if of.is_empty() { Ok(()) } else { Err(Uncovered { needed: of.len(), of, strangers: 0 }) }
+            }
+            Ground::Witnesses(witnesses) => witnesses.are_among(present),
+        })
     }
 
     /// What `new` has to be set to when it takes the primary's place, so that its commits wait for as many as before;
@@ -138,6 +164,36 @@ fn called<'a>(name: &'a str, said: &'a Replication) -> &'a str {
     said.name.as_deref().unwrap_or(name)
 }
 
+/// Takes in who is synchronous as of a sample of the primary, at this position.
+fn add(grounds: &mut Vec<Ground>, now: Witnesses, is_news: bool, primary: &Node, position: Lsn) {
+    let flushed = |lsn: Lsn| {
+        let receivers = primary.replication.receivers.iter();
+        receivers.filter(|one| one.state.is_synchronous() && one.flushed >= lsn).count() >= now.count
+    };
+    match grounds.last_mut() {
+        Some(Ground::Witnesses(last))
+            if (last.count, &last.of) == (now.count, &now.of) && last.needed == now.needed =>
+        {
+            last.proof = match last.proof {
+                proof if !is_news => proof,
+                Proof::Seen => Proof::SeenAgain,
+                Proof::SeenAgain => Proof::From(position),
+                Proof::From(lsn) if flushed(lsn) => Proof::Given,
+                proof @ (Proof::From(_) | Proof::Given) => proof,
+            };
+            if last.proof == Proof::Given {
+                grounds.drain(..grounds.len() - 1);
+            }
+        }
+        _ => {
+            if grounds.len() >= GROUNDS_MAX {
+                *grounds = vec![Ground::Everybody];
+            }
+            grounds.push(Ground::Witnesses(now));
+        }
+    }
+}
+
 impl Witnesses {
     /// Those who are synchronous now; `None`: too few.
     fn of(names: &SyncNames, primary: &Node, nodes: &[Node]) -> Option<Self> {
@@ -157,7 +213,21 @@ impl Witnesses {
             // so many that no commit can be on others alone
             SyncMethod::Any => of.len() - names.count + 1,
         };
-        Some(Self { needed, of })
+        Some(Self { count: names.count, needed, of, proof: Proof::Seen })
+    }
+
+    fn are_among(&self, present: &[NodeId]) -> Result<(), Uncovered> {
+        let is_there = |one: &&Vec<NodeId>| !one.is_empty() && one.iter().all(|node| present.contains(node));
+        let there = self.of.iter().filter(is_there).count();
+        if there >= self.needed {
+            return Ok(());
+        }
+        let absent = self.of.iter().flatten().filter(|node| !present.contains(node));
+        let mut of: Vec<NodeId> = absent.copied().collect();
+        of.sort_unstable();
+        of.dedup();
+        let strangers = self.of.iter().filter(|one| one.is_empty()).count();
+        Err(Uncovered { needed: self.needed - there, of, strangers })
     }
 }
 

@@ -966,7 +966,9 @@ impl Scene {
     /// The same as `running`; a waits for b or c.
     fn waiting_for(sync_names: &str, states: [SyncState; 2]) -> Self {
         let mut scene = Self::running();
-        scene.waits_for(A, sync_names, &[("b", states[0]), ("c", states[1])]).primary(A, 1, 1000);
+        for _ in 0..4 {
+            scene.waits_for(A, sync_names, &[("b", states[0]), ("c", states[1])]).primary(A, 1, 1000);
+        }
         scene
     }
 
@@ -976,6 +978,7 @@ impl Scene {
                 name: (*name).into(),
                 address: None,
                 state: *state,
+                flushed: Lsn(1000),
             };
             let is_primary = node == primary;
             let said = Replication {

@@ -10,6 +10,7 @@ mod dice;
 mod faults;
 mod herd;
 mod orders;
+mod synchronous;
 mod tally;
 mod truth;
 mod watch;
@@ -31,11 +32,12 @@ use world::World;
 const SCHEDULES: u64 = 2_000;
 
 /// Where the schedules must have been.
-const PLACES: [&str; 30] = [
+const PLACES: [&str; 33] = [
     "automatic done",
     "automatic rolled back: no standby could be cut off",
     "automatic rolled back: the primary is back",
     "automatic rolled back: the record could not be stored",
+    "automatic rolled back: commits waited for standbys (synchronous_standby_names =",
     "caught up",
     "command: Failover ok",
     "command: MaintenanceOn ok",
@@ -47,12 +49,14 @@ const PLACES: [&str; 30] = [
     "command: Switchover ok",
     "command: Switchover RolledBack",
     "detached",
+    "end: commits may be on nobody who is there",
     "executed late",
     "failback done",
     "fault: promoted by hand",
     "fault: reload",
     "killed: in a run",
     "note: rejoined",
+    "promoted with all that standbys had confirmed",
     "restart rolled back: the primary was lost",
     "start: Fencing",
     "start: Halting",

@@ -149,6 +149,10 @@ impl World {
     fn promote_by_order(&mut self, index: usize, order: &Order) -> Answer {
         let published = self.herd.as_ref().map(|herd| herd.published.clone());
         self.watch.promoting(index, order, &self.truth, published.as_deref(), self.now);
+        self.keeps_what_was_acknowledged(index);
+        if let Some(value) = self.values.get(&order.epoch.0) {
+            self.truth.servers[index].sync_names.clone_from(value);
+        }
         let number = self.truth.promote(index, Some(order.epoch.0), self.now);
         self.say(|| format!("n{index} is promoted by epoch {} to timeline {number}", order.epoch));
         self.tally.count("promoted by order");

@@ -46,7 +46,7 @@ pub(crate) enum Conninfo {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Receiver {
     pub(crate) upstream: usize,
-    incarnation: u64,
+    pub(crate) incarnation: u64,
     pub(crate) heard: u64,
 }
 
@@ -62,6 +62,10 @@ pub(crate) struct Server {
     pub(crate) tag: u64,
     /// No commit succeeds on it.
     pub(crate) is_fenced: bool,
+    /// `synchronous_standby_names`.
+    pub(crate) sync_names: String,
+    /// Whom its commits wait for at present.
+    pub(crate) waits_for: Vec<usize>,
     pub(crate) receiver: Option<Receiver>,
     /// Grows whenever its connections end.
     pub(crate) incarnation: u64,
@@ -103,6 +107,8 @@ impl Truth {
             conninfo: Conninfo::Node(0),
             tag: 0,
             is_fenced: false,
+            sync_names: String::new(),
+            waits_for: Vec::new(),
             receiver: None,
             incarnation: 0,
             inbox: VecDeque::new(),
@@ -173,6 +179,7 @@ impl Truth {
         let parent = Some((server.branch, server.lsn));
         server.branch = self.branches.len();
         (server.is_primary, server.is_fenced, server.receiver) = (true, false, None);
+        server.waits_for.clear();
         self.branches.push(Branch { number, parent, born: now, maker, acked: 0, acked_by_any: 0 });
         number
     }

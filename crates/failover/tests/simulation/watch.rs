@@ -39,6 +39,8 @@ pub(crate) struct Watch {
     /// The branch, and what of it was acknowledged to anybody, when the old primary was halted.
     halted: Option<(usize, u64)>,
     is_forced: bool,
+    /// Somebody has accepted that commits are lost, or has put another primary in place, or changed who belongs to it.
+    was_forced: bool,
     is_maintenance: bool,
     last_by_hand: Option<u64>,
     last_reload: Option<u64>,
@@ -63,18 +65,27 @@ impl Watch {
 
     pub(crate) fn commanded(&mut self, command: Command, _now: u64) {
         match command {
-            Command::Failover { force, .. } => self.is_forced = force,
+            Command::Failover { force, .. } => {
+                self.is_forced = force;
+                self.was_forced |= force;
+            }
             Command::MaintenanceOn => self.is_maintenance = true,
             Command::MaintenanceOff => self.is_maintenance = false,
             Command::Switchover { .. } | Command::Restart(_) | Command::RestartAll | Command::Restore => {}
         }
     }
 
+    pub(crate) fn was_forced(&self) -> bool {
+        self.was_forced
+    }
+
     pub(crate) fn by_hand(&mut self, now: u64) {
+        self.was_forced = true;
         self.last_by_hand = Some(now);
     }
 
     pub(crate) fn reloaded(&mut self, now: u64) {
+        self.was_forced = true;
         self.last_reload = Some(now);
     }
 
@@ -335,6 +346,7 @@ impl World {
                 let is_there = self.truth.servers[port_of(&address)].is_running();
                 (!is_there).then_some("may have been promoted, and is dead")
             }
+            Hindrance::Uncovered(..) => Some("commits may be on nobody who is there"),
             Hindrance::WouldLose(..) => Some("would lose too much"),
             Hindrance::NoCandidate if primaries.is_empty() && !self.has_candidate() => Some("no candidate"),
             _ => None,

@@ -8,12 +8,15 @@ use std::{
 };
 
 use failover::{Answer, Command, Failure, Order, OrderId, Reply, Task, Ticket};
-use topology::{NodeId, NodeSettings, ProbeResult, Report, Role, Sample, Stamp, Unusable, Writable};
+use topology::{
+    NodeId, NodeSettings, ProbeResult, Replication, Report, Role, Sample, Stamp, Unusable, Writable,
+};
 use wire::{Lsn, TimelineId};
 
 use crate::{
     dice::Dice,
     herd::{Disk, Herd, topology_settings},
+    synchronous,
     tally::Tally,
     truth::{Power, Truth},
     watch::Watch,
@@ -49,6 +52,7 @@ pub(crate) enum Event {
         node: NodeId,
         serial: u64,
         result: ProbeResult,
+        said: Box<Replication>,
     },
     HistoryRead {
         node: NodeId,
@@ -101,6 +105,10 @@ pub(crate) struct World {
     pub(crate) herd: Option<Herd>,
     pub(crate) generation: u64,
     pub(crate) disk: Disk,
+    /// Whether primaries wait for standbys.
+    pub(crate) is_synchronous: bool,
+    /// What a promotion of this epoch sets, by which a new primary waits as the old one did.
+    pub(crate) values: BTreeMap<u64, String>,
     pub(crate) requests: BTreeMap<usize, Request>,
     next_request: usize,
     pub(crate) tickets: BTreeMap<Ticket, Command>,
@@ -126,7 +134,11 @@ impl World {
     pub(crate) fn new(seed: u64, is_loud: bool) -> Self {
         let mut dice = Dice(seed);
         let count = 2 + dice.below(4);
-        let truth = Truth::new(count, &mut dice);
+        let mut truth = Truth::new(count, &mut dice);
+        let is_synchronous = seed % 3 == 1;
+        if is_synchronous {
+            truth.servers[0].sync_names = synchronous::setting(count, &mut dice);
+        }
         let node = |index: usize, dice: &mut Dice| NodeSettings {
             name: format!("n{index}"),
             host: "h".to_owned(),
@@ -164,6 +176,8 @@ impl World {
             herd: None,
             generation: 0,
             disk: Disk::default(),
+            is_synchronous,
+            values: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_request: 0,
             tickets: BTreeMap::new(),
@@ -301,6 +315,10 @@ impl World {
         match event {
             Event::Flow => {
                 self.truth.flow(self.now, &mut self.dice);
+                for server in (0..self.truth.servers.len()).filter(|_| self.herd.is_none()) {
+                    let said = self.truth.replication(server, self.now);
+                    self.truth.wait_for(server, &said);
+                }
                 self.at(self.now + 40 * MS, Event::Flow);
             }
             Event::Client => self.client(),
@@ -311,7 +329,7 @@ impl World {
             Event::HerdStarts => self.start_herd(),
             Event::ProbeDue { node, serial } => self.probe(node, Some(serial)),
             Event::ProbeReads { node, serial, sent_at } => self.probe_reads(node, serial, sent_at),
-            Event::Probed { node, serial, result } => self.probed(node, serial, result),
+            Event::Probed { node, serial, result, said } => self.probed(node, serial, result, *said),
             Event::HistoryRead { node, timeline } => self.history_read(node, timeline),
             Event::Stored { answer } => self.stored(answer),
             Event::Executed(order) => self.execute(order, true),
@@ -496,7 +514,8 @@ impl World {
         if back > timeout {
             self.trouble_until(index, self.now);
         }
-        self.at_for_herd(at, Event::Probed { node, serial, result });
+        let said = Box::new(self.truth.replication(index, self.now));
+        self.at_for_herd(at, Event::Probed { node, serial, result, said });
     }
 
     fn sample(&mut self, index: usize, sent_at: u64, received_at: Instant) -> Sample {
@@ -521,13 +540,17 @@ impl World {
         }
     }
 
-    fn probed(&mut self, node: NodeId, serial: u64, result: ProbeResult) {
+    fn probed(&mut self, node: NodeId, serial: u64, result: ProbeResult, said: Replication) {
         let now = self.instant();
+        let server = self.server_of(node);
         let Some(herd) = &mut self.herd else { return };
         let Some(prober) = herd.probers.get_mut(&node).filter(|prober| prober.serial == serial) else {
             return;
         };
         prober.is_under_way = false;
+        if let ProbeResult::Answered(_) = result {
+            herd.cluster.handle_replication(node, said.clone());
+        }
         herd.cluster.handle_probe(node, result, now);
         // the same once more, late: it changes nothing
         if self.dice.one_in(60) {
@@ -540,6 +563,9 @@ impl World {
         let next = self.now + self.dice.between(450, 550) * MS;
         self.at_for_herd(next, Event::ProbeDue { node, serial });
         self.follow_up();
+        if let (ProbeResult::Answered(_), Some(server)) = (result, server) {
+            self.heard_of_synchronous(node, server, &said);
+        }
     }
 
     fn history_read(&mut self, node: NodeId, timeline: TimelineId) {
@@ -572,6 +598,11 @@ impl World {
             }
             None => false,
         };
+        if let Task::Promote(node) = order.task
+            && let Some(value) = self.value_for_promotion(node)
+        {
+            self.values.insert(order.epoch.0, value);
+        }
         let Some(herd) = &mut self.herd else { return };
         herd.waiting.insert(order.id);
         let id = order.id;
@@ -702,7 +733,7 @@ impl World {
         let server = &mut self.truth.servers[server];
         if server.is_running() && server.is_primary {
             server.lsn += size;
-            if !server.is_fenced {
+            if !server.is_fenced && server.sync_names.is_empty() {
                 let branch = &mut self.truth.branches[server.branch];
                 branch.acked_by_any = branch.acked_by_any.max(server.lsn);
             }
@@ -731,8 +762,8 @@ impl World {
             return;
         }
         if let Some((branch, lsn)) = request.hangs_at {
-            if server.is_fenced {
-                self.at(self.now + 300 * MS, Event::RequestEnds(id));
+            if !self.truth.lets_commit(request.server, lsn, self.now) {
+                self.at(self.now + 40 * MS, Event::RequestEnds(id));
                 return;
             }
             self.requests.remove(&id);
@@ -742,12 +773,12 @@ impl World {
         let size = self.dice.between(40, 300);
         let server = &mut self.truth.servers[request.server];
         server.lsn += size;
-        let (branch, lsn, is_fenced) = (server.branch, server.lsn, server.is_fenced);
-        if is_fenced {
+        let (branch, lsn) = (server.branch, server.lsn);
+        if !self.truth.lets_commit(request.server, lsn, self.now) {
             if let Some(request) = self.requests.get_mut(&id) {
                 request.hangs_at = Some((branch, lsn));
             }
-            self.at(self.now + 300 * MS, Event::RequestEnds(id));
+            self.at(self.now + 40 * MS, Event::RequestEnds(id));
         } else {
             self.requests.remove(&id);
             self.acknowledge(branch, lsn, request.generation);

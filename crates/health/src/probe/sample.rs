@@ -36,7 +36,8 @@ const SQL: &str = "\
     FROM pg_control_checkpoint()), \
     concat_ws(' ', host(inet_client_addr()), inet_client_port()), \
     has_function_privilege('pg_ls_waldir()', 'EXECUTE'), \
-    (SELECT string_agg(concat_ws(chr(9), sync_state, coalesce(host(client_addr), '-'), application_name), chr(10)) \
+    (SELECT string_agg(concat_ws(chr(9), sync_state, coalesce(host(client_addr), '-'), coalesce(flush_lsn, '0/0'), \
+    application_name), chr(10)) \
     FROM pg_stat_replication WHERE sync_state IS NOT NULL), \
     (SELECT conninfo FROM pg_stat_wal_receiver), \
     current_setting('synchronous_standby_names'), \
@@ -145,12 +146,13 @@ pub(super) fn read_replication(rows: &[Row]) -> Replication {
     }
 }
 
-/// Reads state, address and name. PostgreSQL lets only printable ASCII into a name, so neither separator is in one.
+/// Reads state, address, position and name. PostgreSQL lets only printable ASCII into a name, so neither separator is in one.
 fn read_receiver(line: &str) -> Option<Receiver> {
-    let mut cells = line.splitn(3, '\t');
+    let mut cells = line.splitn(4, '\t');
     let state = SyncState::of_word(cells.next()?)?;
     let address = cells.next()?.parse::<IpAddr>().ok();
-    Some(Receiver { name: cells.next()?.into(), address, state })
+    let flushed = cells.next()?.parse().ok()?;
+    Some(Receiver { name: cells.next()?.into(), address, state, flushed })
 }
 
 /// The `application_name` of a WAL receiver's connection, or else what stands for it. PostgreSQL shows connection strings
@@ -239,7 +241,8 @@ mod tests {
     fn who_receives_is_read_with_state_address_and_name() {
         let mut answer =
             row("f 7412345678901234567 0000000200000000000000A1 1 - - - 0/A1000028 - 150020 - - - -");
-        answer.push(Some("sync\t10.0.0.2\tus east\nasync\t-\tap\nodd\t-\tx".to_owned()));
+        answer
+            .push(Some("sync\t10.0.0.2\t0/A1000000\tus east\nasync\t-\t0/0\tap\nodd\t-\t0/0\tx".to_owned()));
         answer.extend([None, Some("ANY 1 (us)".to_owned()), Some("'eu west'".to_owned())]);
         let found = read_replication(&[answer]);
         assert_eq!(found.sync_names.as_deref(), Some("ANY 1 (us)"));

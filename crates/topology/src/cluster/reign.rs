@@ -260,7 +260,10 @@ impl Cluster {
     /// Takes in whom the primary waits for, and what its standbys are called.
     pub(super) fn learn_synchrony(&mut self, now: Instant) {
         let before = self.synchrony.as_deref();
-        let primary = self.present().and_then(|reign| self.node(reign.node));
+        // one that is not trusted at present may still acknowledge what it was sent
+        let last = self.present().or_else(|| self.vacancy()?.last);
+        let reign = last.filter(|reign| self.claimed_by(*reign).is_some());
+        let primary = reign.and_then(|reign| self.node(reign.node));
         let learnt = primary.and_then(|primary| Synchrony::learn(before, primary, &self.nodes));
         let written_at = self.branch.as_ref().map(|branch| &*branch.address);
         let after = learnt.or_else(|| before.cloned()).map(|known| known.with_names(&self.nodes, written_at));

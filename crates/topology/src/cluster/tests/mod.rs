@@ -890,9 +890,13 @@ fn an_epoch_that_a_mandate_raises_survives_a_restart() {
     assert_eq!((scene.epoch(), scene.remembered().epoch), (9, Epoch(9)));
 }
 
-fn told(name: &str, receivers: &[(&str, SyncState)], sync_names: &str) -> Replication {
-    let receiver =
-        |(name, state): &(&str, SyncState)| Receiver { name: (*name).into(), address: None, state: *state };
+fn told(name: &str, receivers: &[(&str, SyncState)], flushed: u64, sync_names: &str) -> Replication {
+    let receiver = |(name, state): &(&str, SyncState)| Receiver {
+        name: (*name).into(),
+        address: None,
+        state: *state,
+        flushed: Lsn(flushed),
+    };
     Replication {
         name: (!name.is_empty()).then(|| name.into()),
         receivers: receivers.iter().map(receiver).collect(),
@@ -901,11 +905,19 @@ fn told(name: &str, receivers: &[(&str, SyncState)], sync_names: &str) -> Replic
 }
 
 impl Scene {
-    /// a is the primary and says so of its standbys, b and c, who are called n1 and n2.
+    /// a is the primary and says so of its standbys, b and c, who are called n1 and n2, often enough.
     fn waits_for(&mut self, sync_names: &str, receivers: &[(&str, SyncState)]) -> &mut Self {
-        self.cluster.handle_replication(A, told("", receivers, sync_names));
-        self.cluster.handle_replication(B, told("n1", &[], ""));
-        self.cluster.handle_replication(C, told("n2", &[], ""));
+        for _ in 0..4 {
+            self.waits_at(1000, sync_names, receivers);
+        }
+        self
+    }
+
+    /// It says so once, and that they have flushed so much.
+    fn waits_at(&mut self, flushed: u64, sync_names: &str, receivers: &[(&str, SyncState)]) -> &mut Self {
+        self.cluster.handle_replication(A, told("", receivers, flushed, sync_names));
+        self.cluster.handle_replication(B, told("n1", &[], 0, ""));
+        self.cluster.handle_replication(C, told("n2", &[], 0, ""));
         self.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000)
     }
 
@@ -964,13 +976,32 @@ fn while_too_few_are_synchronous_those_count_who_were_when_there_were_enough() {
 }
 
 #[test]
+fn those_who_became_synchronous_count_alone_once_they_have_what_was_before() {
+    use SyncState::{Async, Quorum};
+    let mut scene = Scene::new(None);
+    let (only_b, only_c) = ([("n1", Quorum), ("n2", Async)], [("n1", Async), ("n2", Quorum)]);
+    scene.waits_for("ANY 1 (n1, n2)", &only_b).misses(&[B], None);
+    for _ in 0..5 {
+        scene.waits_at(999, "ANY 1 (n1, n2)", &only_c);
+        scene.misses(&[B], Some((1, &[C], 0)));
+        scene.misses(&[C], Some((1, &[B], 0)));
+    }
+    scene.waits_at(1000, "ANY 1 (n1, n2)", &only_c).misses(&[C], None);
+    for _ in 0..4 {
+        scene.waits_at(999, "ANY 1 (n1, n2)", &only_b).waits_at(999, "ANY 1 (n1, n2)", &only_c);
+    }
+    scene.misses(&[C], Some((1, &[B], 0)));
+    scene.waits_for("ANY 1 (n1, n2)", &only_c).misses(&[C], None);
+}
+
+#[test]
 fn what_commits_waited_for_outlasts_a_restart_and_then_takes_everybody() {
     let mut scene = Scene::new(None);
     scene.waits_for("ANY 1 (n1, n2)", &[("n1", SyncState::Quorum), ("n2", SyncState::Quorum)]);
     let known = scene.remembered();
     assert_eq!(known.sync_names.as_deref(), Some("ANY 1 (n1, n2)"));
     let mut scene = Scene::new(Some(known));
-    scene.cluster.handle_replication(B, told("n1", &[], ""));
+    scene.cluster.handle_replication(B, told("n1", &[], 0, ""));
     scene.refused(A).standby(B, 1, 1000).standby(C, 1, 1000);
     scene.misses(&[B], Some((1, &[C], 0)));
     scene.misses(&[B, C], None);
