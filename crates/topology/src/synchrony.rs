@@ -175,7 +175,7 @@ fn add(grounds: &mut Vec<Ground>, now: Witnesses, is_news: bool, primary: &Node,
             if (last.count, &last.of) == (now.count, &now.of) && last.needed == now.needed =>
         {
             last.proof = match last.proof {
-                proof if !is_news => proof,
+                proof @ (Proof::Seen | Proof::SeenAgain | Proof::From(_) | Proof::Given) if !is_news => proof,
                 Proof::Seen => Proof::SeenAgain,
                 Proof::SeenAgain => Proof::From(position),
                 Proof::From(lsn) if flushed(lsn) => Proof::Given,
