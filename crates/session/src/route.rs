@@ -293,7 +293,10 @@ impl Session {
             return Entrance::Open;
         }
         server.prepared.set_unnamed(None);
-        if self.wanted.is_proven() { Entrance::Ahead { left } } else { Entrance::Replaying { left } }
+        // a client that is not welcomed yet sends nothing that they could go ahead of, even if another one has proven
+        // its settings while it waited for a server
+        let ahead = self.wanted.is_proven() && self.told.is_some();
+        if ahead { Entrance::Ahead { left } } else { Entrance::Replaying { left } }
     }
 
     /// Sends the first of `input` over a server connection that was just linked; the number of bytes consumed.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use e2e::{Setup, eventually};
-use testkit::{Batch, Client};
+use testkit::{Batch, Client, ConnectionParameters};
 use tokio::{task::JoinSet, time::Instant};
+
+use crate::topology::{PATIENCE, show};
 
 #[tokio::test]
 async fn fifty_clients_share_three_servers() {
@@ -38,6 +40,44 @@ async fn fifty_clients_share_three_servers() {
     }
     assert!((1..=3).contains(&most), "{most} server connections");
     assert_eq!(herd.psql_directly("select count(*) from shared_work").unwrap(), "500");
+}
+
+/// Their settings are proven by the first while the other waits, and it gets a server that does not have them.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clients_with_the_same_settings_that_wait_for_servers_are_both_welcomed() {
+    let herd = Setup::shared().set("pool.size", 2).start();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(herd.proxy(0).connect_to("read-write").await);
+    }
+    let [mut first, mut second, mut between] = <[Client; 3]>::try_from(clients).unwrap();
+    first.execute("begin").await;
+    second.execute("begin").await;
+    let address = ([127, 0, 0, 1], herd.proxy(0).port_of("read-write")).into();
+    let newcomer = ConnectionParameters { address, ..herd.app() }.with("work_mem", "5555kB");
+    let log_in = || {
+        let newcomer = newcomer.clone();
+        tokio::spawn(async move { newcomer.connect().await.unwrap() })
+    };
+    let queue = |length: &str| {
+        eventually("they wait", PATIENCE, || (show(&herd, "POOLS")[0][3] == length).then_some(()));
+    };
+    let one = log_in();
+    queue("1");
+    let holder = tokio::spawn(async move {
+        between.execute("begin").await;
+        between
+    });
+    queue("2");
+    let other = log_in();
+    queue("3");
+    first.execute("commit").await;
+    let (mut one, _holder) = (one.await.unwrap(), holder.await.unwrap());
+    second.execute("commit").await;
+    let mut other = other.await.unwrap();
+    for client in [&mut one, &mut other] {
+        assert_eq!(client.value("show work_mem").await, "5555kB");
+    }
 }
 
 #[tokio::test]
