@@ -239,14 +239,28 @@ async fn a_copy_goes_on_without_its_caller_and_the_server_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_without_data_gets_a_copy() {
+async fn a_node_without_data_or_that_was_away_for_too_long_gets_a_copy() {
     let cluster = Lent::take();
     let beside = Beside::start(&cluster, 1);
     let agent = beside.client();
     agent.stop(&StopRequest::default(), PATIENCE).await.unwrap();
+    let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
+    // it was away for so long that its WAL is gone, and would be no standby
+    cluster.psql(0, "alter system set wal_keep_size = 0; alter system set min_wal_size = '32MB'").unwrap();
+    let forget = format!("select pg_reload_conf(), pg_drop_replication_slot('{}')", cluster.node(1).slot());
+    cluster.psql(0, &forget).unwrap();
+    agent.rewind(&request, PATIENCE).await.unwrap();
+    for _ in 0..3 {
+        cluster.psql(0, "create table t (); drop table t; select pg_switch_wal(); checkpoint").unwrap();
+    }
+    let error = agent.rewind(&request, PATIENCE).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().kind, Kind::WalGone, "{error}");
+    cluster.psql(0, "alter system reset wal_keep_size; alter system reset min_wal_size").unwrap();
+    let slot = "select pg_reload_conf(), pg_create_physical_replication_slot";
+    cluster.psql(0, &format!("{slot}('{}', true)", cluster.node(1).slot())).unwrap();
+
     let settings = fs::read(cluster.node(1).data().join("lab.conf")).unwrap();
     fs::remove_dir_all(cluster.node(1).data()).unwrap();
-    let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
     assert_eq!(agent.status(PATIENCE).await.unwrap().server, ServerState::NoData);
     let error = agent.start(&StartRequest::default(), PATIENCE).await.unwrap_err();
     assert_eq!(error.refusal().unwrap().kind, Kind::NoData);

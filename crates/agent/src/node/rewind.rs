@@ -34,6 +34,13 @@ impl Ticket {
         if !dry.status.success() {
             return Err(refusal(&dry));
         }
+        if says_no_need(&dry) && !node.is_kept(request, password.as_deref()).await? {
+            let message = format!(
+                "{}:{} does not have the WAL any more that the node would ask it for",
+                request.host, request.port
+            );
+            return Err(Refusal::new(Kind::WalGone, message));
+        }
         node.put_own_aside(&replication)?;
         if says_no_need(&dry) {
             self.did("no rewind is needed: the histories did not part");

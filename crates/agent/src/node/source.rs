@@ -111,6 +111,38 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Whether the source has the WAL that the node's stopped server would ask it for as its standby. A server that was away
+    /// for long needs no rewind, and could not follow all the same. What may come from an archive, or may not be seen, is
+    /// taken to be there.
+    pub(super) async fn is_kept(
+        &self,
+        source: &SourceRequest,
+        password: Option<&str>,
+    ) -> Result<bool, Refusal> {
+        if self.configured("restore_command").await.is_ok_and(|command| !command.is_empty()) {
+            return Ok(true);
+        }
+        let control = self.control().await?;
+        let ends = [&control.checkpoint_lsn, &control.min_recovery_lsn];
+        if ends.iter().any(|lsn| !lsn.chars().all(|c| c.is_ascii_hexdigit() || c == '/')) {
+            return Ok(true);
+        }
+        // a segment's name is its timeline, and its number in two parts
+        let sql = format!(
+            "with needed as (select bytes, div(greatest('{}'::pg_lsn, '{}'::pg_lsn) - '0/0'::pg_lsn, bytes) as number \
+             from (select pg_size_bytes(current_setting('wal_segment_size'))::numeric as bytes) as size), \
+             named as (select lpad(upper(to_hex(div(number, div(4294967296, bytes))::bigint)), 8, '0') \
+             || lpad(upper(to_hex(mod(number, div(4294967296, bytes))::bigint)), 8, '0') as name from needed) \
+             select exists (select from pg_ls_waldir() as file, named where file.name ~ '^[0-9A-F]{{24}}$' \
+             and substr(file.name, 9) collate \"C\" <= named.name)",
+            ends[0], ends[1]
+        );
+        let finished = self.ask(source, password, &sql).await?;
+        Ok(!finished.status.success() || finished.stdout.trim() != "f")
+    }
+}
+
 impl Ticket {
     /// Waits until the source's control file is on the timeline that it writes on, or is said to be on. After a promotion that takes
     /// a checkpoint, and before it `pg_rewind` would find nothing to do.
