@@ -11,6 +11,8 @@ use crate::{Refusal, Verdict};
 pub enum Outcome {
     /// It could not be asked.
     Unreachable(Refusal),
+    /// It could not be asked, and is a spare, which need not run.
+    Resting,
     /// It wrote the marker, which ends here.
     Wrote(Lsn),
     /// It was to write the marker, and did not.
@@ -49,7 +51,7 @@ pub struct Replay {
 pub struct Replicated {
     /// The node.
     pub node: String,
-    /// primary, streaming, paused, waiting, behind, not streaming, unreachable…
+    /// primary, streaming, paused, waiting, behind, not streaming, unreachable, spare…
     pub state: &'static str,
     /// How long the marker took to be replayed.
     pub after: Option<Duration>,
@@ -93,6 +95,7 @@ fn row(
     };
     match outcome {
         Outcome::Unreachable(refusal) => make("unreachable", Verdict::Failure, refusal.message.clone()),
+        Outcome::Resting => make("spare", Verdict::Ok, String::new()),
         Outcome::Wrote(_) => {
             Replicated { lag_bytes: Some(0), ..make("primary", Verdict::Ok, String::new()) }
         }

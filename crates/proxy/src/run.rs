@@ -88,7 +88,11 @@ async fn first_look(proxy: &Proxy) {
     const PATIENCE: Duration = Duration::from_secs(1);
     let seen = |health: &health::Health| {
         let snapshot = health.snapshots().load_full();
-        snapshot.primary().is_some() && snapshot.nodes.iter().all(|node| node.sampled_at.is_some())
+        let is_seen = |node: &topology::NodeView| {
+            // a spare need not run
+            node.sampled_at.is_some() || node.duty.is_idle() && node.health == topology::Health::Down
+        };
+        snapshot.primary().is_some() && snapshot.nodes.iter().all(is_seen)
     };
     let looking = async {
         for health in &proxy.healths {

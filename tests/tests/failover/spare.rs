@@ -6,7 +6,7 @@ use agent::StopRequest;
 use e2e::{Herd, Setup, eventually};
 use lab::Cluster;
 
-use super::{GRANTS, manage};
+use super::{GRANTS, manage, planned::console};
 use crate::{
     agent::beside::{Beside, cluster},
     load::Load,
@@ -83,6 +83,11 @@ async fn it_has_no_data(herd: &Herd, load: &Load, beside: &Beside) {
     fs::remove_dir_all(herd.cluster().node(AP).data()).unwrap();
     wait_for_state(herd, AP, "standby", "down");
     assert_eq!(standing(herd), "spare");
+    // nor does anybody complain
+    let checked = console(herd, "CHECK REPLICATION 20").unwrap();
+    assert!(checked.lines().any(|line| line.starts_with("ap|main|spare|||ok|")), "{checked}");
+    let checked = console(herd, "CHECK CLUSTER").unwrap();
+    assert!(checked.contains("a spare need not run"), "{checked}");
     herd.cluster().kill(US).unwrap();
     assert!(wait_for_event(herd, "spare_called").contains("is to be made a standby"));
     load.wait_for_reads(100);

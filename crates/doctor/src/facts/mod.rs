@@ -25,6 +25,8 @@ pub struct Node {
     pub port: u16,
     /// The region it stands in.
     pub region: String,
+    /// Whether it is a spare, which need not run.
+    pub spare: bool,
     /// The addresses of `host`, as far as they could be found out.
     pub addresses: Vec<IpAddr>,
     /// What it said.

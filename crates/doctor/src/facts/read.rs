@@ -138,6 +138,7 @@ mod tests {
                 host: "a".to_owned(),
                 port: 1,
                 region: "a".to_owned(),
+                spare: false,
                 addresses: Vec::new(),
                 seen: Ok(facts),
                 replication: None,

@@ -27,6 +27,9 @@ pub(super) fn judge(subject: &Subject, findings: &mut Findings) {
 }
 
 fn refused(subject: &Subject, node: &Node, refusal: &Refusal, findings: &mut Findings) {
+    if node.spare && refusal.sqlstate.is_none() {
+        return findings.about(&node.name).ok("login", "no; a spare need not run");
+    }
     let (user, database) = (&subject.purpose.user, &subject.purpose.database);
     let (why, fix) = match refusal.sqlstate.as_deref() {
         Some("28000") => (

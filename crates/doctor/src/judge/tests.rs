@@ -75,6 +75,7 @@ fn node(at: u8, name: &str) -> Node {
         host: format!("10.0.0.{at}"),
         port: 5432,
         region: name.to_owned(),
+        spare: false,
         addresses: vec![format!("10.0.0.{at}").parse().unwrap()],
         seen: Ok(facts),
         replication: Some(Ok(())),
@@ -253,6 +254,13 @@ fn logins_that_are_refused_say_what_lets_them_in() {
         &["us login failure"],
         "host  all  pgherd  10.9.0.1/32  scram-sha-256\nSELECT pg_reload_conf();",
     );
+    let refused = || Refusal { sqlstate: None, message: "connection refused".to_owned() };
+    check(login(refused()), &["us login failure"], "");
+    let spare = |subject: &mut Subject| {
+        login(refused())(subject);
+        subject.nodes[1].spare = true;
+    };
+    assert!(!trouble(spare).0.iter().any(|found| found.starts_with("us login")), "it need not run");
     check(login(refusal("28000", "nein")), &["us login failure"], "host  all  pgherd  <address of pgherd>");
     check(login(refusal("28P01", "wrong")), &["us login failure"], "\\password \"pgherd\"");
     check(login(refusal("3D000", "no")), &["us login failure"], "CREATE DATABASE \"postgres\"");

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 use conn::{ServerConnection, Target, TlsFileError};
 use doctor::{Facts, Finding, HbaRule, Lookup, Node, Privilege, Purpose, Readable, Refusal, Subject};
 use tokio::{task::JoinSet, time::timeout};
-use topology::NodeSettings;
+use topology::{NodeSettings, Service};
 
 use super::{LIMIT, ask, dial_refusal, query_refusal, target, told};
 use crate::{
@@ -60,8 +60,9 @@ impl Doctor {
             tokio::join!(addresses, self.facts(&target), self.replicate(&target), self.look_up(&target));
         // of a node that does not answer, once is enough
         let (replication, lookup) = if seen.is_ok() { (Some(replication), lookup) } else { (None, None) };
-        let NodeSettings { name, host, port, region, zone: _, priority: _, service: _ } = settings;
-        Node { name, host, port, region, addresses, seen, replication, lookup }
+        let NodeSettings { name, host, port, region, zone: _, priority: _, service } = settings;
+        let spare = service != Service::Always;
+        Node { name, host, port, region, spare, addresses, seen, replication, lookup }
     }
 
     async fn facts(&self, target: &Target) -> Result<Facts, Refusal> {

@@ -8,6 +8,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
+use topology::Service;
 use wire::{Lsn, TimelineId, message::backend::timeline_of_wal_file};
 
 use super::{LIMIT, ask, dial_refusal, target, told};
@@ -63,11 +64,13 @@ pub async fn check_replication(
         .max()
         .map(|(_, std::cmp::Reverse(at))| at);
 
+    let is_spare = |at: usize| topology.nodes.get(at).is_some_and(|node| node.service != Service::Always);
     let mut outcomes: Vec<Option<Outcome>> = vec![None; met.len()];
     let mut standbys = Vec::new();
     let mut marker = None;
     for (at, node) in met {
         outcomes[at] = match node {
+            Err(refusal) if is_spare(at) && refusal.sqlstate.is_none() => Some(Outcome::Resting),
             Err(refusal) => Some(Outcome::Unreachable(refusal)),
             Ok(mut node) if newest == Some(at) => Some(match mark(&mut node.connection).await {
                 Ok(lsn) => {
