@@ -32,7 +32,7 @@ use world::World;
 const SCHEDULES: u64 = 2_000;
 
 /// Where the schedules must have been.
-const PLACES: [&str; 33] = [
+const PLACES: [&str; 36] = [
     "automatic done",
     "automatic rolled back: no standby could be cut off",
     "automatic rolled back: the primary is back",
@@ -50,6 +50,9 @@ const PLACES: [&str; 33] = [
     "command: Switchover RolledBack",
     "detached",
     "end: commits may be on nobody who is there",
+    "event: spare_called",
+    "event: spare_rests",
+    "event: spare_serves",
     "executed late",
     "failback done",
     "fault: promoted by hand",
@@ -57,6 +60,7 @@ const PLACES: [&str; 33] = [
     "killed: in a run",
     "note: rejoined",
     "promoted with all that standbys had confirmed",
+    "order: DropSlots",
     "restart rolled back: the primary was lost",
     "start: Fencing",
     "start: Halting",

@@ -113,13 +113,15 @@ impl Cluster {
                 continue;
             }
             let called = duties.iter().position(|(_, duty)| *duty == Duty::Called(*lost));
-            if let Some(at) = self.best_to_stand_in(*lost, &duties) {
+            let next = match self.best_to_stand_in(*lost, &duties) {
+                Some(at) => Some((at, Duty::StandingIn(*lost))),
+                None => self.best_to_call(*lost, &duties).map(|at| (at, Duty::Called(*lost))),
+            };
+            if let Some((at, duty)) = next {
                 if let Some(called) = called {
                     duties[called].1 = Duty::Spare;
                 }
-                duties[at].1 = Duty::StandingIn(*lost);
-            } else if let Some(at) = self.best_to_call(*lost, &duties).filter(|_| called.is_none()) {
-                duties[at].1 = Duty::Called(*lost);
+                duties[at].1 = duty;
             }
         }
         self.tell_duties(&duties);
@@ -130,8 +132,10 @@ impl Cluster {
         let members = self.nodes().iter().filter(|node| node.service == Service::Always);
         let next = |node: &Node| {
             let before = self.spares.presences.iter().find(|(id, _)| *id == node.id);
-            let before = before.map_or(Presence::Missing { since: now }, |(_, presence)| *presence);
-            let is_here = matches!(node.health, Health::Up | Health::Suspect) || self.is_resting(node.id);
+            let before = before.map_or(Presence::Here, |(_, presence)| *presence);
+            // who was not asked yet is not missed
+            let is_here = matches!(node.health, Health::Up | Health::Suspect | Health::Unknown)
+                || self.is_resting(node.id);
             let is_back = self.reigns(node.id) || self.follows(node);
             (node.id, before.next(is_here, is_back, &self.spares.settings, now))
         };
@@ -167,21 +171,31 @@ impl Cluster {
         self.with_nodes(duties).filter(can).filter(ready).min_by_key(rank).map(|(at, _)| at)
     }
 
-    /// Of the spares that have to be made standbys first, the best placed; those whose host surely answers before others.
+    /// Of the spares that have to be made standbys first, the best placed; those whose host surely answers before others,
+    /// and one that was called already before its equals.
     fn best_to_call(&self, lost: NodeId, duties: &[(NodeId, Duty)]) -> Option<usize> {
-        let can =
-            |(_, (node, duty)): &(usize, (&Node, Duty))| *duty == Duty::Spare && self.may_be_called(node);
-        let rest = |(at, (node, _)): (usize, (&Node, Duty))| match node.reach {
-            Reach::Down(DownReason::Refused) => Some((at, (false, self.distance(node, lost)))),
-            Reach::Down(DownReason::Silent) => Some((at, (true, self.distance(node, lost)))),
-            // there is a server, and it may be somebody else's
-            Reach::Down(DownReason::StartsForTooLong | DownReason::Unusable(_))
-            | Reach::Unknown
-            | Reach::Up
-            | Reach::Suspect { .. }
-            | Reach::Recovering { .. } => None,
+        let rank = |(at, (node, duty)): (usize, (&Node, Duty))| {
+            let is_called = duty == Duty::Called(lost);
+            let is_silent = match node.reach {
+                Reach::Down(DownReason::Refused) => false,
+                Reach::Down(DownReason::Silent) => true,
+                // of others there is a server, and it may be somebody else's
+                Reach::Down(DownReason::StartsForTooLong | DownReason::Unusable(_)) if is_called => true,
+                Reach::Unknown | Reach::Up | Reach::Suspect { .. } | Reach::Recovering { .. }
+                    if is_called =>
+                {
+                    false
+                }
+                Reach::Down(DownReason::StartsForTooLong | DownReason::Unusable(_))
+                | Reach::Unknown
+                | Reach::Up
+                | Reach::Suspect { .. }
+                | Reach::Recovering { .. } => return None,
+            };
+            let can = (duty == Duty::Spare || is_called) && self.may_be_called(node);
+            can.then(|| (at, (is_silent, !is_called, self.distance(node, lost))))
         };
-        let best = self.with_nodes(duties).filter(can).filter_map(rest).min_by_key(|(_, rank)| *rank);
+        let best = self.with_nodes(duties).filter_map(rank).min_by_key(|(_, rank)| *rank);
         best.map(|(at, _)| at)
     }
 

@@ -6,17 +6,21 @@ const D: NodeId = NodeId(3);
 const E: NodeId = NodeId(4);
 const AFTER: u64 = 1000;
 
+fn two_spares(e: Service) -> Settings {
+    let mut settings = settings(&["a", "b", "c", "d", "e"]);
+    settings.nodes[1].region = "us".to_owned();
+    settings.nodes[3].service = Service::Buildable;
+    settings.nodes[4].service = e;
+    settings.nodes[4].region = "us".to_owned();
+    settings.spares.after = Duration::from_millis(AFTER);
+    settings
+}
+
 impl Scene {
     /// a is the primary in eu, b and c follow; d and e are refused.
     fn with_spares() -> Self {
         let now = Instant::now();
-        let mut settings = settings(&["a", "b", "c", "d", "e"]);
-        settings.nodes[1].region = "us".to_owned();
-        settings.nodes[3].service = Service::Buildable;
-        settings.nodes[4].service = Service::Spare;
-        settings.nodes[4].region = "us".to_owned();
-        settings.spares.after = Duration::from_millis(AFTER);
-        let mut scene = Self { cluster: Cluster::new(settings, None, now), now };
+        let mut scene = Self { cluster: Cluster::new(two_spares(Service::Spare), None, now), now };
         scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000).refused(D).refused(E);
         scene.names();
         scene
@@ -87,6 +91,17 @@ fn a_spare_that_does_not_run_is_called_if_no_other_serves_and_serves_once_it_fol
     let mut scene = Scene::with_spares();
     scene.says(D, Role::Primary, SYSTEM + 1, 1, 1000).refused(C).go_on(AFTER, &[B]);
     assert_eq!(scene.duties(), [Duty::Spare; 2], "it has the data of somebody else");
+}
+
+#[test]
+fn of_spares_that_do_not_run_one_is_called_whose_host_answers() {
+    let mut scene = Scene::with_spares();
+    scene.go_on(10, &[D]).silent(D).refused(C).go_on(AFTER, &[B]);
+    assert_eq!(scene.duties(), [Duty::Called(C), Duty::Spare], "there is no other that could be");
+    scene.cluster.replace_settings(two_spares(Service::Buildable), scene.now);
+    assert_eq!(scene.duties(), [Duty::Spare, Duty::Called(C)], "although it is in another region");
+    scene.probe(E, ProbeResult::Starting).go_on(10, &[B]);
+    assert_eq!(scene.duties(), [Duty::Spare, Duty::Called(C)], "it is at work");
 }
 
 #[test]
