@@ -162,12 +162,12 @@ impl Watch {
         let view = published.and_then(|published| {
             published.nodes.iter().find(|node| usize::from(node.port) - 5000 == server)
         });
-        assert!(view.is_none_or(|view| view.reads != Reads::Detached), "n{server} is detached and promoted");
         let (intended, address, since) = self.intended.clone().expect("recorded before it is done");
         assert!(intended >= epoch, "recorded before it is done");
         if intended > epoch || self.recorded > epoch {
             return; // it comes late; another decision stands
         }
+        assert!(view.is_none_or(|view| view.reads != Reads::Detached), "n{server} is detached and promoted");
         assert_eq!(port_of(&address), server, "as recorded");
         for (other, at) in &self.last_routed {
             assert!(
