@@ -32,7 +32,7 @@ use world::World;
 const SCHEDULES: u64 = 2_000;
 
 /// Where the schedules must have been.
-const PLACES: [&str; 36] = [
+const PLACES: &[&str] = &[
     "automatic done",
     "automatic rolled back: no standby could be cut off",
     "automatic rolled back: the primary is back",
