@@ -17,10 +17,8 @@ fn synchronise(herd: &Herd, primary: usize, names: &str, states: [&str; 3]) {
 }
 
 fn wait_for_states(herd: &Herd, states: [&str; 3]) {
-    let mut seen = Vec::new();
     eventually(&format!("standbys are {states:?}"), PATIENCE, || {
-        seen = show(herd, "NODES").into_iter().map(|row| row[20].clone()).collect();
-        eprintln!("SEEN {seen:?}");
+        let seen: Vec<String> = show(herd, "NODES").into_iter().map(|row| row[20].clone()).collect();
         (seen == states).then_some(())
     });
 }

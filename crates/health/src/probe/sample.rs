@@ -156,7 +156,8 @@ fn read_receiver(line: &str) -> Option<Receiver> {
 }
 
 /// The `application_name` of a WAL receiver's connection, or else what stands for it. PostgreSQL shows connection strings
-/// as `keyword=value` without quotes, so a value goes on until a word looks like the next keyword.
+/// as `keyword=value` without quotes, so a value goes on until a word looks like the next keyword; but of a receiver that
+/// has changed its timeline it shows the string as it was set, with quotes (measured on 15.18).
 fn receiver_name(conninfo: &str) -> Option<Box<str>> {
     let mut values: Vec<(&str, String)> = Vec::new();
     for word in conninfo.split(' ') {
@@ -171,10 +172,10 @@ fn receiver_name(conninfo: &str) -> Option<Box<str>> {
     }
     let value =
         |wanted: &str| values.iter().find(|(keyword, _)| *keyword == wanted).map(|(_, value)| &**value);
-    value("application_name").or_else(|| value("fallback_application_name")).map(Into::into)
+    value("application_name").or_else(|| value("fallback_application_name")).and_then(own_name)
 }
 
-/// The name that a WAL receiver would have, perhaps in quotes. One with a backslash is not worth reading.
+/// The name that a WAL receiver has or would have, perhaps in quotes. One with a backslash is not worth reading.
 fn own_name(text: &str) -> Option<Box<str>> {
     let name = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap_or(text);
     (!name.is_empty() && !name.contains('\\')).then(|| name.into())
@@ -264,6 +265,9 @@ mod tests {
             "user=rep application_name=us east host=h fallback_application_name=walreceiver sslmode=prefer";
         assert_eq!(name(given).as_deref(), Some("us east"));
         assert_eq!(name("user=rep host=h fallback_application_name=c1").as_deref(), Some("c1"));
+        let set =
+            "host='h' fallback_application_name='pgherd_e2' application_name='us east' sslmode='disable'";
+        assert_eq!(name(set).as_deref(), Some("us east"));
         assert_eq!(name(""), None);
     }
 
