@@ -174,13 +174,14 @@ fn add(grounds: &mut Vec<Ground>, now: Witnesses, is_news: bool, primary: &Node,
         Some(Ground::Witnesses(last))
             if (last.count, &last.of) == (now.count, &now.of) && last.needed == now.needed =>
         {
-            last.proof = match last.proof {
-                proof @ (Proof::Seen | Proof::SeenAgain | Proof::From(_) | Proof::Given) if !is_news => proof,
-                Proof::Seen => Proof::SeenAgain,
-                Proof::SeenAgain => Proof::From(position),
-                Proof::From(lsn) if flushed(lsn) => Proof::Given,
-                proof @ (Proof::From(_) | Proof::Given) => proof,
-            };
+            if is_news {
+                last.proof = match last.proof {
+                    Proof::Seen => Proof::SeenAgain,
+                    Proof::SeenAgain => Proof::From(position),
+                    Proof::From(lsn) if flushed(lsn) => Proof::Given,
+                    proof @ (Proof::From(_) | Proof::Given) => proof,
+                };
+            }
             if last.proof == Proof::Given {
                 grounds.drain(..grounds.len() - 1);
             }
