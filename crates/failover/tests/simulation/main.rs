@@ -138,7 +138,7 @@ fn invariants_hold_through_thousands_of_fault_schedules() {
         let count = from_environment("FAILOVER_SCHEDULES").unwrap_or(SCHEDULES);
         let tally = simulate(0, count);
         // The walk must have been everywhere, or the invariants were not tried.
-        for what in PLACES.into_iter().filter(|_| count >= SCHEDULES) {
+        for what in PLACES.iter().filter(|_| count >= SCHEDULES) {
             assert!(tally.of(what) > 0, "{what}: never happened");
         }
     }
