@@ -343,8 +343,9 @@ impl Manager {
         self.store(Record { epoch: self.next_epoch(), phase, deposed });
     }
 
-    /// The address of the primary that a run replaces.
+    /// The address of the primary that a run replaces, whether it is still configured or not.
     pub(super) fn old_address(&self, run: &Run) -> Option<Arc<str>> {
-        Some(address(self.view(run.from()?)?))
+        let present = run.old?.node.and_then(|node| self.view(node)).map(address);
+        present.or_else(|| self.reigned_at().cloned())
     }
 }

@@ -169,12 +169,10 @@ impl Manager {
     /// The cluster as it is now; to be called with every snapshot, before it is published.
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Instant) {
         self.snapshot = snapshot;
-        // a node that was removed and added again has another id
-        if let Some(reign) =
-            self.reign.filter(|reign| reign.node.is_none_or(|node| self.view(node).is_none()))
-        {
-            let node = self.reigned_at().and_then(|place| self.find(place));
-            self.reign = Some(Reign { node, ..reign });
+        self.reign = self.found_anew(self.reign);
+        let old = self.found_anew(self.run.as_ref().and_then(|run| run.old));
+        if let Some(run) = &mut self.run {
+            run.old = old;
         }
         self.advance(now);
     }

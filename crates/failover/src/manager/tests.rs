@@ -43,6 +43,16 @@ fn serving(name: &str, timeline: u32) -> Record {
     }
 }
 
+fn topology_settings(nodes: Vec<NodeSettings>) -> topology::Settings {
+    topology::Settings {
+        cluster: "main".to_owned(),
+        nodes,
+        down_after_probes: 3,
+        crash_grace: Duration::from_secs(5),
+        spares: topology::SpareSettings::default(),
+    }
+}
+
 /// Topology and manager wired as the shell does it, and a clock that only the test moves.
 struct Scene {
     cluster: Cluster,
@@ -57,14 +67,7 @@ struct Scene {
 impl Scene {
     fn new(nodes: Vec<NodeSettings>, record: Record) -> Self {
         let now = Instant::now();
-        let settings = topology::Settings {
-            cluster: "main".to_owned(),
-            nodes,
-            down_after_probes: 3,
-            crash_grace: Duration::from_secs(5),
-            spares: topology::SpareSettings::default(),
-        };
-        let cluster = Cluster::new(settings, None, now);
+        let cluster = Cluster::new(topology_settings(nodes), None, now);
         let wanted = Settings { regions: vec!["us".into(), "eu".into()], ..Settings::default() };
         let manager = Manager::new(wanted, record, Arc::new(cluster.snapshot(now)), now);
         let mut scene = Self { cluster, manager, now, orders: vec![], notes: vec![], replies: vec![] };
@@ -110,6 +113,14 @@ impl Scene {
         self.orders.extend(std::iter::from_fn(|| self.manager.poll_order()));
         self.notes.extend(std::iter::from_fn(|| self.manager.poll_note()));
         self.replies.extend(std::iter::from_fn(|| self.manager.poll_reply()));
+    }
+
+    /// The same cluster with these nodes from now on.
+    fn reload(&mut self, nodes: Vec<NodeSettings>) -> &mut Self {
+        let settings = topology_settings(nodes);
+        self.cluster.replace_settings(settings, self.now);
+        self.settle();
+        self
     }
 
     fn wait(&mut self, time: Duration) -> &mut Self {
@@ -951,6 +962,21 @@ fn a_standby_that_does_not_stream_after_it_was_told_is_told_again() {
     assert!(!scene.is_ordered(is_follow(B)));
     scene.wait(Duration::from_secs(2));
     assert!(scene.is_ordered(is_follow(B)));
+}
+
+#[test]
+fn an_old_primary_that_is_removed_while_it_is_replaced_is_not_forgotten() {
+    let mut scene = Scene::fencing();
+    let others = nodes().into_iter().filter(|node| node.name != "a").collect();
+    scene.reload(others).recruited(B, 1000).recruited(C, 1000);
+    assert_eq!(scene.manager.reigned_at().map(|place| &**place), Some("a:5432"));
+    scene.stored();
+    scene.answer(|task| matches!(task, Task::Promote(_)), Err(Failure::Uncertain("no answer".to_owned())));
+    scene.reload(nodes()).stored();
+    let a = scene.manager.snapshot().nodes.iter().find(|node| *node.name == *"a").unwrap().id;
+    assert_ne!(a, A, "it has another id now");
+    scene.recruited(B, 1000).recruited(C, 1000);
+    assert_eq!(scene.manager.reigned_at().map(|place| &**place), Some("a:5432"));
 }
 
 #[test]

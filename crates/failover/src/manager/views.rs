@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use topology::{Health, NodeId, NodeView, Role, Snapshot, Writable};
 
-use super::Manager;
+use super::{Manager, Reign};
 
 impl Manager {
     /// The node that may be written to.
@@ -26,6 +26,15 @@ impl Manager {
 
     pub(super) fn find(&self, wanted: &str) -> Option<NodeId> {
         self.snapshot.nodes.iter().find(|node| *address(node) == *wanted).map(|node| node.id)
+    }
+
+    /// The reign of the last primary, which has another id if it was removed and added again.
+    pub(super) fn found_anew(&self, reign: Option<Reign>) -> Option<Reign> {
+        let is_known = |node: NodeId| self.view(node).is_some();
+        match reign? {
+            Reign { node: Some(node), .. } if is_known(node) => reign,
+            reign => Some(Reign { node: self.reigned_at().and_then(|place| self.find(place)), ..reign }),
+        }
     }
 
     /// Whether a node is a standby that receives what the primary writes.
