@@ -8,8 +8,8 @@ use std::{
 
 use doctor::{Finding, Replicated};
 
-use ::health::PatroniReport;
 use ::health::{AttachError, Detached, FailoverRecord, ManageError};
+use ::health::{ManagementState, PatroniReport};
 use routing::Policy;
 use session::World;
 use topology::{Event, NodeId};
@@ -36,6 +36,9 @@ pub trait Control: Send + Sync {
 
     /// The last failovers of a cluster, oldest first.
     fn failovers(&self, cluster: usize) -> Vec<FailoverRecord>;
+
+    /// Whether the failover manager of a cluster acts, and what hinders it; `None` if nobody manages it from here.
+    fn management(&self, cluster: usize) -> Option<Arc<ManagementState>>;
 
     /// Has the failover manager of a cluster do something, and waits until it has ended.
     ///

@@ -54,6 +54,10 @@ impl Control for ProxyControl {
         self.0.healths.get(cluster).map(|health| health.failovers()).unwrap_or_default()
     }
 
+    fn management(&self, cluster: usize) -> Option<Arc<health::ManagementState>> {
+        self.0.healths.get(cluster)?.management()
+    }
+
     fn manage(
         &self,
         cluster: usize,

@@ -124,12 +124,13 @@ pub(super) fn regions(view: &View<'_>, table: &mut Table) {
 
 /// Each cluster with its primary, the standbys below it, and below the cluster whatever follows nobody.
 pub(super) fn topology(view: &View<'_>, table: &mut Table) {
-    for (_, name, snapshot) in view.clusters() {
+    for (cluster, name, snapshot) in view.clusters() {
         let state = match snapshot.writable {
             Writable::Primary(_) => "writable",
             Writable::None { reason, .. } => reason.as_str(),
         };
-        let line = format!("{name} (epoch {}, {state})", snapshot.epoch);
+        let manager = manager(view, cluster);
+        let line = format!("{name} (epoch {}, {state}{manager})", snapshot.epoch);
         let timeline = snapshot.timeline.map(|timeline| timeline.0);
         table.push([
             line.into(),
@@ -154,6 +155,16 @@ pub(super) fn topology(view: &View<'_>, table: &mut Table) {
             push_branches(stem, &standbys, &snapshot, table);
         }
         push_branches("", &others, &snapshot, table);
+    }
+}
+
+/// What there is to be said of who manages a cluster.
+fn manager(view: &View<'_>, cluster: usize) -> String {
+    let Some(state) = view.control.management(cluster) else { return String::new() };
+    match &state.hindrance {
+        Some(why) => format!("; there is no failover: {why}"),
+        None if state.is_maintenance => "; MAINTENANCE is on".to_owned(),
+        None => String::new(),
     }
 }
 

@@ -55,6 +55,10 @@ impl Control for Fake {
         vec![a_failover()]
     }
 
+    fn management(&self, _cluster: usize) -> Option<Arc<::health::ManagementState>> {
+        None
+    }
+
     fn manage(
         &self,
         _cluster: usize,

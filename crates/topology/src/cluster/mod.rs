@@ -3,6 +3,7 @@
 mod reign;
 mod schedule;
 mod spare;
+mod synchronous;
 #[cfg(test)]
 mod tests;
 

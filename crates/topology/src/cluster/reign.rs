@@ -14,11 +14,9 @@ use crate::{
     election::{HISTORY_PATIENCE, Outcome, Reign, Verdict},
     event::Event,
     mandate::Mandate,
-    node::{Ancestry, Node, NodeId, Reach},
+    node::{Ancestry, NodeId, Reach},
     probe::{Role, Sample},
-    replication::SyncState,
     snapshot::{Epoch, NoPrimary},
-    synchrony::Synchrony,
 };
 
 /// After how many bytes of WAL it is remembered again how far the primary is: half of what `max_lost_bytes` is by default.
@@ -68,13 +66,6 @@ pub(super) struct Tail {
 }
 
 impl Cluster {
-    /// How the present or last primary treats a standby.
-    pub(super) fn sync_state_of(&self, standby: &Node) -> Option<SyncState> {
-        let reign = self.present().or_else(|| self.vacancy()?.last)?;
-        let primary = self.node(reign.node).filter(|primary| primary.id != standby.id)?;
-        primary.replication.state_of(standby.host(), &standby.replication)
-    }
-
     /// Whom the failover manager allows to be the primary from now on, and the least epoch for it: what begins under
     /// this mandate must not be taken for what came before.
     pub fn set_mandate(&mut self, mandate: Mandate, epoch: Epoch, now: Instant) {
@@ -257,26 +248,6 @@ impl Cluster {
         }
     }
 
-    /// Takes in whom the primary waits for, and what its standbys are called.
-    pub(super) fn learn_synchrony(&mut self, now: Instant) {
-        let before = self.synchrony.as_deref();
-        // one that is not trusted at present may still acknowledge what it was sent
-        let last = self.present().or_else(|| self.vacancy()?.last);
-        let reign = last.filter(|reign| self.claimed_by(*reign).is_some());
-        let primary = reign.and_then(|reign| self.node(reign.node));
-        let learnt = primary.and_then(|primary| Synchrony::learn(before, primary, &self.nodes));
-        let written_at = self.branch.as_ref().map(|branch| &*branch.address);
-        let after = learnt.or_else(|| before.cloned()).map(|known| known.with_names(&self.nodes, written_at));
-        if after.as_ref() == before {
-            return;
-        }
-        let is_news = after.as_ref().map(|after| &after.text) != before.map(|before| &before.text);
-        self.synchrony = after.map(Arc::new);
-        if is_news {
-            self.remember(now);
-        }
-    }
-
     fn next_epoch(&mut self) {
         self.epoch = Epoch(self.epoch.0.saturating_add(1));
     }
@@ -310,7 +281,7 @@ impl Cluster {
     }
 
     /// What the node said last, if that was still as the primary of `reign`.
-    fn claimed_by(&self, reign: Reign) -> Option<Sample> {
+    pub(super) fn claimed_by(&self, reign: Reign) -> Option<Sample> {
         let said = self.node(reign.node)?.said?;
         (said.role == Role::Primary && said.timeline == reign.timeline).then_some(said)
     }
