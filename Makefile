@@ -2,7 +2,7 @@
 
 # Everything that is given to the demo, e.g. make demo DEMO_ARGS='--regions 5 --keep --dir /tmp/demo'
 DEMO_ARGS ?=
-# Everything that is given to the load comparison
+# Everything that is given to a comparison, e.g. make bench-failover BENCH_ARGS='--rounds 3 --only pgherd,pgpool'
 BENCH_ARGS ?=
 # Seconds for each fuzz target: a moment in `make test`, ten minutes in `make fuzz`
 FUZZ_SMOKE_SECONDS ?= 15
@@ -16,7 +16,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni test-failover format clippy doc unit fuzz-smoke fuzz bench-build bench clean
+.PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni test-failover format clippy doc unit fuzz-smoke fuzz bench-build bench bench-failover clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -95,6 +95,11 @@ bench: ## criterion groups, then direct, PgBouncer, HAProxy and pgherd under the
 	$(CARGO) build --release -p proxy
 	$(CARGO) bench -p benches
 	$(CARGO) run --release -p benches --bin load -- $(BENCH_ARGS)
+
+bench-failover: ## kill and move the primary 20 times each behind pgherd, HAProxy with Patroni, and Pgpool-II (40 minutes)
+	@scripts/need postgres patroni haproxy pgpool
+	$(CARGO) build --release -p proxy
+	$(CARGO) run --release -p benches --bin failover -- $(BENCH_ARGS)
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -13,6 +13,7 @@ mod configuration;
 mod load;
 mod options;
 mod process_usage;
+mod program;
 mod proxy;
 mod report;
 mod run;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::through::Through;
+use crate::{program, through::Through};
 
 /// Compare PostgreSQL directly, through PgBouncer, HAProxy and pgherd under the same load
 #[derive(Debug, Parser)]
@@ -56,13 +56,7 @@ impl Options {
     /// # Errors
     /// When it is not there.
     pub(crate) fn pgherd(&self) -> Result<PathBuf> {
-        let path = match &self.pgherd {
-            Some(path) => path.clone(),
-            None => own_path()?.with_file_name("pgherd"),
-        };
-        path.canonicalize().with_context(|| {
-            format!("{} is not there; `cargo build --release -p proxy` makes it", path.display())
-        })
+        program::pgherd(self.pgherd.as_deref())
     }
 
     /// The file for the figures.
@@ -74,15 +68,11 @@ impl Options {
             Some(path) => Ok(path.clone()),
             None => {
                 // target/release/load
-                let own = own_path()?;
+                let own = program::own_path()?;
                 let target =
                     own.ancestors().nth(2).context("this program is not in cargo's output folder")?;
                 Ok(target.join("bench/load.json"))
             }
         }
     }
-}
-
-fn own_path() -> Result<PathBuf> {
-    std::env::current_exe().context("could not find this program's own path")
 }

@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use crate::{
     configuration::{self, Route},
     options::Options,
-    through::{Prepared, Through, installed, pgbouncer_prepared, version},
+    program::{installed, version},
+    through::{Prepared, Through, pgbouncer_prepared},
 };
 
 /// How long a proxy may take to serve its first client.

@@ -1,8 +1,5 @@
 //! The ways to PostgreSQL that are compared.
 
-use std::{path::PathBuf, process::Command};
-
-use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -49,35 +46,6 @@ impl Through {
     pub(crate) fn is_pool(self) -> bool {
         matches!(self, Self::PgBouncer | Self::Pgherd)
     }
-}
-
-/// A program of the distribution, which puts such programs where ordinary users do not look.
-///
-/// # Errors
-/// When it is not installed.
-pub(crate) fn installed(name: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders =
-        std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
-    for folder in folders {
-        let program = folder.join(name);
-        if program.is_file() {
-            return Ok(program);
-        }
-    }
-    bail!("{name} is not installed; `scripts/need load` installs it")
-}
-
-/// The first line of what `program` says about its version, without its own name.
-///
-/// # Errors
-/// When it does not start.
-pub(crate) fn version(program: &PathBuf, argument: &str) -> Result<String> {
-    let output = Command::new(program).arg(argument).output();
-    let output = output.with_context(|| format!("could not start {}", program.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let words = text.lines().next().unwrap_or_default().split_whitespace();
-    Ok(words.skip_while(|word| !word.starts_with(|c: char| c.is_ascii_digit())).take(1).collect())
 }
 
 /// Whether PgBouncer of this version keeps prepared statements in transaction mode: from 1.21 on.
