@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use anyhow::{Result, ensure};
 use tokio::{
     runtime::Handle,
     task::{JoinHandle, JoinSet},
@@ -28,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// The table of keys, in the application's database.
 pub(crate) const LEDGER: &str = "create table ledger (id bigint primary key)";
 
+/// What moves a connection's bytes.
+type Driver = JoinHandle<std::result::Result<(), Error>>;
+
 /// Clients at work. They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -40,7 +44,7 @@ pub(crate) struct Load {
 struct Shared {
     access: Access,
     next_key: AtomicI64,
-    idle: AtomicU64,
+    idle: AtomicUsize,
     record: Mutex<Record>,
 }
 
@@ -63,7 +67,7 @@ impl Load {
         let shared = Arc::new(Shared {
             access,
             next_key: AtomicI64::new(1),
-            idle: AtomicU64::new(0),
+            idle: AtomicUsize::new(0),
             record: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
@@ -94,8 +98,13 @@ impl Load {
     }
 
     /// Whether all idle clients are connected.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.shared.idle.load(Ordering::Relaxed) == self.idle_clients as u64
+    ///
+    /// # Errors
+    /// When some are not.
+    pub(crate) fn check_idle(&self) -> Result<()> {
+        let (there, all) = (self.shared.idle.load(Ordering::Relaxed), self.idle_clients);
+        ensure!(there == all, "{there} of {all} are");
+        Ok(())
     }
 }
 
@@ -109,7 +118,7 @@ impl Shared {
         *self.record().errors.entry(what.to_owned()).or_default() += 1;
     }
 
-    async fn connect(&self) -> Option<(Client, JoinHandle<Result<(), Error>>)> {
+    async fn connect(&self) -> Option<(Client, Driver)> {
         let (client, connection) = timeout(PATIENCE, self.access.connect()).await.ok()?.ok()?;
         Some((client, tokio::spawn(connection)))
     }
@@ -127,7 +136,7 @@ async fn write(shared: Arc<Shared>) {
 }
 
 /// Writes until the connection is lost.
-async fn write_over(shared: &Shared, client: Client, driver: JoinHandle<Result<(), Error>>) {
+async fn write_over(shared: &Shared, client: Client, driver: Driver) {
     loop {
         let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
         let sql = format!("insert into ledger values ({key})");
@@ -147,7 +156,7 @@ async fn write_over(shared: &Shared, client: Client, driver: JoinHandle<Result<(
         sleep(PAUSE).await;
     }
     drop(client);
-    let last_word = driver.await.ok().and_then(Result::err);
+    let last_word = driver.await.ok().and_then(std::result::Result::err);
     let code = last_word.as_ref().and_then(Error::code).map(|code| code.code());
     shared.note_error(code.unwrap_or("disconnected"));
 }

@@ -82,7 +82,11 @@ impl Pgherd {
             binary,
             cluster,
         };
-        wait_for("pgherd is ready", PATIENCE, || pgherd.check()).with_context(|| pgherd.logs())?;
+        let ready = || {
+            pgherd.check()?;
+            pgherd.application.look("select 1").map(drop)
+        };
+        wait_for("pgherd is ready", PATIENCE, ready).with_context(|| pgherd.logs())?;
         Ok(pgherd)
     }
 }

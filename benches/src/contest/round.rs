@@ -60,7 +60,7 @@ pub(crate) fn play(
 ) -> Result<Round> {
     let old = wait_until_settled(stack, patience)?;
     wait_for("idle clients that are connected", patience, || {
-        ensure!(load.is_complete(), "some are not");
+        load.check_idle()?;
         Ok(())
     })?;
     let floor = load.begin();
