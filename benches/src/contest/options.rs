@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// The pgherd binary; by default the one beside this program
     #[arg(long, value_name = "FILE")]
     pgherd: Option<PathBuf>,
+    /// Let nobody play at the same time as another one: without this the two Patronis do, which mostly wait
+    #[arg(long)]
+    pub(crate) apart: bool,
     /// Print every round as JSON instead of the table
     #[arg(long)]
     pub(crate) json: bool,

@@ -28,7 +28,30 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<String>,
 }
 
+/// What one contender adds to it.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Names and versions of its programs.
+    pub(crate) versions: String,
+    /// What the reader should know about how it was run.
+    pub(crate) remarks: Vec<String>,
+    /// Its rounds.
+    pub(crate) rounds: Vec<Round>,
+    /// Rounds that could not be played or finished.
+    pub(crate) failures: Vec<String>,
+}
+
 impl Report {
+    /// Adds what one contender has done.
+    pub(crate) fn take(&mut self, outcome: Outcome) {
+        if !self.versions.contains(&outcome.versions) {
+            self.versions.push(outcome.versions);
+        }
+        self.remarks.extend(outcome.remarks);
+        self.rounds.extend(outcome.rounds);
+        self.failures.extend(outcome.failures);
+    }
+
     /// All of it.
     pub(crate) fn to_markdown(&self) -> String {
         let mut text = format!(

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    thread,
+    fmt, thread,
     time::Duration,
 };
 
@@ -45,6 +45,17 @@ pub(crate) struct Round {
     pub(crate) acknowledged: usize,
     /// Of these, how many the primary does not have in the end.
     pub(crate) lost: usize,
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gap_ms, whole_ms, errors, refused, idle_dropped, lost, acknowledged, .. } = self;
+        write!(
+            f,
+            "gap {gap_ms} ms, whole again after {whole_ms} ms, errors {errors:?}, {refused} failed to connect, \
+             {idle_dropped} idle dropped, {lost} of {acknowledged} lost"
+        )
+    }
 }
 
 /// Waits until all is well, lets the event happen, and waits until all is well again.

@@ -1,16 +1,18 @@
-//! All contenders, one after the other.
+//! All contenders in turns.
 
-use anyhow::{Context, Result};
-use tokio::runtime::{self, Runtime};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use tokio::runtime::{self, Handle};
 
 use super::{
     load::Load,
-    options::{Contender, Event, Options},
+    options::{Contender, Options},
     patroni::Patroni,
     patroni_configuration::Times,
     pgherd::Pgherd,
     pgpool::Pgpool,
-    report::Report,
+    report::{Outcome, Report},
     round::play,
     stack::Stack,
 };
@@ -24,11 +26,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.only.contains(&Contender::Pgherd) {
         options.pgherd()?; // better now than after minutes
     }
-    // the clients; everything else happens on this thread
+    // the clients; everything else happens on threads that block
     let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut report = Report {
         postgresql: version(&lab::Binaries::find()?.program("postgres"), "--version")?,
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        cores: thread::available_parallelism().map_or(1, usize::from),
         writers: options.writers,
         idle_clients: options.idle_clients,
         versions: Vec::new(),
@@ -36,24 +38,44 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         rounds: Vec::new(),
         failures: Vec::new(),
     };
-    for &contender in &options.only {
-        eprintln!("{}", contender.name());
-        let mut stack = start(&runtime, contender, options)
-            .with_context(|| format!("{} does not start", contender.name()))?;
-        let versions = stack.versions();
-        if !report.versions.contains(&versions) {
-            report.versions.push(versions);
+    for group in groups(options) {
+        // each on a thread of its own: looks at nodes block
+        let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
+            let handle = runtime.handle();
+            let threads: Vec<_> = group
+                .iter()
+                .map(|contender| scope.spawn(move || compete(handle, *contender, options)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| bail!("the thread panicked")))
+                .collect()
+        });
+        for outcome in outcomes {
+            report.take(outcome?);
         }
-        report.remarks.extend(stack.remarks());
-        let load = Load::start(runtime.handle(), stack.application(), options.writers, options.idle_clients);
-        compete(&mut *stack, &load, contender, options, &mut report);
+        if group.len() > 1 {
+            report.remarks.push("The two Patronis ran at the same time, since they mostly wait.".to_owned());
+        }
     }
     print!("{}", if options.json { report.to_json()? } else { report.to_markdown() });
     Ok(())
 }
 
-fn start(runtime: &Runtime, contender: Contender, options: &Options) -> Result<Box<dyn Stack>> {
-    let runtime = runtime.handle();
+/// Who plays at the same time: the two Patronis, whose gaps are seconds of waiting, unless all are to be alone.
+fn groups(options: &Options) -> Vec<Vec<Contender>> {
+    let mut groups: Vec<Vec<Contender>> = Vec::new();
+    let waits = |contender: Contender| matches!(contender, Contender::Patroni30 | Contender::Patroni20);
+    for &contender in &options.only {
+        match groups.last_mut() {
+            Some(group) if !options.apart && waits(contender) && waits(group[0]) => group.push(contender),
+            _ => groups.push(vec![contender]),
+        }
+    }
+    groups
+}
+
+fn start(runtime: &Handle, contender: Contender, options: &Options) -> Result<Box<dyn Stack>> {
     Ok(match contender {
         Contender::Pgherd => Box::new(Pgherd::start(runtime, &options.pgherd()?)?),
         Contender::Patroni30 => Box::new(Patroni::start(runtime, Times::DEFAULT)?),
@@ -63,49 +85,31 @@ fn start(runtime: &Runtime, contender: Contender, options: &Options) -> Result<B
 }
 
 /// Plays the rounds of one contender.
-fn compete(stack: &mut dyn Stack, load: &Load, contender: Contender, options: &Options, report: &mut Report) {
+fn compete(runtime: &Handle, contender: Contender, options: &Options) -> Result<Outcome> {
+    let name = contender.name();
+    let stack = start(runtime, contender, options);
+    let mut stack = stack.with_context(|| format!("{name} does not start"))?;
+    let mut outcome = Outcome { versions: stack.versions(), remarks: stack.remarks(), ..Outcome::default() };
+    let load = Load::start(runtime, stack.application(), options.writers, options.idle_clients);
     for &event in &options.events {
         for number in 1..=options.rounds {
-            match play(stack, load, contender, event, options.patience()) {
+            match play(&mut *stack, &load, contender, event, options.patience()) {
                 Ok(round) => {
-                    eprintln!(
-                        "  {} {number} of {}: gap {} ms, whole again after {} ms, errors {:?}, {} failed to connect, \
-                         {} idle dropped, {} of {} lost",
-                        event.name(),
-                        options.rounds,
-                        round.gap_ms,
-                        round.whole_ms,
-                        round.errors,
-                        round.refused,
-                        round.idle_dropped,
-                        round.lost,
-                        round.acknowledged,
-                    );
-                    report.rounds.push(round);
+                    eprintln!("{name}: {} {number} of {}: {round}", event.name(), options.rounds);
+                    outcome.rounds.push(round);
                 }
                 Err(error) => {
-                    give_up(stack, contender, event, number, &error, report);
-                    return;
+                    // what did not become whole again says nothing about the rounds that would follow
+                    let line = format!(
+                        "{name}: {} {number} could not be finished, and no further rounds were played: {error:#}",
+                        event.name()
+                    );
+                    eprintln!("{line}\n{}", stack.logs());
+                    outcome.failures.push(line);
+                    return Ok(outcome);
                 }
             }
         }
     }
-}
-
-/// A cluster that did not become whole again says nothing about the rounds that would follow.
-fn give_up(
-    stack: &mut dyn Stack,
-    contender: Contender,
-    event: Event,
-    number: u16,
-    error: &anyhow::Error,
-    report: &mut Report,
-) {
-    let line = format!(
-        "{}: {} {number} could not be finished, and no further rounds were played: {error:#}",
-        contender.name(),
-        event.name()
-    );
-    eprintln!("  {line}\n{}", stack.logs());
-    report.failures.push(line);
+    Ok(outcome)
 }
