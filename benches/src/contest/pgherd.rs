@@ -42,6 +42,7 @@ impl Pgherd {
     /// When something does not start.
     pub(crate) fn start(runtime: &Handle, program: &Path) -> Result<Self> {
         let cluster = start_cluster()?;
+        forget_slots(&cluster)?;
         // where it was built may be closed to the servers' user
         let binary = cluster.directory().join("pgherd");
         fs::copy(program, &binary).with_context(|| format!("could not copy {}", program.display()))?;
@@ -139,8 +140,15 @@ impl Stack for Pgherd {
     }
 
     fn logs(&self) -> String {
-        tail(self.cluster.directory(), "proxy")
+        logs_of(&self.cluster, ["proxy"].into_iter())
     }
+}
+
+/// The ends of the logs of these programs and of all servers.
+pub(super) fn logs_of<'a>(cluster: &'a Cluster, programs: impl Iterator<Item = &'a str>) -> String {
+    let names = programs.chain(cluster.nodes().iter().map(lab::Node::name));
+    let logs = names.map(|name| format!("--- {name}:\n{}", tail(cluster.directory(), name)));
+    logs.collect::<Vec<_>>().join("\n")
 }
 
 /// A primary and two standbys that anybody's tools may look after.
@@ -157,6 +165,20 @@ pub(super) fn start_cluster() -> Result<Cluster> {
     cluster.psql_as(0, cluster.application(), cluster.database(), LEDGER)?;
     cluster.wait_for_all()?;
     Ok(cluster)
+}
+
+/// Has the standbys stream without replication slots: `wal_keep_size` keeps what a node can miss. A node that was rewound
+/// while others wrote, and whose slot the new primary does not have, would not get far enough to be asked for its name.
+fn forget_slots(cluster: &Cluster) -> Result<()> {
+    for (at, node) in cluster.nodes().iter().enumerate() {
+        let path = node.data().join("lab.conf");
+        let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("primary_slot_name")).collect();
+        lab::write_private(&path, &(kept.join("\n") + "\n"))?;
+        cluster.give_to_server(&path)?;
+        cluster.reload(at)?;
+    }
+    cluster.wait_for_all()
 }
 
 /// The superuser's way to each node.

@@ -8,9 +8,9 @@ use tokio::runtime::Handle;
 
 use super::{
     access::Access,
-    pgherd::{as_server, kill_postmaster, start_cluster, super_accesses, write},
+    pgherd::{as_server, kill_postmaster, logs_of, start_cluster, super_accesses, write},
     pgpool_configuration::{self as configuration, OPERATOR, Ports},
-    process::{Process, run, tail, wait_for},
+    process::{Process, run, wait_for},
     stack::{NODES, Stack},
 };
 use crate::program::{installed, version};
@@ -131,6 +131,6 @@ impl Stack for Pgpool {
     }
 
     fn logs(&self) -> String {
-        tail(self.cluster.directory(), "pgpool")
+        logs_of(&self.cluster, ["pgpool"].into_iter())
     }
 }
