@@ -53,6 +53,7 @@ impl Ticket {
             Own::Nothing
         };
         node.make_standby(&node.places.copying(), own, request, &replication, password.as_deref())?;
+        self.ensure_slot(request, &replication, password.as_deref()).await;
 
         let _server = node.server.lock().await;
         self.stop_server(StopMode::Fast, stop_timeout).await?;

@@ -54,6 +54,7 @@ impl Ticket {
             self.did(format!("rewound to {}:{}", request.host, request.port));
         }
         node.make_standby(&node.places.data, Own::Aside, request, &replication, password.as_deref())?;
+        self.ensure_slot(request, &replication, password.as_deref()).await;
         self.did(format!("made it a standby of {}:{}", request.host, request.port));
         node.own_is_back()
     }

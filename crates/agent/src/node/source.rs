@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Node, Ticket, machine};
+use super::{Node, Ticket, machine, own::Replication};
 use crate::{
     api::{Kind, Refusal, SourceRequest},
     program::{self, Finished},
@@ -176,6 +176,32 @@ impl Ticket {
             }
             sleep(CHECKPOINT_POLL).await;
         }
+    }
+
+    /// Has the source keep what the standby will ask for. A standby that was rewound while others wrote is asked nothing
+    /// before it has streamed, so that nobody could learn from it later which slot that takes. Without the right to make
+    /// one the standby may still find its slot.
+    pub(super) async fn ensure_slot(
+        &mut self,
+        source: &SourceRequest,
+        replication: &Replication,
+        password: Option<&str>,
+    ) {
+        let slot = source.slot.as_deref().unwrap_or(&replication.primary_slot_name);
+        if slot.is_empty() {
+            return;
+        }
+        let name = slot.replace('\'', "''");
+        let sql = format!(
+            "select pg_create_physical_replication_slot('{name}', true) \
+             where not exists (select from pg_replication_slots where slot_name = '{name}')"
+        );
+        let problem = match self.node.ask(source, password, &sql).await {
+            Ok(finished) if finished.status.success() => return,
+            Ok(finished) => finished.last_words(),
+            Err(refusal) => refusal.to_string(),
+        };
+        self.did(format!("could not make the slot {slot}: {problem}"));
     }
 
     /// That the node's data are a copy of the same system: rewinding or replacing others would be a disaster.
