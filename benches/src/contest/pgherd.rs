@@ -42,7 +42,6 @@ impl Pgherd {
     /// When something does not start.
     pub(crate) fn start(runtime: &Handle, program: &Path) -> Result<Self> {
         let cluster = start_cluster()?;
-        forget_slots(&cluster)?;
         // where it was built may be closed to the servers' user
         let binary = cluster.directory().join("pgherd");
         fs::copy(program, &binary).with_context(|| format!("could not copy {}", program.display()))?;
@@ -165,20 +164,6 @@ pub(super) fn start_cluster() -> Result<Cluster> {
     cluster.psql_as(0, cluster.application(), cluster.database(), LEDGER)?;
     cluster.wait_for_all()?;
     Ok(cluster)
-}
-
-/// Has the standbys stream without replication slots: `wal_keep_size` keeps what a node can miss. A node that was rewound
-/// while others wrote, and whose slot the new primary does not have, would not get far enough to be asked for its name.
-fn forget_slots(cluster: &Cluster) -> Result<()> {
-    for (at, node) in cluster.nodes().iter().enumerate() {
-        let path = node.data().join("lab.conf");
-        let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("primary_slot_name")).collect();
-        lab::write_private(&path, &(kept.join("\n") + "\n"))?;
-        cluster.give_to_server(&path)?;
-        cluster.reload(at)?;
-    }
-    cluster.wait_for_all()
 }
 
 /// The superuser's way to each node.
