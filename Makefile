@@ -19,7 +19,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 .PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni test-failover format clippy doc unit fuzz-smoke fuzz bench-build bench bench-failover clean
 
 help: ## list the chores
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## three regions behind port 5432, on this machine, until Ctrl-C
 	@scripts/need postgres
