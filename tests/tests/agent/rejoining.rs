@@ -249,9 +249,9 @@ async fn a_node_without_data_or_that_was_away_for_too_long_gets_a_copy() {
     let request = SourceRequest { slot: Some(cluster.node(1).slot()), ..beside.source(0) };
     // it was away for so long that its WAL is gone, and would be no standby
     cluster.psql(0, "alter system set wal_keep_size = 0; alter system set min_wal_size = '32MB'").unwrap();
+    agent.rewind(&request, PATIENCE).await.unwrap();
     let forget = format!("select pg_reload_conf(), pg_drop_replication_slot('{}')", cluster.node(1).slot());
     cluster.psql(0, &forget).unwrap();
-    agent.rewind(&request, PATIENCE).await.unwrap();
     for _ in 0..3 {
         cluster.psql(0, "create table t (); drop table t; select pg_switch_wal(); checkpoint").unwrap();
     }
