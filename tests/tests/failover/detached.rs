@@ -78,6 +78,7 @@ fn who_is_detached_is_not_promoted_and_maintenance_outlives_a_restart() {
     herd.proxy(0).kill();
     herd.proxy(0).spawn();
     herd.proxy(0).wait_until_ready();
+    the_other_falls_behind(&herd);
     herd.cluster().stop(0, StopMode::Immediate).unwrap();
     eventually("nothing is done by itself", PATIENCE, || {
         herd.proxy(0).log().contains("MAINTENANCE is on").then_some(())
@@ -89,11 +90,29 @@ fn who_is_detached_is_not_promoted_and_maintenance_outlives_a_restart() {
     console(&herd, "MAINTENANCE OFF").unwrap();
     herd.psql("insert into ledger values (-1)").unwrap();
     assert!(!herd.cluster().is_standby(2).unwrap());
+    // what the detached node alone had is not lost, and the slot that it took to fetch that is gone
+    assert_eq!(herd.psql("select count(*) from ledger where id = -2").unwrap(), "1");
+    assert_eq!(herd.cluster().psql(1, "select count(*) from pg_replication_slots").unwrap(), "0");
     eventually("the detached node follows the new primary", PATIENCE, || {
         let sql = "select sender_port from pg_stat_wal_receiver where status = 'streaming'";
         let sender = herd.cluster().psql(1, sql).ok()?;
         (sender == herd.cluster().node(2).port().to_string()).then_some(())
     });
+}
+
+/// Node 2 does not find its slot any more, and misses a row that the detached one has.
+fn the_other_falls_behind(herd: &Herd) {
+    let slot = herd.cluster().node(2).slot();
+    let end = format!(
+        "select pg_terminate_backend(active_pid, 10000) from pg_replication_slots where slot_name = '{slot}'"
+    );
+    let drop = format!("select pg_drop_replication_slot('{slot}')");
+    eventually("its slot is dropped", PATIENCE, || {
+        herd.cluster().psql(0, &end).ok()?;
+        herd.cluster().psql(0, &drop).ok()
+    });
+    herd.psql_directly("insert into ledger values (-2)").unwrap();
+    herd.cluster().wait_for_replay(1).unwrap();
 }
 
 #[test]

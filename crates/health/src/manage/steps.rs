@@ -23,6 +23,8 @@ const CUT_PATIENCE: Duration = Duration::from_millis(800);
 const HISTORY_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a candidate may take to receive what another standby has.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a slot may be in use yet whose standby has gone.
+const SLOT_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a promotion may take.
 const PROMOTION_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a checkpoint may take.
@@ -78,11 +80,13 @@ impl On<'_> {
         lsn: Lsn,
         timeline: TimelineId,
     ) -> Answer {
-        {
+        let made = {
             let mut kept = kept.lock().await;
             let session = self.session(&mut kept).await?;
             let conninfo = ConnInfo::parse(&session.conninfo).map_err(impossible)?;
             let conninfo = conninfo.to(&upstream.host, upstream.port, self.epoch).to_string();
+            let slot = session.slot.clone();
+            let is_new = !slot.is_empty() && self.ensure_slot(upstream, &slot).await?;
             session.lead_to(conninfo).await?;
             let deadline = Instant::now() + CATCH_UP_PATIENCE;
             while position(session).await?.received < lsn {
@@ -91,8 +95,30 @@ impl On<'_> {
                 }
                 sleep(AGAIN).await;
             }
+            Some(slot).filter(|_| is_new)
+        };
+        let answer = self.recruit(kept, timeline).await;
+        if let Some(slot) = made {
+            self.drop_unused_slot(upstream, &slot).await;
         }
-        self.recruit(kept, timeline).await
+        answer
+    }
+
+    /// Takes back a slot that was made for a moment, and would hold WAL back from now on. One that stays all the same is
+    /// told by CHECK CLUSTER.
+    async fn drop_unused_slot(&self, node: &Target, slot: &str) {
+        let sql = format!(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+             WHERE slot_name = {} AND NOT active",
+            literal(slot)
+        );
+        let deadline = Instant::now() + SLOT_PATIENCE;
+        while ask_once(self.dialer, node, &sql, SLOT_PATIENCE).await.is_ok_and(|rows| rows.is_empty()) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            sleep(AGAIN).await; // its walsender may not have heard yet that the standby has gone
+        }
     }
 
     /// [`failover::Task::Promote`]. `sync_names`: whom its commits shall wait for; `None`: not known.
@@ -147,14 +173,14 @@ impl On<'_> {
         Ok(Done::Done)
     }
 
-    /// Has the upstream keep what a standby will ask for.
-    async fn ensure_slot(&self, upstream: &Target, slot: &str) -> Result<(), Failure> {
+    /// Has the upstream keep what a standby will ask for. True: it did not yet.
+    async fn ensure_slot(&self, upstream: &Target, slot: &str) -> Result<bool, Failure> {
         let slot = literal(slot);
         let sql = format!(
             "SELECT pg_create_physical_replication_slot({slot}, true) \
              WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {slot})"
         );
-        ask_once(self.dialer, upstream, &sql, EVICTION_PATIENCE).await.map(drop)
+        Ok(!ask_once(self.dialer, upstream, &sql, EVICTION_PATIENCE).await?.is_empty())
     }
 
     /// [`failover::Task::DropSlots`]; the names of those that were dropped. A slot is one of its reign if its upstream has

@@ -56,8 +56,10 @@ impl Sockets {
 
 /// What the door is told.
 enum Word {
-    /// Somebody else accepts the clients now.
+    /// Somebody else accepts the clients now, and is about to be told so.
     LetGo(oneshot::Sender<()>),
+    /// Whoever took over was told.
+    Left,
     /// This process is the one that has the sockets: the door moves to the configured path.
     Move(oneshot::Sender<io::Result<()>>),
 }
@@ -117,6 +119,9 @@ impl Door {
                     Word::LetGo(done) => {
                         let _ = self.rename(&beside(&self.path)); // it is removed and nobody else's then
                         let _ = done.send(()); // the other process may have gone: the sockets are still its
+                    }
+                    // not before: without clients this process ends at once, and with it what it was about to say
+                    Word::Left => {
                         taken_over.send_replace(true);
                     }
                     Word::Move(done) => {
@@ -212,7 +217,9 @@ async fn converse(
     if words.send(Word::LetGo(done)).await.is_ok() {
         let _ = when_done.await; // the door is gone with the process
     }
-    stream.write_all(format!("{YOURS}\n").as_bytes()).await
+    let told = stream.write_all(format!("{YOURS}\n").as_bytes()).await;
+    let _ = words.send(Word::Left).await; // the door is gone with the process
+    told
 }
 
 /// A process id, and a key in hexadecimal digits.
