@@ -31,6 +31,17 @@ pub enum Service {
     Buildable,
 }
 
+impl Service {
+    /// Whether it serves only in place of another.
+    #[must_use]
+    pub fn is_spare(self) -> bool {
+        match self {
+            Self::Always => false,
+            Self::Spare | Self::Buildable => true,
+        }
+    }
+}
+
 /// When spares serve, and which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpareSettings {

@@ -87,7 +87,7 @@ fn nodes(cluster: &WholeCluster, context: &mut Context<'_>) -> Vec<topology::Nod
         });
     }
     if let [spare, ..] = cluster.nodes.as_slice()
-        && nodes.iter().all(|node| node.service != Service::Always)
+        && nodes.iter().all(|node| node.service.is_spare())
     {
         let problem = "all nodes are spares, so there is none that one could stand in for";
         context.mistakes.push(spare.spare.mistake(problem));

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 use conn::{ServerConnection, Target, TlsFileError};
 use doctor::{Facts, Finding, HbaRule, Lookup, Node, Privilege, Purpose, Readable, Refusal, Subject};
 use tokio::{task::JoinSet, time::timeout};
-use topology::{NodeSettings, Service};
+use topology::NodeSettings;
 
 use super::{LIMIT, ask, dial_refusal, query_refusal, target, told};
 use crate::{
@@ -61,7 +61,7 @@ impl Doctor {
         // of a node that does not answer, once is enough
         let (replication, lookup) = if seen.is_ok() { (Some(replication), lookup) } else { (None, None) };
         let NodeSettings { name, host, port, region, zone: _, priority: _, service } = settings;
-        let spare = service != Service::Always;
+        let spare = service.is_spare();
         Node { name, host, port, region, spare, addresses, seen, replication, lookup }
     }
 

@@ -8,7 +8,6 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use topology::Service;
 use wire::{Lsn, TimelineId, message::backend::timeline_of_wal_file};
 
 use super::{LIMIT, ask, dial_refusal, target, told};
@@ -64,7 +63,7 @@ pub async fn check_replication(
         .max()
         .map(|(_, std::cmp::Reverse(at))| at);
 
-    let is_spare = |at: usize| topology.nodes.get(at).is_some_and(|node| node.service != Service::Always);
+    let is_spare = |at: usize| topology.nodes.get(at).is_some_and(|node| node.service.is_spare());
     let mut outcomes: Vec<Option<Outcome>> = vec![None; met.len()];
     let mut standbys = Vec::new();
     let mut marker = None;

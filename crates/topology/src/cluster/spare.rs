@@ -87,7 +87,7 @@ impl Cluster {
     /// What a node is there for.
     pub(crate) fn duty_of(&self, node: &Node) -> Duty {
         let duty = self.spares.duties.iter().find(|(id, _)| *id == node.id).map(|(_, duty)| *duty);
-        duty.unwrap_or(if node.service == Service::Always { Duty::Member } else { Duty::Spare })
+        duty.unwrap_or(if node.service.is_spare() { Duty::Spare } else { Duty::Member })
     }
 
     /// When [`Cluster::judge_spares`] has something to do although nothing has happened.
@@ -98,7 +98,7 @@ impl Cluster {
 
     /// Finds who is lost, and who stands in for it.
     pub(crate) fn judge_spares(&mut self, now: Instant) {
-        if self.nodes().iter().all(|node| node.service == Service::Always) {
+        if self.nodes().iter().all(|node| !node.service.is_spare()) {
             (self.spares.presences, self.spares.duties) = (Vec::new(), Vec::new());
             return;
         }
@@ -129,7 +129,7 @@ impl Cluster {
     }
 
     fn presences(&self, now: Instant) -> Vec<(NodeId, Presence)> {
-        let members = self.nodes().iter().filter(|node| node.service == Service::Always);
+        let members = self.nodes().iter().filter(|node| !node.service.is_spare());
         let next = |node: &Node| {
             let before = self.spares.presences.iter().find(|(id, _)| *id == node.id);
             let before = before.map_or(Presence::Here, |(_, presence)| *presence);
@@ -144,7 +144,7 @@ impl Cluster {
 
     /// What every spare did before, if there is still a reason for it and it still can.
     fn kept_duties(&self, lost: &[NodeId]) -> Vec<(NodeId, Duty)> {
-        let spares = self.nodes().iter().filter(|node| node.service != Service::Always);
+        let spares = self.nodes().iter().filter(|node| node.service.is_spare());
         let keep = |node: &Node| {
             let duty = match self.duty_of(node) {
                 Duty::StandingIn(whom) if lost.contains(&whom) && self.still_serves(node) => {
