@@ -161,4 +161,11 @@ mod tests {
         check("/* for pgherd: primary */ select 1", None);
         check("/* outer /* pgherd: primary */ */ select 1", None);
     }
+
+    #[test]
+    fn a_comment_that_does_not_end_holds_no_hint_whatever_follows_it() {
+        check("select 1 /* pgherd: replica region=us", None);
+        check("select 1 /* pgherd: replica region=us\n-- x", None);
+        check("select 1 /* pgherd: primary /* inner */", None);
+    }
 }

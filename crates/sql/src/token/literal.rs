@@ -145,7 +145,7 @@ pub(super) fn after_line_comment(from: &[u8]) -> &[u8] {
 }
 
 /// What follows the block comment whose `/*` stands before `inside`; nothing if it does not end.
-pub(super) fn after_block_comment(inside: &[u8]) -> &[u8] {
+pub(super) fn after_block_comment(inside: &[u8]) -> Option<&[u8]> {
     let mut depth = 1_usize;
     let mut rest = inside;
     while let Some(at) = rest.iter().position(|&b| b == b'*' || b == b'/') {
@@ -154,7 +154,7 @@ pub(super) fn after_block_comment(inside: &[u8]) -> &[u8] {
             [b'*', b'/', after @ ..] => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return after;
+                    return Some(after);
                 }
                 after
             }
@@ -166,7 +166,7 @@ pub(super) fn after_block_comment(inside: &[u8]) -> &[u8] {
             [] => break,
         };
     }
-    b""
+    None
 }
 
 /// The length of the word that `from` starts with.

@@ -216,8 +216,10 @@ impl<'a> Tokenizer<'a> {
         match from {
             [b'-', b'-', ..] => self.rest = literal::after_line_comment(from),
             [b'/', b'*', inside @ ..] => {
-                self.rest = literal::after_block_comment(inside);
-                if let Some(asked) = Hint::read(inside) {
+                let behind = literal::after_block_comment(inside);
+                self.rest = behind.unwrap_or_default();
+                // one that does not end asks for nothing: PostgreSQL refuses the text, wherever it runs
+                if let Some(asked) = behind.and_then(|_| Hint::read(inside)) {
                     self.hint = Some(self.hint.map_or(asked, |earlier| earlier.or(asked)));
                 }
             }
