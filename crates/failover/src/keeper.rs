@@ -48,6 +48,8 @@ enum State {
     Rejoining(OrderId),
     /// It is left alone until then.
     Resting(Instant),
+    /// It can neither be told whom to follow nor be made a standby, and is left alone until then or until it can be told.
+    Helpless(Instant),
 }
 
 impl Keeper {
@@ -74,6 +76,11 @@ impl Keeper {
     }
 }
 
+/// Whether SQL reaches it as a standby.
+fn can_be_told(node: &NodeView) -> bool {
+    node.role == Role::Standby && node.health == Health::Up
+}
+
 impl Manager {
     /// Looks after every node but the primary.
     pub(crate) fn keep(&mut self, now: Instant) {
@@ -91,7 +98,7 @@ impl Manager {
     }
 
     fn keep_one(&mut self, node: &NodeView, primary: NodeId, now: Instant) {
-        let can_be_told = node.role == Role::Standby && node.health == Health::Up;
+        let can_be_told = can_be_told(node);
         let follows = self.follows(node);
         let place = address(node);
         let is_deposed = self.record().deposed.contains(&place);
@@ -114,15 +121,19 @@ impl Manager {
                 Keeper::CONTENT
             }
             State::Content => keeper.with(State::Astray(now)),
+            // how it got there is past: it was started by somebody else
+            State::Helpless(_) if can_be_told => Keeper::CONTENT.with(State::Astray(now)),
             State::Told(until) if now >= until => keeper.failed(now),
-            State::Astray(_) | State::Resting(_) if self.acts_at(&keeper, is_deposed) <= Some(now) => {
+            State::Astray(_) | State::Resting(_) | State::Helpless(_)
+                if self.acts_at(&keeper, is_deposed) <= Some(now) =>
+            {
                 let is_beyond_telling = keeper.is_beyond_telling() && node.reads != Reads::Detached;
                 match !can_be_told || is_beyond_telling {
                     true => keeper.with(self.rejoin(node.id, primary, now)),
                     false => keeper.with(self.tell(node.id, primary)),
                 }
             }
-            State::Astray(_) | State::Told(_) | State::Resting(_) => keeper,
+            State::Astray(_) | State::Told(_) | State::Resting(_) | State::Helpless(_) => keeper,
         };
         self.keepers.insert(node.id, next);
     }
@@ -132,7 +143,7 @@ impl Manager {
         match keeper.state {
             State::Astray(_) if is_deposed => Some(self.calm_since + REJOIN_AFTER),
             State::Astray(since) => Some(since + ASTRAY_AFTER),
-            State::Told(until) | State::Resting(until) => Some(until),
+            State::Told(until) | State::Resting(until) | State::Helpless(until) => Some(until),
             State::Content | State::Telling(_) | State::Rejoining(_) => None,
         }
     }
@@ -180,9 +191,13 @@ impl Manager {
             }
             Err(why) => {
                 self.note(now, Some(node), Step::Failed(why));
+                let until = now + RETRY_LAST;
                 match answer {
+                    Err(Failure::Impossible(_)) if self.view(node).is_some_and(can_be_told) => {
+                        Keeper { state: State::Resting(until), ..keeper.failed(now) }
+                    }
                     Err(Failure::Impossible(_)) => {
-                        Keeper { state: State::Resting(now + RETRY_LAST), ..keeper.failed(now) }
+                        Keeper { state: State::Helpless(until), ..keeper.failed(now) }
                     }
                     _ => keeper.failed(now),
                 }

@@ -28,6 +28,7 @@ impl Manager {
         let asked = nodes.into_iter().map(|node| (self.order(Task::Recruit(node), epoch), node)).collect();
         if let Some(run) = &mut self.run {
             run.recruits.clear();
+            run.refusals.clear();
             run.late.clear();
         }
         // a living primary that was stopped in good order is worth more patience than a dead one
@@ -49,13 +50,28 @@ impl Manager {
                     let why = format!(
                         "it has followed another timeline {timeline} than the one that was written to"
                     );
-                    self.note(now, Some(node), Step::Failed(why));
+                    self.refuses(node, why, now);
                 }
                 self.was_not_promoted(node);
             }
             Ok(_) => {}
-            Err(failure) => self.note(now, Some(node), Step::Failed(failure.to_string())),
+            Err(failure) => self.refuses(node, failure.to_string(), now),
         }
+    }
+
+    fn refuses(&mut self, node: NodeId, why: String, now: Instant) {
+        if let Some(run) = &mut self.run {
+            run.refusals.push((node, why.clone()));
+        }
+        self.note(now, Some(node), Step::Failed(why));
+    }
+
+    /// Why those who might be promoted could not be cut off, for the end of a sentence.
+    fn refusals(&self) -> String {
+        let all = self.run.iter().flat_map(|run| &run.refusals);
+        let told = all.filter_map(|(node, why)| Some(format!("{}: {why}", self.view(*node)?.name)));
+        let told: Vec<String> = told.collect();
+        if told.is_empty() { String::new() } else { format!(" ({})", told.join("; ")) }
     }
 
     /// Whether a timeline is not known to be another of the same number than the one that was written to last: two nodes
@@ -113,7 +129,11 @@ impl Manager {
         let reach = best.map(|best| best.received).unwrap_or_default();
         let lost = best.map_or(0, |best| self.lost_by(best.timeline, best.received));
         if halted.is_some_and(|end| reach < end) {
-            self.revert("no standby has received everything that the primary wrote".to_owned(), now);
+            let what = match best {
+                Some(_) => "nobody who could be cut off has received everything that the primary wrote",
+                None => "no standby could be cut off",
+            };
+            self.revert(format!("{what}{}", self.refusals()), now);
             return;
         }
         if best.is_some_and(|best| Some(best.timeline) < self.snapshot.timeline) {
@@ -142,7 +162,10 @@ impl Manager {
                 let order = self.order(Task::CatchUp { node, upstream, lsn }, epoch);
                 self.set_stage(Stage::CatchingUp(order, node), now);
             }
-            Choice::Nobody => self.revert("no standby could be cut off that may be promoted".to_owned(), now),
+            Choice::Nobody => {
+                let refusals = self.refusals();
+                self.revert(format!("no standby could be cut off that may be promoted{refusals}"), now);
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Run {
     /// How much WAL of what the old primary was seen to have may be lost, in bytes; `None`: any, and a timeline, too.
     pub(super) limit: Option<u64>,
     pub(super) recruits: Vec<Recruit>,
+    /// Why others could not be cut off.
+    pub(super) refusals: Vec<(NodeId, String)>,
     /// The addresses of those who may have been promoted, the last candidate last.
     pub(super) tried: Vec<Arc<str>>,
     /// Standbys that have not answered in time; while nobody is chosen they may still.
@@ -95,6 +97,7 @@ impl Run {
             halted: None,
             limit,
             recruits: Vec::new(),
+            refusals: Vec::new(),
             tried: Vec::new(),
             late: Vec::new(),
             attempts: 1,

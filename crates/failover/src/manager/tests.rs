@@ -661,6 +661,17 @@ fn a_switchover_waits_for_what_is_under_way_and_for_the_last_byte() {
 }
 
 #[test]
+fn why_nobody_could_be_cut_off_is_told_in_the_end() {
+    let mut scene = Scene::fencing();
+    let refused = || Err(Failure::Failed("permission denied for function pg_promote".to_owned()));
+    scene.answer(|task| *task == Task::Recruit(B), refused());
+    scene.answer(|task| *task == Task::Recruit(C), Err(Failure::Uncertain("no answer in time".to_owned())));
+    let expected = "no standby could be cut off that may be promoted (b: permission denied for function pg_promote; \
+                    c: no answer in time)";
+    assert_eq!(scene.ended(), Some(Outcome::RolledBack(expected.to_owned())));
+}
+
+#[test]
 fn a_switchover_that_nobody_can_follow_is_rolled_back() {
     let mut scene = Scene::halted(Command::Switchover { to: None });
     scene.answer(|task| *task == Task::Halt(A), Ok(Done::Halted { lsn: Lsn(9000), is_stopped: false }));
@@ -941,6 +952,22 @@ fn a_standby_that_cannot_be_brought_in_line_is_tried_ever_more_rarely() {
         scene.answer(|task| is_follow(B)(task) || is_rejoin(B)(task), failure);
     }
     assert_eq!(pauses, [2, 2, 4, 8, 16, 32, 60, 60, 60]);
+}
+
+#[test]
+fn who_could_not_be_made_a_standby_is_told_whom_to_follow_once_somebody_has_started_it() {
+    let mut scene = Scene::promoting();
+    scene.promoted(C).primary(C, 2, 1010).wait(Duration::from_millis(500));
+    scene.answer(is_rejoin(A), Err(Failure::Impossible("no agent".to_owned())));
+    scene.astray(A, 1, 1000).wait(Duration::from_secs(2));
+    scene.answer(is_follow(A), Err(Failure::Failed("refused".to_owned()))).astray(A, 1, 1000);
+    scene.wait(Duration::from_secs(2)).answer(is_follow(A), Err(Failure::Failed("refused".to_owned())));
+    // what no telling mends is tried the other way, and that not without end
+    scene.astray(A, 1, 1000).wait(Duration::from_secs(4));
+    scene.answer(is_rejoin(A), Err(Failure::Impossible("no agent".to_owned()))).astray(A, 1, 1000);
+    scene.wait(Duration::from_secs(30)).astray(A, 1, 1000);
+    assert!(!scene.is_ordered(|task| is_follow(A)(task) || is_rejoin(A)(task)));
+    scene.wait(Duration::from_secs(30)).done(is_follow(A));
 }
 
 #[test]

@@ -149,7 +149,9 @@ impl World {
     fn promote_by_order(&mut self, index: usize, order: &Order) -> Answer {
         let published = self.herd.as_ref().map(|herd| herd.published.clone());
         self.watch.promoting(index, order, &self.truth, published.as_deref(), self.now);
-        self.keeps_what_was_acknowledged(index);
+        if !self.watch.is_superseded(order.epoch.0) {
+            self.keeps_what_was_acknowledged(index);
+        }
         if let Some(value) = self.values.get(&order.epoch.0) {
             self.truth.servers[index].sync_names.clone_from(value);
         }

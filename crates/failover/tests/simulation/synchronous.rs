@@ -101,10 +101,10 @@ impl World {
         Some(synchrony.value_for(node)?.to_string())
     }
 
-    /// pgherd has an answer of a server.
+    /// pgherd has an answer of a server. Whom one waits for that another is promoted in place of, nobody goes by any more.
     pub(crate) fn heard_of_synchronous(&mut self, node: topology::NodeId, server: usize, said: &Replication) {
         let known = self.herd.as_ref().and_then(|herd| herd.published.synchrony.as_ref());
-        if known.is_some_and(|known| known.primary == Some(node)) {
+        if known.is_some_and(|known| known.primary == Some(node)) && !self.watch.is_being_replaced(server) {
             self.truth.wait_for(server, said);
         }
     }

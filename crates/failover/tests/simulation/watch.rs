@@ -23,6 +23,8 @@ pub(crate) struct Watch {
     epoch: u64,
     reigns: BTreeMap<u64, usize>,
     recorded: u64,
+    /// Whom the last record lets be promoted.
+    promoting: Option<usize>,
     /// When each timeline was written to last.
     routed_to: BTreeMap<usize, u64>,
     /// Since when it is certain that a node may be promoted: epoch, address, time.
@@ -105,7 +107,9 @@ impl Watch {
     pub(crate) fn stored(&mut self, record: &Record, now: u64) {
         assert!(record.epoch.0 >= self.recorded, "a recorded epoch never decreases: {record:?}");
         self.recorded = record.epoch.0;
+        self.promoting = None;
         if let Phase::Promoting { node, .. } = &record.phase {
+            self.promoting = Some(port_of(node));
             let is_same = self
                 .intended
                 .as_ref()
@@ -140,6 +144,16 @@ impl Watch {
         self.halted = Some((branch, truth.branches[branch].acked_by_any));
     }
 
+    /// A promotion of this epoch comes late: another decision stands.
+    pub(crate) fn is_superseded(&self, epoch: u64) -> bool {
+        self.recorded > epoch || self.intended.as_ref().is_some_and(|(intended, ..)| *intended > epoch)
+    }
+
+    /// It is recorded that another may be promoted, and not yet how that ended.
+    pub(crate) fn is_being_replaced(&self, server: usize) -> bool {
+        self.promoting.is_some_and(|node| node != server)
+    }
+
     /// A promotion is about to happen.
     pub(crate) fn promoting(
         &mut self,
@@ -164,8 +178,8 @@ impl Watch {
         });
         let (intended, address, since) = self.intended.clone().expect("recorded before it is done");
         assert!(intended >= epoch, "recorded before it is done");
-        if intended > epoch || self.recorded > epoch {
-            return; // it comes late; another decision stands
+        if self.is_superseded(epoch) {
+            return;
         }
         assert!(view.is_none_or(|view| view.reads != Reads::Detached), "n{server} is detached and promoted");
         assert_eq!(port_of(&address), server, "as recorded");
