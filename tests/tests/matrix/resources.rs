@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Setup, start_cluster};
+use e2e::{Herd, Setup, start_cluster};
 use lab::{Cluster, StopMode};
 use tokio::time::Instant;
 
@@ -42,13 +42,24 @@ fn f20_a_primary_whose_disk_for_wal_is_full_loses_nothing_that_was_sent() {
     let herd = start(manage(Setup::of_cluster(cluster)));
     let bars = Bars::of_ms(6000, 6000);
     let case = Case::begin("F20 disk for WAL full", Allowed::Doubts, bars, &herd, 50);
-    let fill = "create table filler as select repeat('x', 1000) from generate_series(1, 300000)";
-    println!("it is filled: {:?}", herd.psql(fill).map_err(|error| format!("{error:#}")));
+    println!("it is filled: {:#}", fill(&herd));
     case.load.wait_for_writes(300);
     println!("{:?}\n{}", events(&herd), story(&herd));
     let primary = herd.cluster().primary().unwrap();
     case.end(&herd, primary);
     drop((herd, disk));
+}
+
+/// Writes until the primary cannot any more, slowly enough for its standbys to keep up: one that lacks more than
+/// `max_lost_bytes` would not be promoted. What ends it.
+fn fill(herd: &Herd) -> anyhow::Error {
+    herd.psql("create table filler (line text)").unwrap();
+    loop {
+        let chunk = "insert into filler select repeat('x', 1000) from generate_series(1, 4000)";
+        if let Err(error) = herd.psql(chunk).and_then(|_| herd.cluster().wait_for_all()) {
+            return error;
+        }
+    }
 }
 
 /// A file system of 160 MiB in memory in place of a folder.
