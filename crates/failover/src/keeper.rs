@@ -94,7 +94,8 @@ impl Manager {
 
     /// The primary that others are made to follow; `None` while nobody is.
     fn kept_for(&self) -> Option<NodeId> {
-        self.primary().map(|primary| primary.id).filter(|_| !self.is_running() && self.is_acting())
+        let primary = self.primary().map(|primary| primary.id);
+        primary.filter(|_| !self.is_running() && self.is_acting() && self.is_stored())
     }
 
     fn keep_one(&mut self, node: &NodeView, primary: NodeId, now: Instant) {

@@ -199,6 +199,9 @@ impl Manager {
             }
             Stage::Draining { until, .. } if now >= until => self.order_restart(now),
             Stage::Draining { count: Count::Again(at), .. } if now >= at => self.count_for_errand(),
+            Stage::Returning { since, .. } if role == Role::Primary && sampled_at >= Some(since) => {
+                self.end_errand(Err("it came back as a primary".to_owned()), now);
+            }
             Stage::Returning { since, .. } if follows && sampled_at >= Some(since) => self.next_turn(now),
             Stage::Returning { until, .. } if now >= until => {
                 self.end_errand(Err("it does not follow the primary in time".to_owned()), now);

@@ -71,6 +71,8 @@ pub struct Manager {
     unsaved: Option<Instant>,
     is_maintenance: bool,
     superseded: Option<Epoch>,
+    /// The last epoch that was stored: nodes take orders of no earlier one any more, so no later one may be ordered in.
+    stored: Epoch,
     pub(crate) keepers: BTreeMap<NodeId, Keeper>,
     /// Since when the primary has been as it is.
     pub(crate) calm_since: Instant,
@@ -86,6 +88,7 @@ impl Manager {
     /// Goes on from what a predecessor has stored; [`Record::default`] if there was none.
     #[must_use]
     pub fn new(settings: Settings, record: Record, snapshot: Arc<Snapshot>, now: Instant) -> Self {
+        let stored = record.epoch;
         let mut manager = Self {
             settings,
             snapshot,
@@ -101,6 +104,7 @@ impl Manager {
             unsaved: None,
             is_maintenance: false,
             superseded: None,
+            stored,
             keepers: BTreeMap::new(),
             calm_since: now,
             has_sessions: false,
@@ -185,6 +189,9 @@ impl Manager {
         }
         if self.last_store == Some(id) {
             self.unsaved = answer.is_err().then_some(now + STORE_AGAIN);
+            if answer.is_ok() {
+                self.stored = self.record.epoch;
+            }
         }
         if self.run.as_ref().is_some_and(|run| run.awaits(id)) {
             self.run_answered(id, answer, now);

@@ -742,6 +742,15 @@ fn a_standby_is_read_from_by_nobody_while_it_is_restarted_and_until_it_follows()
 }
 
 #[test]
+fn a_standby_that_comes_back_as_a_primary_is_not_waited_for() {
+    let mut scene = Scene::running();
+    scene.say(Command::Restart(B)).done(|task| *task == Task::CountBusy(B)).wait(Duration::from_secs(3));
+    scene.done(|task| *task == Task::Restart(B)).primary(B, 1, 900);
+    let refusal = Refusal::Failed("it came back as a primary".to_owned());
+    assert_eq!(scene.replies.pop().unwrap().result, Err(refusal));
+}
+
+#[test]
 fn all_nodes_are_restarted_one_after_the_other_and_the_primary_last() {
     let mut scene = Scene::running();
     scene.say(Command::RestartAll);
@@ -968,6 +977,17 @@ fn who_could_not_be_made_a_standby_is_told_whom_to_follow_once_somebody_has_star
     scene.wait(Duration::from_secs(30)).astray(A, 1, 1000);
     assert!(!scene.is_ordered(|task| is_follow(A)(task) || is_rejoin(A)(task)));
     scene.wait(Duration::from_secs(30)).done(is_follow(A));
+}
+
+#[test]
+fn nobody_is_told_anything_in_an_epoch_that_could_not_be_stored() {
+    let mut scene = Scene::new(nodes(), Record::default());
+    scene.primary(A, 1, 1000).standby(B, 1, 1000).standby(C, 1, 1000);
+    scene.answer(|task| matches!(task, Task::Store(_)), Err(Failure::Failed("disk full".to_owned())));
+    scene.astray(C, 1, 1000).wait(Duration::from_secs(3));
+    assert!(!scene.is_ordered(is_follow(C)), "a successor would come in an earlier epoch");
+    scene.stored().wait(Duration::from_secs(2));
+    assert!(scene.is_ordered(is_follow(C)));
 }
 
 #[test]

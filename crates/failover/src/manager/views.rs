@@ -24,6 +24,11 @@ impl Manager {
         !self.is_maintenance && self.superseded.is_none()
     }
 
+    /// A successor would begin in no earlier epoch than orders are given in now.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.stored >= self.record.epoch
+    }
+
     pub(super) fn find(&self, wanted: &str) -> Option<NodeId> {
         self.snapshot.nodes.iter().find(|node| *address(node) == *wanted).map(|node| node.id)
     }
