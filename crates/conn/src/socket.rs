@@ -63,6 +63,16 @@ impl Socket {
         Ok(())
     }
 
+    /// Ready when a read may bring something; else the task is woken when one may. No system call.
+    #[inline]
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // an error comes out of the read
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
+            Self::Unix(stream) => stream.poll_read_ready(cx).map(drop),
+        }
+    }
+
     /// This end's address; `None` for a Unix-domain socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {

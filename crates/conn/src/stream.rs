@@ -55,6 +55,16 @@ impl Stream {
         }
     }
 
+    /// Ready when a read may bring something; else the task is woken when one may, without a system call. A TLS stream
+    /// may hold what it has read, so it is always ready.
+    #[inline]
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(socket) => socket.poll_read_ready(cx),
+            Self::ClientTls(_) | Self::ServerTls(_) => Poll::Ready(()),
+        }
+    }
+
     /// This end's address; `None` for a Unix-domain socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {

@@ -176,6 +176,12 @@ impl Handle {
         self.farewell.get().filter(|_| !self.at_boundary.get() || is_idle())
     }
 
+    /// Whether somebody has asked something of the session that it has not done yet.
+    #[inline]
+    pub(crate) fn is_asked_something(&self) -> bool {
+        self.farewell.get().is_some() || self.cancel.get()
+    }
+
     /// Cancels what the session runs or waits for.
     pub(crate) fn cancel(&self) {
         self.cancel.set(true);

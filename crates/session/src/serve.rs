@@ -185,9 +185,44 @@ impl Session {
             }
         }
         match self.read_client(cx, read, |me, cx, input| me.begin(cx, input, work))? {
-            Some(_) => Ok(Turn::Again),
+            Some(_) => Ok(self.after_request(cx)),
             None => Ok(Turn::Wait),
         }
+    }
+
+    /// A request was taken up. Mostly the next turn would find nothing to do but to wait for its answer.
+    fn after_request(&mut self, cx: &mut Context<'_>) -> Turn {
+        let Phase::Linked(server) = &self.phase else { return Turn::Again };
+        let waits_for_answer = !server.ledger.is_answered()
+            && server.output.is_empty()
+            && self.exchange().awaits_channel.is_none()
+            && self.exchange().unsuited.is_none();
+        if waits_for_answer && server.stream.poll_read_ready(cx).is_pending() && self.is_quiet(cx) {
+            Turn::Wait
+        } else {
+            Turn::Again
+        }
+    }
+
+    /// A request is over, and its server was given back. Mostly the next turn would find nothing to do but to wait for
+    /// another request.
+    fn after_release(&mut self, cx: &mut Context<'_>) -> Result<Turn, End> {
+        let is_over = matches!(self.phase, Phase::Idle) && self.told.is_some();
+        if !is_over || !self.is_quiet(cx) || self.tell_news(cx)? {
+            return Ok(Turn::Again);
+        }
+        self.time(Timed::Idle);
+        Ok(Turn::Wait)
+    }
+
+    /// Nobody has asked anything, nothing of the client's is left to be taken up or to be sent to it, and it says nothing.
+    fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        self.input.is_empty()
+            && self.output.is_empty()
+            && self.body == ClientBody::Boundary
+            && !self.handle.is_asked_something()
+            && !self.worker.is_suspended()
+            && self.stream.poll_read_ready(cx).is_pending()
     }
 
     fn turn_local(&mut self, cx: &mut Context<'_>, read: &mut [u8], work: &mut Work) -> Result<Turn, End> {
@@ -298,7 +333,10 @@ impl Session {
     ) -> Result<Turn, End> {
         match self.receive(cx, &mut server, chunk, &mut work.out) {
             Ok(Received::All) if self.exchange().again == Again::Now => self.run_again(cx, server),
-            Ok(Received::All) if self.may_release(&server) => self.release(cx, server),
+            Ok(Received::All) if self.may_release(&server) => {
+                self.release(cx, server)?;
+                self.after_release(cx)
+            }
             Ok(Received::All) => {
                 self.phase = Phase::Linked(server);
                 Ok(Turn::Again)
