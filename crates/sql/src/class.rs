@@ -94,7 +94,13 @@ impl Effect {
 
     /// The effect of running one after the other in one text.
     #[must_use]
+    #[inline(always)]
     pub(crate) fn then(self, next: Self) -> Self {
+        if next == Self::None { self } else { self.with(next) }
+    }
+
+    #[inline(never)]
+    fn with(self, next: Self) -> Self {
         match (self, next) {
             (Self::None, effect) | (effect, Self::None) => effect,
             (Self::LocalSettings, effect) | (effect, Self::LocalSettings) => effect,

@@ -36,7 +36,16 @@ pub struct NameUse<'a> {
 
 /// Whether [`statement_names`] may find something in a text of one statement: a look at its first word.
 #[must_use]
+#[inline]
 pub fn may_name_statements(text: &[u8]) -> bool {
+    // most texts begin with a letter that none of the words does
+    match text.first().map(u8::to_ascii_lowercase) {
+        Some(b'a' | b'b' | b'f'..=b'o' | b'q'..=b'z') => false,
+        _ => begins_with_name_verb(text),
+    }
+}
+
+fn begins_with_name_verb(text: &[u8]) -> bool {
     first_token(&mut Tokenizer::new(text)).is_some_and(|first| {
         matches!(
             first.keyword,

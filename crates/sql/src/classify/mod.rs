@@ -14,7 +14,7 @@ pub use procedural::{calls_nextval, effect_of_code, gets_from_sequence, names_se
 
 use crate::class::{Class, Effect, Kind, PinCause, Statements};
 use crate::functions::Functions;
-use crate::hint::HintTarget;
+use crate::hint::{Hint, HintTarget};
 use crate::token::{TokenKind, Tokenizer};
 
 /// What running `text` means.
@@ -24,15 +24,25 @@ use crate::token::{TokenKind, Tokenizer};
 #[must_use]
 pub fn classify<F: Functions + ?Sized>(text: &[u8], functions: &F) -> Class {
     let mut tokens = Tokenizer::new(text);
-    let mut total = Total::default();
-    while let Some(first) = tokens.next() {
-        if first.kind != TokenKind::Semicolon {
-            total.add(statement::read(first, &mut tokens, functions));
+    let total = match tokens.next_first() {
+        None => Total::Empty,
+        Some(first) => {
+            let one = statement::read(first, &mut tokens, functions);
+            if tokens.is_at_end() { Total::One(one) } else { several(one, &mut tokens, functions) }
         }
+    };
+    total.class(tokens.hint())
+}
+
+/// The statement that was read and what follows it, if that is more than blanks.
+#[cold]
+#[inline(never)]
+fn several<F: Functions + ?Sized>(one: Outcome, tokens: &mut Tokenizer<'_>, functions: &F) -> Total {
+    let mut total = Total::One(one);
+    while let Some(first) = tokens.next_first() {
+        total.add(statement::read(first, tokens, functions));
     }
-    let hint = tokens.hint();
-    let vouched = hint.and_then(|hint| hint.target) == Some(HintTarget::Replica);
-    total.class(vouched, hint.is_some())
+    total
 }
 
 /// Whether what follows the name of a prepared statement in EXECUTE, its arguments if there are any, is harmless.
@@ -73,10 +83,9 @@ enum Verdict {
 }
 
 /// The statements of a text so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Total {
-    /// None yet.
-    #[default]
+    /// None.
     Empty,
     /// One.
     One(Outcome),
@@ -126,7 +135,8 @@ impl Total {
         };
     }
 
-    fn class(self, vouched: bool, hinted: bool) -> Class {
+    #[inline(always)]
+    fn class(self, hint: Option<Hint<'_>>) -> Class {
         let (verdict, effect, statements, replayable) = match self {
             Self::Empty => (Verdict::Fixed(Kind::Empty), Effect::None, Statements::None, false),
             Self::One(one) => {
@@ -154,10 +164,12 @@ impl Total {
         };
         let kind = match verdict {
             Verdict::Read => Kind::Read,
-            Verdict::Unvouched if vouched => Kind::Read,
+            Verdict::Unvouched if hint.and_then(|hint| hint.target) == Some(HintTarget::Replica) => {
+                Kind::Read
+            }
             Verdict::Unvouched => Kind::Write,
             Verdict::Fixed(kind) => kind,
         };
-        Class { kind, effect, statements, hinted, replayable }
+        Class { kind, effect, statements, hinted: hint.is_some(), replayable }
     }
 }

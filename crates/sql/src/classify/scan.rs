@@ -3,7 +3,7 @@
 use super::call::ConfigCall;
 use super::{Outcome, Verdict};
 use crate::class::{Effect, Kind, PinCause};
-use crate::functions::{Functions, is_node_view};
+use crate::functions::{Functions, is_node_view, starts_as_view};
 use crate::name::{is_named, is_temporary_schema};
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
 
@@ -59,6 +59,15 @@ enum Commands {
     Anywhere,
 }
 
+/// What a name that comes next may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Alone or the first part of one, where neither the word before it nor anything that is open makes a difference.
+    Plain,
+    /// Anything.
+    Anything,
+}
+
 /// What follows `)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterClose {
@@ -84,6 +93,7 @@ pub(super) struct Scan<'a, 'f, F: ?Sized> {
     /// Open BEGIN ATOMIC and CASE of a function's body, in which `;` ends no statement.
     atomic_depth: usize,
     previous: Option<Token<'a>>,
+    next: Next,
     /// What stands before the last dot.
     before_dot: Option<Token<'a>>,
     /// The name before the last name's dot.
@@ -119,6 +129,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             depth: 0,
             atomic_depth: 0,
             previous: None,
+            next: Next::Anything,
             before_dot: None,
             qualifier: None,
             before: Before::NOTHING,
@@ -128,14 +139,48 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
     /// Walks from `first` to the end of the statement, its `;` included.
     #[inline]
     pub(super) fn statement(&mut self, first: Token<'a>, tokens: &mut Tokenizer<'a>) -> Outcome {
-        self.step(first);
-        while let Some(token) = tokens.next() {
+        match first.keyword {
+            // at the start they say no more than what the form says
+            Keyword::Select | Keyword::Insert | Keyword::Delete => {
+                self.previous = Some(first);
+                self.next = Next::Plain;
+            }
+            _ => self.step(first),
+        }
+        loop {
+            let passed = if self.next == Next::Plain { self.pass_plain(tokens) } else { None };
+            let Some(token) = passed.or_else(|| tokens.next()) else { break };
             if token.kind == TokenKind::Semicolon && self.depth == 0 && self.atomic_depth == 0 {
                 break;
             }
             self.step(token);
         }
         self.outcome()
+    }
+
+    /// Does what [`Self::step`] would do with the tokens that follow, as long as that is nothing but to remember them: names,
+    /// literals, operators and commas. The one behind them, if it is a word that says more.
+    #[inline(always)]
+    fn pass_plain(&mut self, tokens: &mut Tokenizer<'a>) -> Option<Token<'a>> {
+        let mut previous = self.previous?;
+        let mut before = None;
+        let mut says_more = None;
+        while let Some(token) = tokens.next_plain() {
+            if token.kind == TokenKind::Word {
+                if token.keyword != Keyword::Other || starts_as_view(token.from) {
+                    says_more = Some(token);
+                    break;
+                }
+                before = Some(Before { kind: previous.kind, keyword: previous.keyword });
+            }
+            previous = token;
+        }
+        self.previous = Some(previous);
+        if let Some(before) = before {
+            self.before = before;
+            self.qualifier = None;
+        }
+        says_more
     }
 
     /// Walks from the parenthesis `open` to the one that closes it.
@@ -172,7 +217,6 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
         self.access = self.access.max(access);
     }
 
-    #[inline]
     fn step(&mut self, mut token: Token<'a>) {
         if self.config.is_some() {
             self.step_config(token);
@@ -210,6 +254,10 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             self.follow_with_list(depth, token);
         }
         self.previous = Some(token);
+        let watches = self.with_list != WithList::Absent || self.config.is_some();
+        let matters =
+            token.kind == TokenKind::Dot || matches!(token.keyword, Keyword::Update | Keyword::Only);
+        self.next = if watches || matters { Next::Anything } else { Next::Plain };
     }
 
     fn previous_kind(&self) -> TokenKind {

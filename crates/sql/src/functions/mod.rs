@@ -7,7 +7,7 @@ mod tests;
 mod views;
 
 pub(crate) use standing::{Standing, standing};
-pub(crate) use views::is_node_view;
+pub(crate) use views::{is_node_view, starts_as_view};
 
 use crate::class::PinCauses;
 

@@ -1,27 +1,28 @@
 //! Where words, numbers, strings, operators and comments end.
 
 use super::TokenKind;
+use super::byte::{Start, goes_on_word, is_word_byte};
 
-/// A word or, where the word is a prefix, the string or name behind it. `from` starts with a letter.
-#[inline]
-pub(super) fn word(from: &[u8]) -> (TokenKind, usize) {
-    match from {
-        [_, b'\'', ..] | [_, b'&', b'\'' | b'"', ..] => prefixed(from),
-        _ => (TokenKind::Word, word_len(from)),
-    }
-}
-
-/// [`word`], where the first letter may be a prefix.
-#[cold]
-fn prefixed(from: &[u8]) -> (TokenKind, usize) {
+/// A word of one byte or, where it is a prefix, the string or name behind it. `from` starts with that byte.
+pub(super) fn prefixed(from: &[u8]) -> (TokenKind, usize) {
     let (kind, rest) = match from {
         [b'e' | b'E', b'\'', inside @ ..] => (TokenKind::String, after_escape_string(inside)),
         [b'b' | b'B' | b'x' | b'X' | b'n' | b'N', b'\'', inside @ ..]
         | [b'u' | b'U', b'&', b'\'', inside @ ..] => (TokenKind::String, after_quoted(inside, b'\'')),
         [b'u' | b'U', b'&', b'"', inside @ ..] => (TokenKind::EscapedName, after_quoted(inside, b'"')),
-        _ => return (TokenKind::Word, word_len(from)),
+        _ => return (TokenKind::Word, 1),
     };
     (kind, from.len().saturating_sub(rest.len()))
+}
+
+/// What follows a number of nothing but digits that `from` starts with; `None` if there may be more to it.
+#[inline(always)]
+pub(super) fn after_digits(from: &[u8]) -> Option<&[u8]> {
+    let mut rest = from;
+    while let [b'0'..=b'9', after @ ..] = rest {
+        rest = after;
+    }
+    if matches!(rest, [b'.' | b'e' | b'E', ..]) { None } else { Some(rest) }
 }
 
 /// The length of `'…'` or `"…"`.
@@ -30,7 +31,7 @@ pub(super) fn quoted_len(from: &[u8], quote: u8) -> usize {
 }
 
 /// What follows the `quote` that ends `inside`, in which doubled ones stand for one; nothing if it does not end.
-fn after_quoted(inside: &[u8], quote: u8) -> &[u8] {
+pub(super) fn after_quoted(inside: &[u8], quote: u8) -> &[u8] {
     let mut rest = inside;
     while let Some(at) = rest.iter().position(|&b| b == quote) {
         rest = rest.get(at.saturating_add(1)..).unwrap_or_default();
@@ -79,7 +80,6 @@ fn continuation(mut rest: &[u8]) -> Option<&[u8]> {
 /// A number without its sign. What follows it at once, as in `1e`, `0x1f` or `1_000`, is a token of its own: where the
 /// versions of PostgreSQL disagree, the others refuse the text. Before 16, `1_0$x$` is a number and the name `_0$x$`;
 /// since then a string behind a number is a mistake wherever it stands.
-#[inline]
 pub(super) fn number_len(from: &[u8]) -> usize {
     let digit = |b: u8| b.is_ascii_digit();
     let mut rest = skip(from, digit);
@@ -123,20 +123,23 @@ pub(super) fn dollar(from: &[u8]) -> (TokenKind, usize) {
 }
 
 /// The length of a run of operator characters, which a comment ends; 0 if `from` starts with none.
+#[inline]
 pub(super) fn operator_len(from: &[u8]) -> usize {
     let mut rest = from;
-    loop {
-        rest = match rest {
-            [b'-', b'-', ..] | [b'/', b'*', ..] => break,
-            [
-                b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=' | b'~' | b'!' | b'@' | b'#' | b'%' | b'^'
-                | b'&' | b'|' | b'`' | b'?',
-                after @ ..,
-            ] => after,
+    while let [first, after @ ..] = rest {
+        rest = match (Start::of(*first), after) {
+            (Start::Operator, _) => after,
+            (Start::Comment, [second, ..]) if is_comment(*first, *second) => break,
+            (Start::Comment, _) => after,
             _ => break,
         };
     }
     from.len().saturating_sub(rest.len())
+}
+
+/// Whether these two bytes begin a comment, if the first one may.
+const fn is_comment(first: u8, second: u8) -> bool {
+    matches!((first, second), (b'-', b'-') | (b'/', b'*'))
 }
 
 /// What follows the line that a `--` comment ends.
@@ -169,34 +172,46 @@ pub(super) fn after_block_comment(inside: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The length of the word that `from` starts with.
-#[inline]
-fn word_len(from: &[u8]) -> usize {
-    run_len(from, |b| WORD_BYTES.get(usize::from(b)) == Some(&true))
-}
-
-/// [`is_word_byte`] of every byte: the tokenizer spends half of its time in words, and a table is the fastest.
-#[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
-const WORD_BYTES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    loop {
-        table[byte as usize] = is_word_byte(byte);
-        match byte.checked_add(1) {
-            Some(next) => byte = next,
-            None => break table,
+/// What follows the word that `from` starts with.
+#[inline(always)]
+pub(super) fn after_word(from: &[u8]) -> &[u8] {
+    let mut rest = from;
+    // in steps whose length is known, so that the compiler writes three instructions for each byte and no loop
+    while let Some((step, after)) = rest.split_first_chunk::<8>() {
+        for (at, byte) in step.iter().enumerate() {
+            if !goes_on_word(*byte) {
+                return behind(rest, at);
+            }
         }
+        rest = after;
     }
-};
-
-/// Whether a word goes on with `b`.
-pub(crate) const fn is_word_byte(b: u8) -> bool {
-    matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..)
+    while let [byte, after @ ..] = rest
+        && goes_on_word(*byte)
+    {
+        rest = after;
+    }
+    rest
 }
 
 #[inline]
 fn run_len(from: &[u8], of: impl Fn(u8) -> bool) -> usize {
     from.iter().position(|&b| !of(b)).unwrap_or(from.len())
+}
+
+/// What follows the first `len` bytes of `from`.
+#[inline(always)]
+pub(super) fn behind(from: &[u8], len: usize) -> &[u8] {
+    match from.get(len..) {
+        Some(behind) => behind,
+        None => nothing(),
+    }
+}
+
+/// What is behind the end of a text. No token is so long: a jump that is never taken costs less than a choice.
+#[cold]
+#[inline(never)]
+fn nothing() -> &'static [u8] {
+    b""
 }
 
 #[inline]

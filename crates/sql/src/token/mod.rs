@@ -1,12 +1,16 @@
 //! PostgreSQL's lexical rules over bytes: the manual's "Lexical Structure", and `scan.l` where the manual is silent.
 
+mod byte;
 mod keyword;
 mod literal;
 #[cfg(test)]
 mod tests;
 
+use byte::Start;
+use keyword::Lengths;
+
+pub(crate) use byte::is_word_byte;
 pub(crate) use keyword::Keyword;
-pub(crate) use literal::is_word_byte;
 
 use crate::hint::Hint;
 
@@ -79,17 +83,30 @@ impl<'a> Token<'a> {
     }
 }
 
+/// Whether an operator goes on with `rest`, or may.
+#[inline(always)]
+fn goes_on_operator(rest: &[u8]) -> bool {
+    rest.first().is_some_and(|first| matches!(Start::of(*first), Start::Operator | Start::Comment))
+}
+
 /// Cuts a text into tokens; each byte is looked at once, twice between two strings. Cheap to clone: a clone looks ahead.
 #[derive(Debug, Clone)]
 pub(crate) struct Tokenizer<'a> {
     rest: &'a [u8],
+    /// The last eight bytes of the text as a number, the last one highest; zeros before a text that is shorter.
+    last_eight: u64,
     hint: Option<Hint<'a>>,
 }
 
 impl<'a> Tokenizer<'a> {
     /// From the start of `text`.
+    #[inline]
     pub(crate) fn new(text: &'a [u8]) -> Self {
-        Self { rest: text, hint: None }
+        let last_eight = match text.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => text.iter().fold(0, |last, byte| last >> 8 | u64::from(*byte) << 56),
+        };
+        Self { rest: text, last_eight, hint: None }
     }
 
     /// What the comments passed so far ask for.
@@ -98,41 +115,124 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// The next token; `None` at the end of the text.
-    #[inline]
     pub(crate) fn next(&mut self) -> Option<Token<'a>> {
+        self.advance()
+    }
+
+    /// [`Self::next`], for a loop that does nothing else: it becomes a part of it.
+    #[inline(always)]
+    fn advance(&mut self) -> Option<Token<'a>> {
+        let mut from = self.rest;
         loop {
-            let from = self.rest;
-            let &[first, ref after @ ..] = from else { return None };
-            // spaces and words are most of a text: a branch each, so that the table below sees only the rest
+            let &[first, ref after @ ..] = from else {
+                self.rest = from;
+                return None;
+            };
+            // most tokens stand behind a space
             if first == b' ' {
-                self.rest = after;
+                from = after;
                 continue;
             }
-            if matches!(first, b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..) {
-                let (kind, mut len) = literal::word(from);
-                self.rest = from.get(len..).unwrap_or_default();
-                let keyword = match kind {
-                    TokenKind::Word => Keyword::of(from, len),
-                    TokenKind::EscapedName => {
-                        self.pass_uescape();
-                        len = from.len().saturating_sub(self.rest.len());
-                        Keyword::Other
+            let (kind, keyword, len) = match Start::of(first) {
+                Start::Word => {
+                    let len = from.len().wrapping_sub(literal::after_word(after).len());
+                    if len == 1 && matches!(after, [b'\'' | b'&', ..]) {
+                        return Some(self.prefixed(from));
                     }
-                    _ => Keyword::Other,
-                };
-                return Some(Token { kind, keyword, from, len });
-            }
-            let (kind, len) = match first {
-                b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => {
-                    self.rest = after;
+                    let keyword =
+                        Lengths::of(first).map_or(Keyword::Other, |lengths| self.keyword(lengths, from, len));
+                    (TokenKind::Word, keyword, len)
+                }
+                Start::Blank => {
+                    from = after;
                     continue;
                 }
-                b'-' | b'/' if self.skip_comment(from) => continue,
-                _ => Self::symbol(first, from),
+                Start::Comma => (TokenKind::Comma, Keyword::Other, 1),
+                Start::Open => (TokenKind::Open, Keyword::Other, 1),
+                Start::Close => (TokenKind::Close, Keyword::Other, 1),
+                Start::Semicolon => (TokenKind::Semicolon, Keyword::Other, 1),
+                Start::Digit => (TokenKind::Number, Keyword::Other, literal::number_len(from)),
+                Start::Comment if self.skip_comment(from) => {
+                    from = self.rest;
+                    continue;
+                }
+                Start::Comment | Start::Operator => {
+                    (TokenKind::Operator, Keyword::Other, literal::operator_len(from))
+                }
+                Start::Quote => (TokenKind::String, Keyword::Other, literal::quoted_len(from, b'\'')),
+                Start::Other => {
+                    let (kind, len) = Self::symbol(first, from);
+                    (kind, Keyword::Other, len)
+                }
             };
-            self.rest = from.get(len..).unwrap_or_default();
-            return Some(Token { kind, keyword: Keyword::Other, from, len });
+            self.rest = literal::behind(from, len);
+            return Some(Token { kind, keyword, from, len });
         }
+    }
+
+    /// The next token if it is one of those of which most of a text consists and stands behind nothing but a space: a word, a
+    /// whole number, an operator of one byte, a comma or a string without a prefix. Otherwise it stays, for [`Self::next`].
+    #[inline(always)]
+    pub(crate) fn next_plain(&mut self) -> Option<Token<'a>> {
+        let mut from = self.rest;
+        if let [b' ', after @ ..] = from {
+            from = after;
+        }
+        let &[first, ref after @ ..] = from else { return None };
+        if let Some(lengths) = Lengths::of(first) {
+            let rest = literal::after_word(after);
+            let len = from.len().wrapping_sub(rest.len());
+            if len == 1 && matches!(rest, [b'\'' | b'&', ..]) {
+                return None;
+            }
+            let keyword = self.keyword(lengths, from, len);
+            self.rest = rest;
+            return Some(Token { kind: TokenKind::Word, keyword, from, len });
+        }
+        let (kind, rest) = match Start::of(first) {
+            Start::Comma => (TokenKind::Comma, after),
+            Start::Digit => (TokenKind::Number, literal::after_digits(after)?),
+            Start::Operator | Start::Comment if !goes_on_operator(after) => (TokenKind::Operator, after),
+            Start::Quote => (TokenKind::String, literal::after_quoted(after, b'\'')),
+            _ => return None,
+        };
+        self.rest = rest;
+        Some(Token { kind, keyword: Keyword::Other, from, len: from.len().wrapping_sub(rest.len()) })
+    }
+
+    /// Which key word the first `len` bytes of `from`, a word, are.
+    #[inline(always)]
+    fn keyword(&self, lengths: Lengths, from: &[u8], len: usize) -> Keyword {
+        if lengths.may_be_keyword(len) {
+            Keyword::of(self.first_eight(from), from, len)
+        } else {
+            Keyword::Other
+        }
+    }
+
+    /// The first eight bytes of `from`, which is the end of the text, as a number, the first one lowest; zeros behind a
+    /// shorter one.
+    #[inline(always)]
+    fn first_eight(&self, from: &[u8]) -> u64 {
+        match from.first_chunk() {
+            Some(first) => u64::from_le_bytes(*first),
+            None => {
+                let bits = u32::try_from(from.len()).unwrap_or(0).wrapping_mul(8);
+                self.last_eight.wrapping_shr(u64::BITS.wrapping_sub(bits))
+            }
+        }
+    }
+
+    /// The token that `from` starts with: a letter that may be a prefix.
+    #[cold]
+    fn prefixed(&mut self, from: &'a [u8]) -> Token<'a> {
+        let (kind, mut len) = literal::prefixed(from);
+        self.rest = from.get(len..).unwrap_or_default();
+        if kind == TokenKind::EscapedName {
+            self.pass_uescape();
+            len = from.len().saturating_sub(self.rest.len());
+        }
+        Token { kind, keyword: Keyword::Other, from, len }
     }
 
     /// Passes `UESCAPE '…'`, if that comes next: it belongs to the name before it. Not by way of [`Self::next`], which
@@ -148,8 +248,8 @@ impl<'a> Tokenizer<'a> {
         ahead.rest = rest;
         ahead.skip_blanks();
         let (kind, len) = match ahead.rest {
-            [b'a'..=b'z' | b'A'..=b'Z', ..] => literal::word(ahead.rest),
-            [first, ..] => Self::symbol(*first, ahead.rest),
+            [b'a'..=b'z' | b'A'..=b'Z', ..] => literal::prefixed(ahead.rest),
+            [first, ..] => Self::symbol(*first, ahead.rest), // of interest only if it is a string
             [] => return,
         };
         if kind == TokenKind::String {
@@ -171,14 +271,8 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// The token that `from` starts with, neither a word nor a comment, and its length.
-    #[inline]
     fn symbol(first: u8, from: &[u8]) -> (TokenKind, usize) {
         match first {
-            b',' => (TokenKind::Comma, 1),
-            b'(' => (TokenKind::Open, 1),
-            b')' => (TokenKind::Close, 1),
-            b';' => (TokenKind::Semicolon, 1),
-            b'0'..=b'9' => (TokenKind::Number, literal::number_len(from)),
             b'.' => match from {
                 [_, b'0'..=b'9', ..] => (TokenKind::Number, literal::number_len(from)),
                 [_, b'.', ..] => (TokenKind::Other, 2),
@@ -188,16 +282,30 @@ impl<'a> Tokenizer<'a> {
             b'"' => (TokenKind::QuotedName, literal::quoted_len(from, b'"')),
             b'$' => literal::dollar(from),
             b':' if from.get(1) == Some(&b':') => (TokenKind::Cast, 2),
-            _ => match literal::operator_len(from) {
-                0 => (TokenKind::Other, 1),
-                len => (TokenKind::Operator, len),
-            },
+            _ => (TokenKind::Other, 1),
         }
+    }
+
+    /// The first token of the next statement, empty ones passed.
+    #[inline(always)]
+    pub(crate) fn next_first(&mut self) -> Option<Token<'a>> {
+        while !self.rest.is_empty() {
+            match self.next_plain().or_else(|| self.next()) {
+                Some(token) if token.kind == TokenKind::Semicolon => {}
+                first => return first,
+            }
+        }
+        None
     }
 
     /// The token after this point, which stays where it is.
     pub(crate) fn peek(&self) -> Option<Token<'a>> {
         self.clone().next()
+    }
+
+    /// Whether nothing follows, not even a blank.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// The next byte that is no space.
@@ -207,7 +315,7 @@ impl<'a> Tokenizer<'a> {
 
     /// Passes the rest of a statement that holds nothing more of interest, its `;` included.
     pub(crate) fn skip_statement(&mut self) {
-        while self.next().is_some_and(|token| token.kind != TokenKind::Semicolon) {}
+        while self.advance().is_some_and(|token| token.kind != TokenKind::Semicolon) {}
     }
 
     /// Passes the comment that `from` starts with, if it does.

@@ -1,4 +1,4 @@
-#![expect(clippy::arithmetic_side_effects, reason = "a test may panic")]
+#![expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test may panic")]
 
 use proptest::prelude::*;
 
@@ -81,6 +81,48 @@ fn key_words_are_known_whatever_their_case_and_only_whole() {
         |text: &'static str| Tokenizer::new(text.as_bytes()).next().is_some_and(|t| t.opens_parenthesis());
     assert!(opens("IN (") && opens("precision") && !opens("lower (") && !opens("\"in\"("));
     assert!(!opens("precisionprecisionprecision"));
+}
+
+#[test]
+fn every_key_word_is_found_wherever_it_stands_and_nothing_else_is() {
+    let keyword = |text: &[u8]| Tokenizer::new(text).next().map(|token| token.keyword);
+    for (word, expected) in keyword::WORDS.iter().zip(keyword::KEYWORDS) {
+        let upper = word.to_ascii_uppercase();
+        for word in [word.as_bytes(), upper.as_bytes()] {
+            for behind in ["", " ", ";", " and more than a number holds", "\u{0}"] {
+                let text = [word, behind.as_bytes()].concat();
+                assert_eq!(keyword(&text), Some(*expected), "{text:?}");
+                let plain = Tokenizer::new(&[b" ", &*text].concat()).next_plain().map(|token| token.keyword);
+                assert_eq!(plain, Some(*expected), "{text:?}");
+            }
+            for at in 1..word.len() {
+                let mut other = word.to_vec();
+                other[at] = b'1';
+                assert_eq!(keyword(&other), Some(Keyword::Other), "{other:?}");
+                other[at] = word[at] | 0x80;
+                assert_eq!(keyword(&other), Some(Keyword::Other), "{other:?}");
+            }
+            assert_eq!(keyword(&[word, b"_"].concat()), Some(Keyword::Other));
+        }
+    }
+}
+
+#[test]
+fn plain_tokens_are_those_that_come_next() {
+    for text in ["a", " _b1$ c", "1 ", "12", ", a", "= b", " 'it''s'", "- 1", "\u{e4} x", "e x", "'open"] {
+        let mut tokens = Tokenizer::new(text.as_bytes());
+        let (plain, next) = (tokens.clone().next_plain().unwrap(), tokens.next().unwrap());
+        assert_eq!((plain.kind, plain.text()), (next.kind, next.text()), "{text}");
+    }
+    for text in [
+        "", "  a", "\na", "1.5", "1e5", "1.", "--", "/* */", "<=", "=-1", "e'a'", "u&\"a\"", "\"a\"", "(",
+        ")", ";", ".",
+    ] {
+        let mut tokens = Tokenizer::new(text.as_bytes());
+        let before = tokens.clone();
+        assert!(tokens.next_plain().is_none(), "{text}");
+        assert_eq!(tokens.next().map(|token| token.text()), before.clone().next().map(|token| token.text()));
+    }
 }
 
 proptest! {

@@ -14,7 +14,7 @@ const PIECES: &[&str] = &[
     "all", "true", "false", "null", "listen", "unlisten", "(", ")", ",", ".", "::", "=", "+", "[", "]", "*", "$1", "42", "1.5e3",
     "'a'", "''", "E'\\''", "$$x$$", "$t$ ; $t$", "\"a b\"", "U&\"\\0061\"", "uescape", "search",
     "/* c */",
-    "/* pgherd: replica */", "-- c\n", "\n", "@>", "a", "B", "größe",
+    "/* pgherd: replica */", "-- c\n", "\n", "@>", "a", "B", "größe", "pg_locks", "pg_settings",
 ];
 
 fn piece() -> impl Strategy<Value = String> {
