@@ -50,10 +50,13 @@ pub(crate) fn class_by_name(
     state: &Rc<SessionState>,
     pools: &PoolSet,
 ) -> Class {
-    if !sql::may_name_statements(text) && names.are_in_code(text) {
-        return Class { kind: Kind::Write, replayable: false, ..class }; // the client keeps the connection for them
+    if !sql::may_name_statements(text) {
+        return match names.are_in_code(text) {
+            true => Class { kind: Kind::Write, replayable: false, ..class }, // the client keeps the connection for them
+            false => class,
+        };
     }
-    if class.statements != Statements::One || !sql::may_name_statements(text) {
+    if class.statements != Statements::One {
         return class;
     }
     if let Some(preparation) = sql::preparation(text) {
