@@ -3,6 +3,7 @@
 mod call;
 mod copy;
 mod explain;
+mod plain;
 mod procedural;
 mod scan;
 pub(crate) mod statement;

@@ -1,9 +1,10 @@
 //! The body of a statement: words that write, and what it calls.
 
 use super::call::ConfigCall;
+use super::plain::says_more;
 use super::{Outcome, Verdict};
 use crate::class::{Effect, Kind, PinCause};
-use crate::functions::{Functions, is_node_view, starts_as_view};
+use crate::functions::{Functions, is_node_view};
 use crate::name::{is_named, is_temporary_schema};
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
 
@@ -59,15 +60,6 @@ enum Commands {
     Anywhere,
 }
 
-/// What a name that comes next may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// Alone or the first part of one, where neither the word before it nor anything that is open makes a difference.
-    Plain,
-    /// Anything.
-    Anything,
-}
-
 /// What follows `)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterClose {
@@ -92,10 +84,9 @@ pub(super) struct Scan<'a, 'f, F: ?Sized> {
     pub(super) depth: usize,
     /// Open BEGIN ATOMIC and CASE of a function's body, in which `;` ends no statement.
     atomic_depth: usize,
-    previous: Option<Token<'a>>,
-    next: Next,
+    pub(super) previous: Option<Token<'a>>,
     /// What stands before the last dot.
-    before_dot: Option<Token<'a>>,
+    pub(super) before_dot: Option<Token<'a>>,
     /// The name before the last name's dot.
     pub(super) qualifier: Option<Token<'a>>,
     /// What stands before the last name and its qualifiers.
@@ -129,7 +120,6 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             depth: 0,
             atomic_depth: 0,
             previous: None,
-            next: Next::Anything,
             before_dot: None,
             qualifier: None,
             before: Before::NOTHING,
@@ -137,18 +127,17 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
     }
 
     /// Walks from `first` to the end of the statement, its `;` included.
-    #[inline]
+    #[inline(always)]
     pub(super) fn statement(&mut self, first: Token<'a>, tokens: &mut Tokenizer<'a>) -> Outcome {
         match first.keyword {
             // at the start they say no more than what the form says
-            Keyword::Select | Keyword::Insert | Keyword::Delete => {
-                self.previous = Some(first);
-                self.next = Next::Plain;
+            Keyword::Select | Keyword::Insert | Keyword::Update | Keyword::Delete => {
+                self.previous = Some(first)
             }
             _ => self.step(first),
         }
         loop {
-            let passed = if self.next == Next::Plain { self.pass_plain(tokens) } else { None };
+            let passed = if self.follows_nothing() { self.pass_plain(tokens) } else { None };
             let Some(token) = passed.or_else(|| tokens.next()) else { break };
             if token.kind == TokenKind::Semicolon && self.depth == 0 && self.atomic_depth == 0 {
                 break;
@@ -156,31 +145,6 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             self.step(token);
         }
         self.outcome()
-    }
-
-    /// Does what [`Self::step`] would do with the tokens that follow, as long as that is nothing but to remember them: names,
-    /// literals, operators and commas. The one behind them, if it is a word that says more.
-    #[inline(always)]
-    fn pass_plain(&mut self, tokens: &mut Tokenizer<'a>) -> Option<Token<'a>> {
-        let mut previous = self.previous?;
-        let mut before = None;
-        let mut says_more = None;
-        while let Some(token) = tokens.next_plain() {
-            if token.kind == TokenKind::Word {
-                if token.keyword != Keyword::Other || starts_as_view(token.from) {
-                    says_more = Some(token);
-                    break;
-                }
-                before = Some(Before { kind: previous.kind, keyword: previous.keyword });
-            }
-            previous = token;
-        }
-        self.previous = Some(previous);
-        if let Some(before) = before {
-            self.before = before;
-            self.qualifier = None;
-        }
-        says_more
     }
 
     /// Walks from the parenthesis `open` to the one that closes it.
@@ -226,7 +190,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
                 if token.keyword != Keyword::Other {
                     if self.previous_kind() == TokenKind::Dot || self.is_column(token.keyword) {
                         token.keyword = Keyword::Other;
-                    } else {
+                    } else if says_more(token.keyword) {
                         self.keyword(token);
                     }
                 }
@@ -254,10 +218,6 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             self.follow_with_list(depth, token);
         }
         self.previous = Some(token);
-        let watches = self.with_list != WithList::Absent || self.config.is_some();
-        let matters =
-            token.kind == TokenKind::Dot || matches!(token.keyword, Keyword::Update | Keyword::Only);
-        self.next = if watches || matters { Next::Anything } else { Next::Plain };
     }
 
     fn previous_kind(&self) -> TokenKind {
@@ -310,7 +270,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             && self.previous.is_some_and(|token| !matches!(token.kind, TokenKind::Open | TokenKind::Close))
     }
 
-    /// A key word that is no part of a dotted name.
+    /// A key word that is no part of a dotted name: one that [says more](says_more).
     fn keyword(&mut self, token: Token<'a>) {
         let previous = self.previous_keyword();
         match token.keyword {

@@ -25,14 +25,16 @@ const VIEWS: [&[u8]; 14] = [
 /// Whether `name` is that of a view that tells about the node.
 #[inline]
 pub(crate) fn is_node_view(name: Token<'_>) -> bool {
-    let start = name.from.strip_prefix(b"\"").unwrap_or(name.from);
-    starts_as_view(start) && VIEWS.iter().any(|view| is_named(name, view))
+    starts_as_view(name) && VIEWS.iter().any(|view| is_named(name, view))
 }
 
-/// Whether a name that `from` starts with, without quotes, may be that of such a view.
+/// Whether `name` starts as those of such views do.
 #[inline(always)]
-pub(crate) fn starts_as_view(from: &[u8]) -> bool {
-    // the first byte by itself: it decides nearly always
-    from.first().is_some_and(|first| matches!(first, b'p' | b'P'))
-        && matches!(from, [_, b'g' | b'G', b'_', ..])
+pub(crate) fn starts_as_view(name: Token<'_>) -> bool {
+    match name.from {
+        // the first byte by itself: it decides nearly always
+        [b'p' | b'P', rest @ ..] => matches!(rest, [b'g' | b'G', b'_', ..]),
+        [b'"', rest @ ..] => matches!(rest, [b'p' | b'P', b'g' | b'G', b'_', ..]),
+        _ => false,
+    }
 }

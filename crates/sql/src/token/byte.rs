@@ -23,6 +23,10 @@ pub(super) enum Start {
     Comment,
     /// A string without a prefix.
     Quote,
+    /// A name in quotes.
+    NameQuote,
+    /// `.`, or what begins with one.
+    Dot,
     /// Something that shows later, or nothing that PostgreSQL knows.
     Other,
 }
@@ -44,6 +48,8 @@ impl Start {
             b')' => Self::Close,
             b';' => Self::Semicolon,
             b'\'' => Self::Quote,
+            b'"' => Self::NameQuote,
+            b'.' => Self::Dot,
             b'0'..=b'9' => Self::Digit,
             b'-' | b'/' => Self::Comment,
             b'+' | b'*' | b'<' | b'>' | b'=' | b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|'

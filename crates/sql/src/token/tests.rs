@@ -109,14 +109,32 @@ fn every_key_word_is_found_wherever_it_stands_and_nothing_else_is() {
 
 #[test]
 fn plain_tokens_are_those_that_come_next() {
-    for text in ["a", " _b1$ c", "1 ", "12", ", a", "= b", " 'it''s'", "- 1", "\u{e4} x", "e x", "'open"] {
+    for text in [
+        "a",
+        " _b1$ c",
+        "1 ",
+        "12",
+        ", a",
+        "= b",
+        " 'it''s'",
+        "- 1",
+        "\u{e4} x",
+        "e x",
+        "'open",
+        "(a",
+        ")",
+        ";;",
+        ".a",
+        "\"a \"\"\"b",
+        "\"open",
+    ] {
         let mut tokens = Tokenizer::new(text.as_bytes());
         let (plain, next) = (tokens.clone().next_plain().unwrap(), tokens.next().unwrap());
         assert_eq!((plain.kind, plain.text()), (next.kind, next.text()), "{text}");
     }
     for text in [
-        "", "  a", "\na", "1.5", "1e5", "1.", "--", "/* */", "<=", "=-1", "e'a'", "u&\"a\"", "\"a\"", "(",
-        ")", ";", ".",
+        "", "  a", "\na", "1.5", "1e5", "1.", "--", "/* */", "<=", "=-1", "e'a'", "u&\"a\"", ".5", "..",
+        "::", "$1",
     ] {
         let mut tokens = Tokenizer::new(text.as_bytes());
         let before = tokens.clone();
