@@ -17,7 +17,11 @@ impl NameBuffer {
     }
 
     /// A name without quotes in lower case. `None` if it is longer than the server keeps.
-    pub(crate) fn fold_word(&mut self, word: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn fold_word<'a>(&'a mut self, word: &'a [u8]) -> Option<&'a [u8]> {
+        // most are written so
+        if word.len() <= NAME_BYTES && !word.iter().fold(false, |found, b| found | b.is_ascii_uppercase()) {
+            return Some(word);
+        }
         let name = self.0.get_mut(..word.len())?;
         name.copy_from_slice(word);
         name.make_ascii_lowercase();
@@ -26,7 +30,7 @@ impl NameBuffer {
 
     /// The name that `token` writes, in lower case or as quoted. `None` if it is longer than the server keeps or
     /// written with escapes; no function of PostgreSQL itself has so long a name.
-    pub(crate) fn fold(&mut self, token: Token<'_>) -> Option<&[u8]> {
+    pub(crate) fn fold<'a>(&'a mut self, token: Token<'a>) -> Option<&'a [u8]> {
         let mut len = 0_usize;
         let mut rest = match token.kind {
             TokenKind::Word => return self.fold_word(token.text()),

@@ -1,7 +1,7 @@
 //! The body of a statement: words that write, and what it calls.
 
 use super::call::ConfigCall;
-use super::plain::says_more;
+use super::plain::{Behind, says_more};
 use super::{Outcome, Verdict};
 use crate::class::{Effect, Kind, PinCause};
 use crate::functions::{Functions, is_node_view};
@@ -83,7 +83,7 @@ pub(super) struct Scan<'a, 'f, F: ?Sized> {
     /// Open parentheses.
     pub(super) depth: usize,
     /// Open BEGIN ATOMIC and CASE of a function's body, in which `;` ends no statement.
-    atomic_depth: usize,
+    pub(super) atomic_depth: usize,
     pub(super) previous: Option<Token<'a>>,
     /// What stands before the last dot.
     pub(super) before_dot: Option<Token<'a>>,
@@ -137,11 +137,15 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
             _ => self.step(first),
         }
         loop {
-            let passed = if self.follows_nothing() { self.pass_plain(tokens) } else { None };
-            let Some(token) = passed.or_else(|| tokens.next()) else { break };
-            if token.kind == TokenKind::Semicolon && self.depth == 0 && self.atomic_depth == 0 {
-                break;
-            }
+            let behind = if self.follows_nothing() { self.pass_plain(tokens) } else { Behind::Unknown };
+            let token = match behind {
+                Behind::Token(token) => token,
+                Behind::Nothing => break,
+                Behind::Unknown => match tokens.next() {
+                    Some(token) if token.kind != TokenKind::Semicolon || !self.may_end() => token,
+                    _ => break,
+                },
+            };
             self.step(token);
         }
         self.outcome()
@@ -190,7 +194,7 @@ impl<'a, 'f, F: Functions + ?Sized> Scan<'a, 'f, F> {
                 if token.keyword != Keyword::Other {
                     if self.previous_kind() == TokenKind::Dot || self.is_column(token.keyword) {
                         token.keyword = Keyword::Other;
-                    } else if says_more(token.keyword) {
+                    } else if says_more(token.keyword, self.previous_keyword()) {
                         self.keyword(token);
                     }
                 }

@@ -11,6 +11,7 @@ use crate::settings::{
 use crate::token::{Keyword, Token, TokenKind, Tokenizer};
 
 /// Reads the statement that starts with `first`, its `;` included.
+#[inline(always)]
 pub(super) fn read<'a, F>(first: Token<'a>, tokens: &mut Tokenizer<'a>, functions: &F) -> Outcome
 where
     F: Functions + ?Sized,
@@ -71,13 +72,17 @@ where
 }
 
 /// SELECT: `set_config` and nothing else, or any other.
+#[inline(always)]
 fn select<'a, F>(first: Token<'a>, tokens: &mut Tokenizer<'a>, functions: &F) -> Outcome
 where
     F: Functions + ?Sized,
 {
     // a look at one byte spares most queries the attempt
     let may_be_config = tokens.next_byte().is_some_and(|b| !b.is_ascii_alphabetic() || b"sSpP".contains(&b));
-    match may_be_config.then(|| config_list(tokens)).flatten() {
+    if !may_be_config {
+        return plain(first, tokens, functions);
+    }
+    match config_list(tokens) {
         None => plain(first, tokens, functions),
         Some(ConfigList::Session) => Outcome::new(Kind::Session, Effect::Settings),
         Some(ConfigList::Both) => Outcome::new(Kind::Write, Effect::Settings),

@@ -27,27 +27,105 @@ pub(crate) enum Standing {
 
 /// What the lists say of `name`, in lower case, unqualified or in `pg_catalog`.
 pub(crate) fn standing(name: &[u8]) -> Standing {
-    const HARMLESS_STARTS: [u128; HARMLESS.len()] = starts_of(HARMLESS);
-    const EXACT_STARTS: [u128; EXACT.len()] = starts_of(&names_of::<{ EXACT.len() }>(EXACT));
     const PREFIX_STARTS: [u128; PREFIXES.len()] = starts_of(&names_of::<{ PREFIXES.len() }>(PREFIXES));
 
-    let start = start_of(name);
-    if same_start(&HARMLESS_STARTS, HARMLESS, start).any(|known| known.as_bytes() == name) {
-        return Standing::Harmless;
+    if let Some(standing) = exact(name) {
+        return standing;
     }
-    let exact = same_start(&EXACT_STARTS, EXACT, start).find(|(known, _)| known.as_bytes() == name);
+    // most names end here: see PREFIXES
+    if !matches!(name, [b'p', b'g', b'_', ..] | [b'b'..=b'd' | b'l' | b'q' | b's' | b't', ..]) {
+        return Standing::Unknown;
+    }
     // no prefix is the start of another: only the last one not behind the name can be its start
+    let start = start_of(name);
     let behind = PREFIX_STARTS.partition_point(|known| *known <= start);
-    let family = || behind.checked_sub(1).and_then(|at| PREFIXES.get(at));
-    let family = || family().filter(|(prefix, _)| name.starts_with(prefix.as_bytes()));
-    exact.or_else(family).map_or(Standing::Unknown, |(_, standing)| *standing)
+    let family = behind.checked_sub(1).and_then(|at| PREFIXES.get(at));
+    let family = family.filter(|(prefix, _)| name.starts_with(prefix.as_bytes()));
+    family.map_or(Standing::Unknown, |(_, standing)| *standing)
 }
 
-/// Those of `list`, sorted and with the starts `starts`, whose name starts as `start` says.
-fn same_start<'a, T>(starts: &'a [u128], list: &'a [T], start: u128) -> impl Iterator<Item = &'a T> {
-    let first = starts.partition_point(|known| *known < start);
-    let rest = starts.iter().zip(list).skip(first);
-    rest.take_while(move |(known, _)| **known == start).map(|(_, entry)| entry)
+/// The functions that are in the lists by their whole names.
+const NAMED: usize = HARMLESS.len() + EXACT.len();
+
+/// By hash of its name, where the numbers of the functions begin that have it; at the end, how many there are.
+type Buckets = [u16; (1 << HASH_BITS) + 1];
+
+/// Of the hash of a name.
+const HASH_BITS: u32 = 10;
+
+/// What the lists say of a function by its whole name.
+fn exact(name: &[u8]) -> Option<Standing> {
+    const INDEX: &(Buckets, [u16; NAMED]) = &index();
+    let (buckets, numbers) = INDEX;
+    let bucket = hash(name);
+    let from = usize::from(*buckets.get(bucket)?);
+    let to = usize::from(*buckets.get(bucket.wrapping_add(1))?);
+    for number in numbers.get(from..to)? {
+        let (known, standing) = function(usize::from(*number))?;
+        if known.as_bytes() == name {
+            return Some(standing);
+        }
+    }
+    None
+}
+
+/// The name of a function by its number, and what the lists say of it.
+fn function(number: usize) -> Option<(&'static str, Standing)> {
+    match HARMLESS.get(number) {
+        Some(name) => Some((name, Standing::Harmless)),
+        None => EXACT.get(number.wrapping_sub(HARMLESS.len())).copied(),
+    }
+}
+
+/// Of its length, its first and its last bytes: less than 2 to the power of [`HASH_BITS`].
+const fn hash(name: &[u8]) -> usize {
+    let (first, last) = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        (u32::from_le_bytes(*first) as u64, u32::from_le_bytes(*last) as u64)
+    } else {
+        match name {
+            [] => (0, 0),
+            [first, .., last] => (*first as u64, *last as u64),
+            [only] => (*only as u64, 0),
+        }
+    };
+    let mixed = (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (u64::BITS - HASH_BITS)) as usize
+}
+
+/// Where the functions of each hash begin, and the numbers of all by their hashes.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "the compiler runs it"
+)]
+const fn index() -> (Buckets, [u16; NAMED]) {
+    let exact = names_of::<{ EXACT.len() }>(EXACT);
+    let mut hashes = [0; NAMED];
+    let mut buckets = [0; (1 << HASH_BITS) + 1];
+    let mut i = 0;
+    while i < NAMED {
+        let name = if i < HARMLESS.len() { HARMLESS[i] } else { exact[i - HARMLESS.len()] };
+        hashes[i] = hash(name.as_bytes());
+        buckets[hashes[i] + 1] += 1;
+        i += 1;
+    }
+    i = 1;
+    while i < buckets.len() {
+        buckets[i] += buckets[i - 1];
+        i += 1;
+    }
+    let mut numbers = [0; NAMED];
+    let mut next = buckets;
+    i = 0;
+    while i < NAMED {
+        numbers[next[hashes[i]] as usize] = i as u16;
+        next[hashes[i]] += 1;
+        i += 1;
+    }
+    (buckets, numbers)
 }
 
 /// The first 16 bytes of a name as a number that sorts as they do: a search compares one number a step.

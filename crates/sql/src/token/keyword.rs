@@ -236,14 +236,73 @@ macro_rules! structural {
             $(pub(super) const $name: u128 = super::pack($word.as_bytes());)*
         }
 
-        /// Whether the first `len` bytes of `from` are grammar when a `(` follows them: reserved, or a type name that takes modifiers, so that
-        /// no function can be called by it without quotes. Expression syntax such as `coalesce`, and words that may
-        /// name a function although the grammar has them (`join`, `rollup`), are not among these: they are in the list
-        /// of harmless functions.
-        pub(super) fn opens_parenthesis(from: &[u8], len: usize) -> bool {
+        const STRUCTURE: &[&str] = &[$($word),*];
+
+        /// Whether the first `len` bytes of `from`, more than [`SHORT`], are one of these words.
+        #[inline(never)]
+        fn is_long_structure(from: &[u8], len: usize) -> bool {
             matches!(pack_prefix(from, len), $(structure::$name)|*)
         }
     };
+}
+
+/// Whether the first `len` bytes of `from` are grammar when a `(` follows them: reserved, or a type name that takes modifiers, so that
+/// no function can be called by it without quotes. Expression syntax such as `coalesce`, and words that may
+/// name a function although the grammar has them (`join`, `rollup`), are not among these: they are in the list
+/// of harmless functions.
+pub(super) fn opens_parenthesis(from: &[u8], len: usize) -> bool {
+    const WORDS: [u64; STRUCTURE.len()] = packed_if_short(STRUCTURE);
+    const MULTIPLIER: u64 = perfect_multiplier(&WORDS);
+    const BY_HASH: &[u64; 1 << HASH_BITS] = &words_by_hash(&WORDS, MULTIPLIER);
+    const LONGEST: usize = longest(STRUCTURE);
+
+    if len > SHORT {
+        return len <= LONGEST && is_long_structure(from, len);
+    }
+    let word = match from.first_chunk() {
+        Some(first) => u64::from_le_bytes(*first),
+        None => from.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    let packed = pack_short(word, len);
+    BY_HASH.get(hash(packed, MULTIPLIER)) == Some(&packed)
+}
+
+/// Each of `words`, packed; 0 for one that is longer than [`SHORT`].
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "the compiler runs it")]
+const fn packed_if_short<const N: usize>(words: &[&str]) -> [u64; N] {
+    let mut packed = [0; N];
+    let mut i = 0;
+    while i < N {
+        packed[i] = pack_if_short(words[i].as_bytes());
+        i += 1;
+    }
+    packed
+}
+
+/// Packed words by their hash; 0 where there is none.
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "the compiler runs it")]
+const fn words_by_hash(words: &[u64], multiplier: u64) -> [u64; 1 << HASH_BITS] {
+    let mut slots = [0; 1 << HASH_BITS];
+    let mut i = 0;
+    while i < words.len() {
+        if words[i] != 0 {
+            slots[hash(words[i], multiplier)] = words[i];
+        }
+        i += 1;
+    }
+    slots
+}
+
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "the compiler runs it")]
+const fn longest(words: &[&str]) -> usize {
+    let (mut longest, mut i) = (0, 0);
+    while i < words.len() {
+        if words[i].len() > longest {
+            longest = words[i].len();
+        }
+        i += 1;
+    }
+    longest
 }
 
 structural! {

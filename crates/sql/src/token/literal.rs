@@ -33,7 +33,7 @@ pub(super) fn quoted_len(from: &[u8], quote: u8) -> usize {
 /// What follows the `quote` that ends `inside`, in which doubled ones stand for one; nothing if it does not end.
 pub(super) fn after_quoted(inside: &[u8], quote: u8) -> &[u8] {
     let mut rest = inside;
-    while let Some(at) = rest.iter().position(|&b| b == quote) {
+    while let Some(at) = position(rest, |b| b == quote) {
         rest = rest.get(at.saturating_add(1)..).unwrap_or_default();
         match rest {
             [b, after @ ..] if *b == quote => rest = after,
@@ -47,7 +47,7 @@ pub(super) fn after_quoted(inside: &[u8], quote: u8) -> &[u8] {
 /// they are escape strings too, although they do not look it.
 fn after_escape_string(inside: &[u8]) -> &[u8] {
     let mut rest = inside;
-    while let Some(at) = rest.iter().position(|&b| b == b'\'' || b == b'\\') {
+    while let Some(at) = position(rest, |b| b == b'\'' || b == b'\\') {
         rest = match rest.get(at..).unwrap_or_default() {
             [b'\\', _, after @ ..] | [b'\'', b'\'', after @ ..] => after,
             [b'\'', after @ ..] => match continuation(after) {
@@ -112,7 +112,7 @@ pub(super) fn dollar(from: &[u8]) -> (TokenKind, usize) {
     }
     let (delimiter, mut rest) = from.split_at_checked(tag.saturating_add(2)).unwrap_or((from, b""));
     // a failed comparison stops at the next `$`, which the tag does not hold: linear
-    while let Some(at) = rest.iter().position(|&b| b == b'$') {
+    while let Some(at) = position(rest, |b| b == b'$') {
         rest = rest.get(at..).unwrap_or_default();
         if let Some(after) = rest.strip_prefix(delimiter) {
             return (TokenKind::String, from.len().saturating_sub(after.len()));
@@ -144,14 +144,14 @@ const fn is_comment(first: u8, second: u8) -> bool {
 
 /// What follows the line that a `--` comment ends.
 pub(super) fn after_line_comment(from: &[u8]) -> &[u8] {
-    skip(from, |b| b != b'\n' && b != b'\r')
+    position(from, |b| b == b'\n' || b == b'\r').and_then(|at| from.get(at..)).unwrap_or_default()
 }
 
 /// What follows the block comment whose `/*` stands before `inside`; nothing if it does not end.
 pub(super) fn after_block_comment(inside: &[u8]) -> Option<&[u8]> {
     let mut depth = 1_usize;
     let mut rest = inside;
-    while let Some(at) = rest.iter().position(|&b| b == b'*' || b == b'/') {
+    while let Some(at) = position(rest, |b| b == b'*' || b == b'/') {
         rest = rest.get(at..).unwrap_or_default();
         rest = match rest {
             [b'*', b'/', after @ ..] => {
@@ -170,6 +170,31 @@ pub(super) fn after_block_comment(inside: &[u8]) -> Option<&[u8]> {
         };
     }
     None
+}
+
+/// Where the first byte that `is` one of those stands.
+#[inline]
+fn position(from: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut passed = 0_usize;
+    if let Some(start) = from.first_chunk::<16>() {
+        // most are short
+        for (at, byte) in start.iter().enumerate() {
+            if is(*byte) {
+                return Some(at);
+            }
+        }
+        passed = start.len();
+        let (steps, _) = from.get(passed..)?.as_chunks::<16>();
+        for step in steps {
+            // without a jump for each byte, so that the compiler looks at all of them at once
+            if step.iter().fold(false, |found, byte| found | is(*byte)) {
+                break;
+            }
+            passed = passed.wrapping_add(step.len());
+        }
+    }
+    let at = from.get(passed..)?.iter().position(|byte| is(*byte))?;
+    Some(passed.wrapping_add(at))
 }
 
 /// What follows the word that `from` starts with.
