@@ -91,7 +91,10 @@ impl<'a> SettingName<'a> {
     fn is_escaped(self) -> bool {
         match self {
             Self::Known(_) | Self::Quoted(_) => false,
-            Self::Written(name) => name.windows(3).any(|start| start.eq_ignore_ascii_case(b"u&\"")),
+            // a look for one byte spares most names the comparisons
+            Self::Written(name) => {
+                name.contains(&b'&') && name.windows(3).any(|start| start.eq_ignore_ascii_case(b"u&\""))
+            }
         }
     }
 
