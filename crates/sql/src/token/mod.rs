@@ -119,54 +119,23 @@ impl<'a> Tokenizer<'a> {
         self.next_plain().or_else(|| self.next_of_any_sort())
     }
 
-    /// [`Self::next`], whatever it is.
+    /// [`Self::next`], whatever it is and whatever stands before it.
     #[inline(never)]
     fn next_of_any_sort(&mut self) -> Option<Token<'a>> {
-        let mut from = self.rest;
-        loop {
-            let &[first, ref after @ ..] = from else {
-                self.rest = from;
-                return None;
-            };
-            // most tokens stand behind a space
-            if first == b' ' {
-                from = after;
-                continue;
-            }
-            let (kind, keyword, len) = match Start::of(first) {
-                Start::Word => {
-                    let len = from.len().wrapping_sub(literal::after_word(after).len());
-                    if len == 1 && matches!(after, [b'\'' | b'&', ..]) {
-                        return Some(self.prefixed(from));
-                    }
-                    let keyword =
-                        Lengths::of(first).map_or(Keyword::Other, |lengths| self.keyword(lengths, from, len));
-                    (TokenKind::Word, keyword, len)
-                }
-                Start::Blank => {
-                    from = after;
-                    continue;
-                }
-                Start::Comma => (TokenKind::Comma, Keyword::Other, 1),
-                Start::Open => (TokenKind::Open, Keyword::Other, 1),
-                Start::Close => (TokenKind::Close, Keyword::Other, 1),
-                Start::Semicolon => (TokenKind::Semicolon, Keyword::Other, 1),
-                Start::Digit => (TokenKind::Number, Keyword::Other, literal::number_len(from)),
-                Start::Comment if self.skip_comment(from) => {
-                    from = self.rest;
-                    continue;
-                }
-                Start::Comment | Start::Operator => {
-                    (TokenKind::Operator, Keyword::Other, literal::operator_len(from))
-                }
-                Start::Quote | Start::NameQuote | Start::Dot | Start::Other => {
-                    let (kind, len) = Self::symbol(first, from);
-                    (kind, Keyword::Other, len)
-                }
-            };
-            self.rest = literal::behind(from, len);
-            return Some(Token { kind, keyword, from, len });
+        self.skip_blanks();
+        if let Some(token) = self.next_plain() {
+            return Some(token);
         }
+        let from = self.rest;
+        let first = *from.first()?;
+        let (kind, len) = match Start::of(first) {
+            Start::Word => return Some(self.prefixed(from)),
+            Start::Digit => (TokenKind::Number, literal::number_len(from)),
+            Start::Comment | Start::Operator => (TokenKind::Operator, literal::operator_len(from)),
+            _ => Self::symbol(first, from),
+        };
+        self.rest = literal::behind(from, len);
+        Some(Token { kind, keyword: Keyword::Other, from, len })
     }
 
     /// The next token if it is one of those of which most of a text consists and stands behind nothing but a space: a word, a
