@@ -16,7 +16,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni test-failover format clippy doc unit fuzz-smoke fuzz bench-build bench bench-failover clean
+.PHONY: help demo build test test-long test-regress test-versions test-drivers test-patroni test-failover format clippy doc unit fuzz-smoke fuzz bench-build bench bench-micro bench-failover clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -90,11 +90,13 @@ fuzz: ## each fuzz target for ten minutes
 bench-build: ## compile the benchmarks, so that they do not rot
 	$(CARGO) bench -p benches --no-run
 
-bench: ## criterion groups, then direct, PgBouncer, HAProxy and pgherd under the same load
+bench: ## direct, PgBouncer, HAProxy and pgherd under the same load (25 minutes; 3 with BENCH_ARGS=--quick)
 	@scripts/need postgres load
 	$(CARGO) build --release -p proxy
-	$(CARGO) bench -p benches
 	$(CARGO) run --release -p benches --bin load -- $(BENCH_ARGS)
+
+bench-micro: ## criterion groups of the functions on the way of a query
+	$(CARGO) bench -p benches
 
 bench-failover: ## kill and move the primary 20 times each behind pgherd, HAProxy with Patroni, and Pgpool-II (40 minutes)
 	@scripts/need postgres patroni haproxy pgpool
