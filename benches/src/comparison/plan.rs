@@ -3,6 +3,8 @@
 use super::{
     measure::Placement,
     options::Options,
+    report::compare,
+    target::Kind,
     workload::{ALL, Job, When, Workload},
 };
 
@@ -25,6 +27,28 @@ pub(super) fn on_nodes(options: &Options) -> Vec<&'static Workload> {
 /// Those about memory, which are measured but once.
 pub(super) fn memory(options: &Options) -> Vec<&'static Workload> {
     chosen(options, Placement::OneCpu).filter(|workload| matches!(workload.job, Job::Memory(_))).collect()
+}
+
+/// Whether a workload is run by this way: by a quick run only where some goal compares it.
+pub(super) fn is_compared(
+    options: &Options,
+    workload: &'static Workload,
+    placement: Placement,
+    kind: Kind,
+) -> bool {
+    let named = options.only.contains(&workload);
+    let of_a_goal = || match workload.job {
+        Job::Memory(_) => matches!(kind, Kind::PgBouncer | Kind::Pgherd),
+        Job::Pgbench(_) | Job::Copy | Job::Logins(_) => compare(workload.name, Some(placement), kind),
+    };
+    !options.quick || named || kind == Kind::Outsider || of_a_goal()
+}
+
+/// Whether the system calls of a workload are counted.
+pub(super) fn is_counted(options: &Options, workload: &'static Workload) -> bool {
+    let named = options.only.contains(&workload);
+    let is_short = matches!(workload.job, Job::Pgbench(_)) && workload.bytes().is_none();
+    is_short && (!options.quick || named || workload.clients == 1)
 }
 
 fn chosen(options: &Options, placement: Placement) -> impl Iterator<Item = &'static Workload> {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use anyhow::{Context, Result};
+use tokio::time::Instant;
 
 use super::{
     measure::{Machine, Placement},
@@ -12,7 +13,7 @@ use super::{
     stage::Stage,
     system_calls,
     target::{Kind, Pool, Target},
-    workload::{ALL, Job, Overhead, Workload, measure_memory, transactions},
+    workload::{ALL, Figures, Job, Overhead, Workload, measure_memory, transactions},
 };
 
 /// Transactions of each client whose logins and first statements are taken off.
@@ -33,6 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.through.contains(&Kind::Pgherd) {
         options.pgherd()?; // better now than after a minute
     }
+    let begun = Instant::now();
     raise_file_limit();
     let machine = Machine::look()?;
     let mut report = Report::new(conditions(options, machine.cores));
@@ -41,12 +43,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         run_placement(options, &machine, placement, &mut report)?;
     }
     machine.place(Placement::Unpinned)?;
-    run_on_nodes(options, &machine, &mut report)?;
+    run_on_nodes(options, &mut report)?;
     for pid in options.target.iter().filter_map(|outsider| outsider.pid) {
         machine.place_processes(pid, Placement::Unpinned);
     }
     print!("{}", report.to_markdown());
-    write(&output, &report)
+    write(&output, &report)?;
+    eprintln!("the figures are in {}; it took {:.0?}", output.display(), begun.elapsed());
+    Ok(())
 }
 
 /// The loads of one placement, and before the first of them those that are run but once.
@@ -67,7 +71,8 @@ fn run_placement(
     report.conditions.postgresql = stage.cluster.binaries().major();
     for workload in memory {
         eprintln!("{}: {}", placement.name(), workload.name);
-        for &kind in &options.through {
+        let compared = |kind: &&Kind| plan::is_compared(options, workload, placement, **kind);
+        for &kind in options.through.iter().filter(compared) {
             // A fresh one: what it keeps of clients before would not grow again.
             let target = stage.open(kind, options)?;
             match target.lacks(workload.needs()) {
@@ -82,17 +87,18 @@ fn run_placement(
     if loads.is_empty() {
         return Ok(());
     }
-    stage.open_all(&options.through, options, machine, placement)?;
+    stage.open_all(&options.through, options)?;
+    stage.open_outsiders(options, machine, placement)?;
+    stage.warm_up()?;
     report.conditions.note_versions(&stage.targets);
     if is_first {
-        system_calls::count(&stage, &loads, report);
+        system_calls::count(options, &stage, &loads, report);
     }
-    rounds(options, &stage, &loads, placement, report);
-    Ok(())
+    rounds(options, &stage, &loads, placement, report)
 }
 
 /// Reads and writes of a cluster with standbys: pgherd splits them, and directly all goes to the primary.
-fn run_on_nodes(options: &Options, machine: &Machine, report: &mut Report) -> Result<()> {
+fn run_on_nodes(options: &Options, report: &mut Report) -> Result<()> {
     let loads = plan::on_nodes(options);
     if loads.is_empty() {
         return Ok(());
@@ -101,9 +107,9 @@ fn run_on_nodes(options: &Options, machine: &Machine, report: &mut Report) -> Re
     let mut stage = Stage::start(options, 2)?;
     let kinds = options.through.iter().copied().filter(|kind| matches!(kind, Kind::Direct | Kind::Pgherd));
     let kinds: Vec<_> = kinds.collect();
-    stage.open_all(&kinds, options, machine, Placement::Unpinned)?;
-    rounds(options, &stage, &loads, Placement::Unpinned, report);
-    Ok(())
+    stage.open_all(&kinds, options)?;
+    stage.warm_up()?;
+    rounds(options, &stage, &loads, Placement::Unpinned, report)
 }
 
 fn rounds(
@@ -112,7 +118,7 @@ fn rounds(
     loads: &[&'static Workload],
     placement: Placement,
     report: &mut Report,
-) {
+) -> Result<()> {
     let mut overheads = HashMap::new();
     let count = stage.targets.len();
     for round in 0..options.rounds() {
@@ -121,21 +127,15 @@ fn rounds(
             for turn in 0..count {
                 // Nobody always comes first, with what the one before left in the caches.
                 let index = (usize::from(round) + turn) % count;
-                let Some(target) = stage.targets.get(index) else { continue };
+                let compared =
+                    |target: &&Target| plan::is_compared(options, workload, placement, target.kind);
+                let Some(target) = stage.targets.get(index).filter(compared) else { continue };
                 if let Some(lacks) = target.lacks(workload.needs()) {
                     report.note_lack(workload, target, lacks);
                     continue;
                 }
-                let key = (workload.name, index);
-                let overhead = match overheads.get(&key) {
-                    Some(known) => Ok(*known),
-                    None => overhead(stage, target, workload),
-                };
-                let figures = overhead.and_then(|overhead| {
-                    overheads.insert(key, overhead);
-                    workload.run(&stage.cluster, target, options.seconds, &overhead)
-                });
-                match figures {
+                let run = Run { stage, target, workload, seconds: options.seconds };
+                match run.measure(&mut overheads, index) {
                     Ok(figures) => report.measurements.push(Measurement {
                         placement,
                         workload: workload.name,
@@ -147,18 +147,44 @@ fn rounds(
                 }
             }
         }
+        // What was measured until now is not lost if somebody ends the rest.
+        write(&options.output()?, report)?;
     }
+    Ok(())
 }
 
-/// What logins and first transactions take. It also lets the server processes of this pool see the tables.
-fn overhead(stage: &Stage, target: &Target, workload: &Workload) -> Result<Overhead> {
-    match workload.job {
-        Job::Pgbench(_) if workload.bytes().is_none() => {
-            // Once for the pool that has to be filled.
-            transactions(&stage.cluster, target, workload, FIRST_TRANSACTIONS)?;
-            transactions(&stage.cluster, target, workload, FIRST_TRANSACTIONS)
+/// One workload by one way.
+struct Run<'a> {
+    stage: &'a Stage,
+    target: &'a Target,
+    workload: &'static Workload,
+    seconds: u16,
+}
+
+impl Run<'_> {
+    fn measure(
+        &self,
+        overheads: &mut HashMap<(&'static str, usize), Overhead>,
+        index: usize,
+    ) -> Result<Figures> {
+        let key = (self.workload.name, index);
+        let overhead = match overheads.get(&key) {
+            Some(known) => *known,
+            None => self.overhead()?,
+        };
+        overheads.insert(key, overhead);
+        self.workload.run(&self.stage.cluster, self.target, self.seconds, &overhead)
+    }
+
+    /// What logins and first transactions take. It also lets the server processes of this pool see the tables.
+    fn overhead(&self) -> Result<Overhead> {
+        let Self { stage, target, workload, .. } = self;
+        if !matches!(workload.job, Job::Pgbench(_)) || workload.bytes().is_some() {
+            return Ok(Overhead::default());
         }
-        _ => Ok(Overhead::default()),
+        // Once for the pool that has to be filled.
+        transactions(&stage.cluster, target, workload, FIRST_TRANSACTIONS)?;
+        transactions(&stage.cluster, target, workload, FIRST_TRANSACTIONS)
     }
 }
 
@@ -190,7 +216,5 @@ fn write(path: &Path, report: &Report) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     }
     let text = serde_json::to_string_pretty(report)?;
-    fs::write(path, text + "\n").with_context(|| format!("could not write {}", path.display()))?;
-    eprintln!("the figures are in {}", path.display());
-    Ok(())
+    fs::write(path, text + "\n").with_context(|| format!("could not write {}", path.display()))
 }

@@ -70,20 +70,27 @@ impl Stage {
         start(kind, &self.cluster, &self.certificate, options)
     }
 
-    /// Opens all ways and lets some transactions through each.
+    /// Opens all of these ways.
     ///
     /// # Errors
     /// When one does not serve.
-    pub(super) fn open_all(
+    pub(super) fn open_all(&mut self, kinds: &[Kind], options: &Options) -> Result<()> {
+        for &kind in kinds {
+            self.targets.push(self.open(kind, options)?);
+        }
+        Ok(())
+    }
+
+    /// Takes in the proxies that somebody else started.
+    ///
+    /// # Errors
+    /// When one does not serve.
+    pub(super) fn open_outsiders(
         &mut self,
-        kinds: &[Kind],
         options: &Options,
         machine: &Machine,
         placement: Placement,
     ) -> Result<()> {
-        for &kind in kinds {
-            self.targets.push(self.open(kind, options)?);
-        }
         for outsider in &options.target {
             if let Some(pid) = outsider.pid {
                 machine.place_processes(pid, placement);
@@ -91,9 +98,17 @@ impl Stage {
             let target = start_outsider(outsider, &self.cluster);
             self.targets.push(target.with_context(|| format!("target {}", outsider.name))?);
         }
-        let warm_up = find("simple-16").map_err(anyhow::Error::msg)?;
+        Ok(())
+    }
+
+    /// Lets some transactions through each way.
+    ///
+    /// # Errors
+    /// When they fail.
+    pub(super) fn warm_up(&self) -> Result<()> {
+        let usual = find("simple-16").map_err(anyhow::Error::msg)?;
         for target in &self.targets {
-            transactions(&self.cluster, target, warm_up, WARM_UP)?;
+            transactions(&self.cluster, target, usual, WARM_UP)?;
         }
         Ok(())
     }

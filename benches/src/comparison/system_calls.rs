@@ -7,20 +7,22 @@ use tokio::time::Instant;
 
 use super::{
     measure::Tracer,
+    options::Options,
+    plan,
     report::{Note, Report, SystemCalls},
     run::FIRST_TRANSACTIONS,
     stage::Stage,
     target::Target,
-    workload::{Job, Workload, transactions},
+    workload::{Workload, transactions},
 };
 
 /// Transactions over all clients whose system calls are counted.
 const COUNTED: u64 = 4000;
 /// For how long those of a proxy without work are counted.
-const BACKGROUND: Duration = Duration::from_millis(2000);
+const BACKGROUND: Duration = Duration::from_secs(2);
 
 /// Counts them for each of the workloads that have transactions.
-pub(super) fn count(stage: &Stage, loads: &[&'static Workload], report: &mut Report) {
+pub(super) fn count(options: &Options, stage: &Stage, loads: &[&'static Workload], report: &mut Report) {
     let tracer = match Tracer::find() {
         Ok(tracer) => tracer,
         Err(why) => {
@@ -40,9 +42,8 @@ pub(super) fn count(stage: &Stage, loads: &[&'static Workload], report: &mut Rep
                 continue;
             }
         };
-        let counted = |workload: &&&Workload| {
-            let is_short = matches!(workload.job, Job::Pgbench(_)) && workload.bytes().is_none();
-            is_short && target.lacks(workload.needs()).is_none()
+        let counted = |workload: &&&'static Workload| {
+            plan::is_counted(options, workload) && target.lacks(workload.needs()).is_none()
         };
         for workload in loads.iter().filter(counted) {
             eprintln!("system calls: {}, {}", workload.name, target.name);

@@ -83,6 +83,20 @@ const GOALS: &[Goal] = &[
     goal("CPU per select over TLS / PgBouncer", Ratio(Cpu, OneCpu, "tls-16", PgBouncer), AtMost(0.80)),
 ];
 
+/// Whether some goal compares what goes this way in this workload; `None`: whatever the placement.
+pub(crate) fn compare(workload: &str, placement: Option<Placement>, kind: Kind) -> bool {
+    let here =
+        |at: Placement, name: &str| name == workload && placement.is_none_or(|placement| placement == at);
+    let ours = kind == Kind::Pgherd;
+    GOALS.iter().any(|goal| match goal.value {
+        Ratio(_, at, name, to) => here(at, name) && (ours || kind == to),
+        Growth(_, name, from) => (here(OneCpu, name) || here(OneCpu, from)) && ours,
+        Figure(_, name) | SystemCalls(name) => here(OneCpu, name) && ours,
+        AddedLatency(name, to) => here(OneCpu, name) && (ours || kind == to || kind == Direct),
+        MemoryRatio(..) | Memory(..) | Holds(_) => false,
+    })
+}
+
 impl Wanted {
     fn is_met(self, value: f64) -> bool {
         match self {
@@ -186,6 +200,16 @@ mod tests {
                 assert!(quick.contains(&found) || name == "logins-trust", "{what}: {name}");
             }
         }
+    }
+
+    #[test]
+    fn a_way_is_compared_where_a_goal_says_so() {
+        assert!(compare("simple-1", Some(OneCpu), Direct) && compare("simple-1", None, PgBouncer));
+        assert!(!compare("simple-1", None, HaProxy) && !compare("tpcb-16", None, Direct));
+        assert!(
+            compare("simple-16", Some(Unpinned), PgBouncer) && !compare("tpcb-16", Some(Unpinned), PgBouncer)
+        );
+        assert!(compare("busy-8", None, Kind::Pgherd) && !compare("busy-8", None, PgBouncer));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod metric;
 mod spread;
 mod tables;
 
+pub(crate) use goals::compare;
 use serde::Serialize;
 
 use super::{

@@ -90,7 +90,8 @@ pub(super) fn measure(
         let after = memory(pid)?;
         figures.push(ClientMemory::new(target, Held::Idle, encryption, clients, before, after));
     }
-    for clients in all.into_iter().chain([first]) {
+    // Those who came last leave first, since each waits until as much is open as before it came.
+    for clients in all.into_iter().rev().chain([first]) {
         clients.close(target)?;
     }
     Ok(figures)

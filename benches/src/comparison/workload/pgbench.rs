@@ -109,8 +109,10 @@ pub(super) fn run(
     let used = meter.stop()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    let summary =
-        Summary::read(&text).with_context(|| format!("pgbench through {}: {errors}{text}", target.name))?;
+    let Some(summary) = Summary::read(&text) else {
+        let errors: Vec<_> = errors.lines().filter(|line| line.contains("error")).collect();
+        bail!("pgbench did no transaction in {seconds} s: {}", errors.first().unwrap_or(&"it says not why"));
+    };
     let mut figures = Figures::new(summary.transactions, 1.0, used, overhead);
     figures.per_second = summary.tps;
     figures.failed = summary.failed;
