@@ -78,7 +78,7 @@ fn run_placement(
             match target.lacks(workload.needs()) {
                 None => match measure_memory(&stage.cluster, &target, workload) {
                     Ok(figures) => report.memory.extend(figures),
-                    Err(error) => report.notes.push(Note::new(workload, &target, format!("{error:#}"))),
+                    Err(error) => report.note(Note::new(workload, &target, format!("{error:#}"))),
                 },
                 Some(lacks) => report.note_lack(workload, &target, lacks),
             }
@@ -143,7 +143,7 @@ fn rounds(
                         round,
                         figures,
                     }),
-                    Err(error) => report.notes.push(Note::new(workload, target, format!("{error:#}"))),
+                    Err(error) => report.note(Note::new(workload, target, format!("{error:#}"))),
                 }
             }
         }

@@ -26,7 +26,7 @@ pub(super) fn count(options: &Options, stage: &Stage, loads: &[&'static Workload
     let tracer = match Tracer::find() {
         Ok(tracer) => tracer,
         Err(why) => {
-            report.notes.push(Note::general(format!("system calls are not counted: {why}")));
+            report.note(Note::general(format!("system calls are not counted: {why}")));
             return;
         }
     };
@@ -38,7 +38,7 @@ pub(super) fn count(options: &Options, stage: &Stage, loads: &[&'static Workload
             Ok(background) => background,
             Err(error) => {
                 let text = format!("system calls of {} are not counted: {error:#}", target.name);
-                report.notes.push(Note::general(text));
+                report.note(Note::general(text));
                 continue;
             }
         };
@@ -53,7 +53,7 @@ pub(super) fn count(options: &Options, stage: &Stage, loads: &[&'static Workload
                     target: target.name.clone(),
                     each,
                 }),
-                Err(error) => report.notes.push(Note::new(workload, target, format!("{error:#}"))),
+                Err(error) => report.note(Note::new(workload, target, format!("{error:#}"))),
             }
         }
     }

@@ -121,11 +121,17 @@ impl Report {
         }
     }
 
+    /// Notes something once, however often it happens.
+    pub(crate) fn note(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Notes once that a way cannot do what a workload needs.
     pub(crate) fn note_lack(&mut self, workload: &Workload, target: &Target, lacks: &str) {
-        let note = Note::new(workload, target, format!("not run: {lacks}"));
-        if target.kind != Kind::Direct && !self.notes.contains(&note) {
-            self.notes.push(note);
+        if target.kind != Kind::Direct {
+            self.note(Note::new(workload, target, format!("not run: {lacks}")));
         }
     }
 

@@ -100,7 +100,9 @@ pub(super) fn run(
     let _ = fs::remove_dir_all(&logs);
     fs::create_dir(&logs).with_context(|| format!("could not make {}", logs.display()))?;
     let mut command = command(cluster, target, workload)?;
-    command.args(["-T", &seconds.to_string(), "-l", "--log-prefix"]).arg(logs.join("log"));
+    // The clock runs while clients log in one after the other, which takes PostgreSQL some milliseconds each.
+    let duration = seconds + workload.clients / 64;
+    command.args(["-T", &duration.to_string(), "-l", "--log-prefix"]).arg(logs.join("log"));
     if workload.clients > 1 {
         command.args(["--sampling-rate", SAMPLED]);
     }
@@ -111,7 +113,10 @@ pub(super) fn run(
     let errors = String::from_utf8_lossy(&output.stderr);
     let Some(summary) = Summary::read(&text) else {
         let errors: Vec<_> = errors.lines().filter(|line| line.contains("error")).collect();
-        bail!("pgbench did no transaction in {seconds} s: {}", errors.first().unwrap_or(&"it says not why"));
+        bail!(
+            "pgbench did no transaction in {duration} s: {}",
+            errors.first().unwrap_or(&"it does not say why")
+        );
     };
     let mut figures = Figures::new(summary.transactions, 1.0, used, overhead);
     figures.per_second = summary.tps;
