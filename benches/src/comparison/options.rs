@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// List the workloads and end
     #[arg(long)]
     pub(super) list: bool,
-    /// How many times everything is run [default: 5]
+    /// How many times everything is run [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
     /// How long each load runs, in seconds
@@ -72,7 +72,7 @@ fn workers(text: &str) -> Result<String, &'static str> {
 impl Options {
     /// How many rounds.
     pub(super) fn rounds(&self) -> u16 {
-        self.rounds.unwrap_or(if self.quick { 2 } else { 5 })
+        self.rounds.unwrap_or(if self.quick { 2 } else { 4 })
     }
 
     /// The pgherd binary.

@@ -92,7 +92,7 @@ fn run_placement(
     stage.warm_up()?;
     report.conditions.note_versions(&stage.targets);
     if is_first {
-        system_calls::count(options, &stage, &loads, report);
+        system_calls::count(options, &stage, &loads, placement, report);
     }
     rounds(options, &stage, &loads, placement, report)
 }

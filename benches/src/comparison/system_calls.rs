@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use super::{
-    measure::Tracer,
+    measure::{Placement, Tracer},
     options::Options,
     plan,
     report::{Note, Report, SystemCalls},
@@ -22,7 +22,13 @@ const COUNTED: u64 = 4000;
 const BACKGROUND: Duration = Duration::from_secs(2);
 
 /// Counts them for each of the workloads that have transactions.
-pub(super) fn count(options: &Options, stage: &Stage, loads: &[&'static Workload], report: &mut Report) {
+pub(super) fn count(
+    options: &Options,
+    stage: &Stage,
+    loads: &[&'static Workload],
+    placement: Placement,
+    report: &mut Report,
+) {
     let tracer = match Tracer::find() {
         Ok(tracer) => tracer,
         Err(why) => {
@@ -43,7 +49,9 @@ pub(super) fn count(options: &Options, stage: &Stage, loads: &[&'static Workload
             }
         };
         let counted = |workload: &&&'static Workload| {
-            plan::is_counted(options, workload) && target.lacks(workload.needs()).is_none()
+            plan::is_counted(options, workload)
+                && plan::is_compared(options, workload, placement, target.kind)
+                && target.lacks(workload.needs()).is_none()
         };
         for workload in loads.iter().filter(counted) {
             eprintln!("system calls: {}, {}", workload.name, target.name);
