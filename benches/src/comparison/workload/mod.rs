@@ -9,6 +9,8 @@ mod logins;
 mod pgbench;
 mod tables;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use lab::Cluster;
 use serde::Serialize;
@@ -207,6 +209,8 @@ pub(crate) struct Overhead {
     pub(crate) used: Option<Usage>,
     /// Units that were done.
     pub(crate) units: u64,
+    /// How long it took.
+    pub(crate) took: Duration,
 }
 
 /// The figures of one run. A unit is a transaction, a result, a COPY or a connection.
@@ -245,14 +249,12 @@ impl Figures {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn logins_are_taken_off_the_processor_time() {
         let usage = |micros, switches| Some(Usage { processor: Duration::from_micros(micros), switches });
-        let overhead = Overhead { used: usage(1_000, 40), units: 10 };
+        let overhead = Overhead { used: usage(1_000, 40), units: 10, took: Duration::ZERO };
         let figures = Figures::new(110, 2.0, usage(2_500, 240), &overhead);
         assert_eq!((figures.cpu_us, figures.switches), (Some(15.0), Some(2.0)));
         assert!((figures.per_second - 55.0).abs() < f64::EPSILON);

@@ -4,10 +4,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use lab::Cluster;
+use tokio::time::Instant;
 
 use super::{Encryption, Figures, Job, Overhead, Workload, tables::ROWS_27B};
 use crate::comparison::{
@@ -100,8 +102,8 @@ pub(super) fn run(
     let _ = fs::remove_dir_all(&logs);
     fs::create_dir(&logs).with_context(|| format!("could not make {}", logs.display()))?;
     let mut command = command(cluster, target, workload)?;
-    // The clock runs while clients log in one after the other, which takes PostgreSQL some milliseconds each.
-    let duration = seconds + workload.clients / 64;
+    // pgbench's clock runs while clients log in one after the other, which takes PostgreSQL some milliseconds each.
+    let duration = u64::from(seconds) + (overhead.took + Duration::from_millis(500)).as_secs();
     command.args(["-T", &duration.to_string(), "-l", "--log-prefix"]).arg(logs.join("log"));
     if workload.clients > 1 {
         command.args(["--sampling-rate", SAMPLED]);
@@ -140,12 +142,14 @@ pub(crate) fn transactions(
     of_each: u64,
 ) -> Result<Overhead> {
     let meter = Meter::start(target)?;
+    let begun = Instant::now();
     let mut command = command(cluster, target, workload)?;
     let output = command.args(["-t", &of_each.to_string()]).output().context("could not start pgbench")?;
     if !output.status.success() {
         bail!("pgbench through {}: {}", target.name, String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(Overhead { used: meter.stop()?, units: of_each * u64::from(workload.clients) })
+    let units = of_each * u64::from(workload.clients);
+    Ok(Overhead { used: meter.stop()?, units, took: begun.elapsed() })
 }
 
 fn read_logs(folder: &Path) -> Result<Vec<u64>> {
