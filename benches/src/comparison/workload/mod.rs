@@ -234,7 +234,10 @@ impl Figures {
     /// From what was used for so many units in so many seconds.
     #[expect(clippy::cast_precision_loss, reason = "units and context switches of some seconds")]
     pub(crate) fn new(units: u64, seconds: f64, used: Option<Usage>, overhead: &Overhead) -> Self {
-        let steady = used.map(|used| used.since(overhead.used.unwrap_or_default()));
+        let before = overhead.used.unwrap_or_default();
+        // Where logins are most of it, as on a machine that is too busy, the rest says nothing.
+        let told = used.filter(|used| used.processor >= before.processor * 2);
+        let steady = told.map(|used| used.since(before));
         let count = units.saturating_sub(overhead.units).max(1) as f64;
         Self {
             per_second: units as f64 / seconds,
@@ -259,5 +262,6 @@ mod tests {
         assert_eq!((figures.cpu_us, figures.switches), (Some(15.0), Some(2.0)));
         assert!((figures.per_second - 55.0).abs() < f64::EPSILON);
         assert_eq!(Figures::new(0, 1.0, None, &Overhead::default()).cpu_us, None);
+        assert_eq!(Figures::new(20, 1.0, usage(1_900, 50), &overhead).cpu_us, None);
     }
 }
