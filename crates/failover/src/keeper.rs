@@ -8,9 +8,9 @@ use std::{
 use topology::{Duty, Health, NodeId, NodeView, Reads, Role};
 
 use crate::{
-    manager::{Manager, address, outcome},
+    manager::{Manager, address},
     note::Step,
-    order::{Answer, Failure, OrderId, Task},
+    order::{Answer, Failure, OrderId, Task, outcome},
 };
 
 /// How long a standby may be without its primary before it is told whom to follow.

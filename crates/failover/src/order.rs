@@ -139,3 +139,13 @@ impl fmt::Display for Failure {
 
 /// The end of an order.
 pub type Answer = Result<Done, Failure>;
+
+/// What an answer says that has nothing to tell but success.
+pub(crate) fn outcome(answer: &Answer) -> Result<(), String> {
+    match answer {
+        Ok(
+            Done::Done | Done::Position { .. } | Done::Promoted(_) | Done::Busy { .. } | Done::Halted { .. },
+        ) => Ok(()),
+        Err(failure) => Err(failure.to_string()),
+    }
+}

@@ -29,6 +29,7 @@ mod oversized;
 mod pin;
 mod pool_set;
 mod prepare;
+mod quiet;
 mod receive;
 mod refusal;
 mod refused;

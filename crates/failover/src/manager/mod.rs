@@ -27,7 +27,7 @@ use crate::{
     hindrance::Hindrance,
     keeper::Keeper,
     note::{Note, Step},
-    order::{Answer, Done, Failure, Order, OrderId, Task},
+    order::{Answer, Failure, Order, OrderId, Task},
     record::{Phase, Record},
     settings::Settings,
 };
@@ -389,15 +389,5 @@ impl Manager {
 
     fn reply(&mut self, ticket: Option<Ticket>, result: Result<(), Refusal>) {
         self.replies.extend(ticket.map(|ticket| Reply { ticket, result }));
-    }
-}
-
-/// What an answer says that has nothing to tell but success.
-pub(crate) fn outcome(answer: &Answer) -> Result<(), String> {
-    match answer {
-        Ok(
-            Done::Done | Done::Position { .. } | Done::Promoted(_) | Done::Busy { .. } | Done::Halted { .. },
-        ) => Ok(()),
-        Err(failure) => Err(failure.to_string()),
     }
 }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use topology::{Epoch, NodeView, Writable};
 
 use super::{
-    Manager, address, outcome,
+    Manager, address,
     run::{Count, Run, Stage},
 };
 use crate::{
     note::{Kind, Outcome, Step},
-    order::{Answer, Done, Failure, Task},
+    order::{Answer, Done, Failure, Task, outcome},
     record::{Phase, Record},
 };
 
