@@ -216,7 +216,7 @@ impl Manager {
             | Command::Restore => {}
         }
         let is_urgent = matches!(command, Command::Failover { .. });
-        let is_at_work = self.errand.is_some() || self.home.is_asked();
+        let is_at_work = self.errand.is_some() || self.home.is_asked() || self.is_left_halted();
         if self.run.is_some() || is_at_work && !is_urgent {
             return Some(Err(Refusal::Busy));
         }

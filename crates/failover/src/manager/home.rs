@@ -86,6 +86,9 @@ impl Manager {
             self.home.ready = None;
             return self.end_homecoming(Err(Refusal::NoPrimary));
         }
+        if self.is_left_halted() {
+            return;
+        }
         let home = self.home().map(|node| (node.id, self.is_ready(node)));
         if let Some((ticket, until)) = self.home.asked {
             match home {

@@ -131,11 +131,17 @@ impl Manager {
         }
     }
 
-    /// The primary is there, as an attempt left it that could not be undone: that is tried again.
-    pub(super) fn revert_again(&mut self, now: Instant) {
+    /// The primary is there, as an attempt left it that could not be undone. What begins now could not tell later whether
+    /// it has to be undone.
+    pub(super) fn is_left_halted(&self) -> bool {
         let is_halted = matches!((&self.record.phase, self.primary()),
             (Phase::Halting { from }, Some(primary)) if **from == *address(primary));
-        if self.run.is_none() && is_halted && self.resume_at.is_none() && self.superseded.is_none() {
+        is_halted && self.run.is_none() && self.superseded.is_none()
+    }
+
+    /// That is tried again.
+    pub(super) fn revert_again(&mut self, now: Instant) {
+        if self.is_left_halted() && self.resume_at.is_none() {
             self.run = Some(Run::to_revert(self.next_epoch(), self.reign, now));
             self.note(now, self.reign.and_then(|reign| reign.node), Step::TakenUp);
             self.enter_first_stage(now);

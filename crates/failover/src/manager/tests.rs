@@ -921,6 +921,19 @@ fn a_primary_that_a_predecessor_halted_is_brought_back() {
 }
 
 #[test]
+fn nothing_planned_begins_while_the_primary_is_left_halted() {
+    let phase = Phase::Halting { from: "a:5432".into() };
+    let mut scene = Scene::new(nodes(), Record { epoch: Epoch(7), phase, deposed: vec![] });
+    scene.answer(|task| *task == Task::Resume(A), Err(Failure::Failed("57P03".to_owned()))).back(1000);
+    assert_eq!(scene.writable(), Ok(A));
+    scene.say(Command::Restart(A));
+    assert_eq!(scene.replies.pop().unwrap().result, Err(Refusal::Busy), "or it would stay halted");
+    scene.wait(Duration::from_secs(5)).done(|task| *task == Task::Resume(A)).back(1000);
+    scene.say(Command::Restart(A));
+    assert!(scene.manager.is_running());
+}
+
+#[test]
 fn who_is_recorded_as_the_primary_wins_against_its_namesake() {
     let mut scene = Scene::new(nodes(), serving("b", 2));
     scene.primary(C, 2, 1010).refused(A).primary(B, 2, 1000);
